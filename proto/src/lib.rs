@@ -1,0 +1,63 @@
+//! Formats that two processes agree on. No I/O.
+//!
+//! ```text
+//! tracker, bridges ── TrackingEvent ──► log ──► shipper ── Kinesis ──► consumer ──► table
+//!                  ── Rejected ───────► log ─────────────────────────► consumer ──► table
+//!        each lane ── LaneReport ─────► log ─────────────────────────► consumer ──► ledger
+//! ```
+//!
+//! The messages are in `tracking.proto`, with the compatibility rule at its head.
+//! Nothing here queues: an encoded event is as large as its fields, which the
+//! tracker bounds (100 parameters of 64 + 1,024 bytes, 20 KiB of request line).
+//!
+//! [`ids`] makes the message ids, which carry their own time.
+
+pub mod ids;
+
+#[cfg(test)]
+mod golden;
+
+/// The generated messages; their documentation is in `tracking.proto`.
+#[allow(missing_docs, reason = "generated; documented in tracking.proto")]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/clickgate.rs"));
+}
+
+/// The AWS sample's own message, to prove that its consumers read our bytes.
+#[allow(missing_docs, reason = "generated; documented in tests/sample.proto")]
+pub mod sample {
+    include!(concat!(env!("OUT_DIR"), "/sample.rs"));
+}
+
+pub use generated::*;
+pub use prost::{DecodeError, Message};
+pub use uuid::Uuid;
+
+/// Names one start of one process: a UUIDv7.
+pub type BootId = Uuid;
+
+impl EventType {
+    /// The name used in JSON and by the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Event => "event",
+            Self::Impression => "impression",
+            Self::Click => "click",
+            Self::Conversion => "conversion",
+            Self::Custom => "custom",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+impl ConsentDecision {
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Full => "full",
+            Self::Gpc => "gpc",
+        }
+    }
+}
