@@ -1,0 +1,290 @@
+//! Where a click is sent: a URL with places for values, parsed once.
+//!
+//! The stored text is copied byte for byte; only `{click_id}` and `{p.name}` are
+//! replaced, by percent-encoded values. An open redirect is a question of the
+//! authority, so that part of the template may hold neither a macro nor anything
+//! that browsers and we could read differently; see [`host`].
+
+mod host;
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::rules::NAME_BYTES_MAX;
+
+/// Longest template, in bytes.
+pub const URL_BYTES_MAX: usize = 4_096;
+
+/// An absolute URL with macros, safe to be rendered with values of strangers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LandingUrl {
+    text: Box<str>,
+    /// In order, not overlapping.
+    macros: Box<[Macro]>,
+}
+
+/// A macro and where it stands in the text, braces included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Macro {
+    start: u16,
+    end: u16,
+    kind: MacroKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MacroKind {
+    ClickId,
+    Parameter,
+}
+
+/// Why a text is not a landing URL, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("byte {at}: {reason}")]
+pub struct InvalidUrl {
+    /// Place of the offending byte, from 0.
+    pub at: usize,
+    /// What is wrong, as a fragment.
+    pub reason: &'static str,
+}
+
+impl InvalidUrl {
+    fn new(at: usize, reason: &'static str) -> Self {
+        Self { at, reason }
+    }
+}
+
+impl LandingUrl {
+    /// Parses an `https` template.
+    ///
+    /// # Errors
+    /// The first byte that is not allowed, and why.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let url = Self::parse_allowing_http(text)?;
+        if !url.is_https() {
+            return Err(InvalidUrl::new(0, "http is only taken with \"allowHttp\": true; use https"));
+        }
+        Ok(url)
+    }
+
+    /// Parses an `https` or `http` template.
+    ///
+    /// # Errors
+    /// As [`LandingUrl::parse`].
+    pub fn parse_allowing_http(text: &str) -> Result<Self, InvalidUrl> {
+        if text.len() > URL_BYTES_MAX {
+            return Err(InvalidUrl::new(URL_BYTES_MAX, "a URL has at most 4096 bytes"));
+        }
+        check_bytes(text)?;
+        let (authority_at, default_port) = if text.starts_with("https://") {
+            (8, "443")
+        } else if text.starts_with("http://") {
+            (7, "80")
+        } else {
+            return Err(InvalidUrl::new(0, "does not start with https://"));
+        };
+        let authority_end =
+            text[authority_at..].find(['/', '?', '#']).map_or(text.len(), |at| at + authority_at);
+        host::check(text, authority_at..authority_end, default_port)?;
+        let macros = find_macros(text, authority_end)?;
+        Ok(Self { text: text.into(), macros })
+    }
+
+    /// The template as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the scheme is `https` rather than `http`.
+    pub fn is_https(&self) -> bool {
+        self.text.starts_with("https:")
+    }
+
+    /// Whether rendering replaces anything.
+    pub fn has_macros(&self) -> bool {
+        !self.macros.is_empty()
+    }
+
+    /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
+    /// missing one renders as nothing.
+    pub fn render<'v>(&self, click_id: &str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
+        let mut copied = 0;
+        for Macro { start, end, kind } in &self.macros {
+            let (start, end) = (usize::from(*start), usize::from(*end));
+            out.push_str(&self.text[copied..start]);
+            match kind {
+                MacroKind::ClickId => percent_encode(click_id, out),
+                MacroKind::Parameter => {
+                    let name = &self.text[start + PARAMETER_OPEN.len()..end - 1];
+                    percent_encode(param(name).unwrap_or_default(), out);
+                }
+            }
+            copied = end;
+        }
+        out.push_str(&self.text[copied..]);
+    }
+}
+
+const CLICK_ID: &str = "{click_id}";
+const PARAMETER_OPEN: &str = "{p.";
+
+fn check_bytes(text: &str) -> Result<(), InvalidUrl> {
+    for (at, byte) in text.bytes().enumerate() {
+        let reason = match byte {
+            b'\r' | b'\n' => "a line break",
+            0..0x20 | 0x7f => "a control character",
+            b' ' => "a space; write %20",
+            b'\\' => "a backslash, which browsers read as a slash",
+            0x80.. => "not ASCII; percent-encode it, or write the host in punycode",
+            _ => continue,
+        };
+        return Err(InvalidUrl::new(at, reason));
+    }
+    Ok(())
+}
+
+/// The text before `from` was checked to hold no brace.
+fn find_macros(text: &str, from: usize) -> Result<Box<[Macro]>, InvalidUrl> {
+    let mut macros = Vec::new();
+    let mut at = from;
+    while let Some(brace) = text[at..].find(['{', '}']) {
+        let start = at + brace;
+        let rest = &text[start..];
+        if rest.starts_with('}') {
+            return Err(InvalidUrl::new(start, "a } that closes nothing"));
+        }
+        let Some(close) = rest[1..].find(['{', '}']).map(|close| close + 1) else {
+            return Err(InvalidUrl::new(start, "a { that is not closed"));
+        };
+        if rest[close..].starts_with('{') {
+            return Err(InvalidUrl::new(start + close, "a { inside a macro"));
+        }
+        let kind = macro_kind(&rest[..=close]).map_err(|reason| InvalidUrl::new(start, reason))?;
+        at = start + close + 1;
+        let place = |at: usize| u16::try_from(at).expect("URL_BYTES_MAX fits into 16 bits");
+        macros.push(Macro { start: place(start), end: place(at), kind });
+    }
+    Ok(macros.into())
+}
+
+fn macro_kind(with_braces: &str) -> Result<MacroKind, &'static str> {
+    if with_braces == CLICK_ID {
+        return Ok(MacroKind::ClickId);
+    }
+    let name = with_braces
+        .strip_prefix(PARAMETER_OPEN)
+        .and_then(|rest| rest.strip_suffix('}'))
+        .ok_or("an unknown macro; there are {click_id} and {p.name}")?;
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err("the name of a parameter has 1 to 64 bytes");
+    }
+    Ok(MacroKind::Parameter)
+}
+
+/// Everything but RFC 3986's unreserved characters.
+fn percent_encode(value: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+impl fmt::Display for LandingUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for LandingUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl Serialize for LandingUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// A landing URL without macros: where a refused click is sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FallbackUrl(LandingUrl);
+
+impl FallbackUrl {
+    /// Parses an `https` URL.
+    ///
+    /// # Errors
+    /// As [`LandingUrl::parse`]; also for a macro, since a refused hit has no values.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        Self::plain(LandingUrl::parse(text)?)
+    }
+
+    /// Parses an `https` or `http` URL.
+    ///
+    /// # Errors
+    /// As [`FallbackUrl::parse`].
+    pub fn parse_allowing_http(text: &str) -> Result<Self, InvalidUrl> {
+        Self::plain(LandingUrl::parse_allowing_http(text)?)
+    }
+
+    fn plain(url: LandingUrl) -> Result<Self, InvalidUrl> {
+        match url.macros.first() {
+            Some(first) => Err(InvalidUrl::new(first.start.into(), "a macro in a fallback URL")),
+            None => Ok(Self(url)),
+        }
+    }
+
+    /// The URL as it was given.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the scheme is `https` rather than `http`.
+    pub fn is_https(&self) -> bool {
+        self.0.is_https()
+    }
+}
+
+impl fmt::Display for FallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for FallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for FallbackUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// For a program's JSON, whose `allowHttp` is looked at when all keys are read.
+pub(crate) fn read_landing<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<LandingUrl>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    LandingUrl::parse_allowing_http(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// As [`read_landing`].
+pub(crate) fn read_fallback<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<FallbackUrl>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    FallbackUrl::parse_allowing_http(&text).map(Some).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests;

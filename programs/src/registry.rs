@@ -1,0 +1,316 @@
+//! The seam between core data and the trackers: the truth about every program.
+//!
+//! Two implementations: [`LocalRegistry`] on one machine, Redis for a region.
+//!
+//! # What a follower may rely on
+//!
+//! - Every change has a **version**, one more than the change before. A follower
+//!   that sees a hole asks [`Registry::changes_since`].
+//! - Versions count within an **epoch**, a random id that is made with the counter.
+//!   Another epoch, or a version below one that was seen, means another store (it
+//!   was emptied, or restored from a copy): reload everything, believe nothing old.
+//! - A store that is not **ready** was never filled: that it lacks a program does
+//!   not mean that there is no such program.
+//! - Subscribe first, load second: a change between the two is then seen twice
+//!   instead of never, and its version makes twice harmless.
+//!
+//! # What a writer may rely on
+//!
+//! Each program has a **revision**, the order of its source. A lower one is refused,
+//! so a replay rolls nothing back. An equal one with equal content changes nothing,
+//! so a repeated delivery is harmless. An equal one with *different* content is
+//! refused too: two sources disagree, and whichever came last would win, on each
+//! machine another. A deleted program leaves a tombstone that keeps its revision, so
+//! a late older change does not bring it back.
+
+mod local;
+
+use std::{fmt, future::Future, sync::Arc};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::{id::ProgramId, program::Program};
+
+pub use local::LocalRegistry;
+
+/// Changes that a subscriber may be behind before it is told of a hole.
+pub const SUBSCRIPTION_CHANGES_MAX: usize = 1_024;
+/// Changes that [`Registry::changes_since`] looks back at least.
+pub const CHANGE_LOG_MAX: u64 = 100_000;
+
+/// Counts the changes of one epoch, from 1; 0 is the empty store.
+pub type Version = u64;
+
+/// Where programs are kept.
+pub trait Registry: Send + Sync + 'static {
+    /// Epoch, version and whether the store was ever filled.
+    fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;
+
+    /// What is known of one program, with the state it was read at.
+    fn get(&self, id: &ProgramId) -> impl Future<Output = Result<Versioned, RegistryError>> + Send;
+
+    /// Stores a program, which must have a revision (see [`Program::or_revision`]).
+    ///
+    /// Durable on return, as far as the store is.
+    fn put(&self, program: Program) -> impl Future<Output = Result<Put, RegistryError>> + Send;
+
+    /// Leaves a tombstone of this revision, also where no such program is known.
+    fn remove(
+        &self,
+        id: &ProgramId,
+        revision: u64,
+    ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
+
+    /// Puts many programs at once: readers see all of them or none. Each that
+    /// changes something has a version of its own.
+    fn import(
+        &self,
+        programs: Vec<Program>,
+    ) -> impl Future<Output = Result<ImportReport, RegistryError>> + Send;
+
+    /// Every program, without tombstones, at one version.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, RegistryError>> + Send;
+
+    /// What changed after `version` of `epoch`.
+    fn changes_since(
+        &self,
+        epoch: Epoch,
+        version: Version,
+    ) -> impl Future<Output = Result<Changes, RegistryError>> + Send;
+
+    /// Changes from now on, in order.
+    fn subscribe(&self) -> impl Future<Output = Result<Subscription, RegistryError>> + Send;
+}
+
+/// Names one life of a store: random, made together with its counter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Epoch(Uuid);
+
+impl Epoch {
+    /// A new one, equal to no other.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The epoch of these 128 bits.
+    pub fn from_u128(bits: u128) -> Self {
+        Self(Uuid::from_u128(bits))
+    }
+
+    /// Its 128 bits, to be kept.
+    pub fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Which store.
+    pub epoch: Epoch,
+    /// Its last change.
+    pub version: Version,
+    /// Whether the absence of a program can be believed.
+    pub ready: bool,
+}
+
+/// What a store says of one program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Versioned {
+    /// When it said so.
+    pub state: State,
+    /// What it said.
+    pub entry: Entry,
+}
+
+/// What is known under one id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A program.
+    Program {
+        /// Of its last change.
+        version: Version,
+        /// The program, with its revision.
+        program: Arc<Program>,
+    },
+    /// There was one, or its removal came first.
+    Removed {
+        /// Of the removal.
+        version: Version,
+        /// Of the removal.
+        revision: u64,
+    },
+    /// Never heard of; to be believed only if the state is ready.
+    Absent,
+}
+
+/// What became of a put or a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "result")]
+pub enum Put {
+    /// It is the newest, and has this version.
+    Stored {
+        /// Of this change.
+        version: Version,
+    },
+    /// The same is stored already, by an earlier delivery.
+    Unchanged {
+        /// Of that delivery.
+        version: Version,
+    },
+    /// Refused: a newer revision is stored.
+    OlderRevision {
+        /// The revision in the store.
+        stored: u64,
+        /// The refused one.
+        given: u64,
+    },
+    /// Refused: something else is stored under this revision.
+    SameRevision {
+        /// The revision of both.
+        revision: u64,
+    },
+}
+
+/// What became of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImportReport {
+    /// Programs that are new or changed.
+    pub stored: u64,
+    /// Programs that were stored already.
+    pub unchanged: u64,
+    /// Programs whose revision was refused; the others are stored nevertheless.
+    pub refused: Vec<Refused>,
+    /// The version after the import.
+    pub version: Version,
+}
+
+/// A program of an import that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// Which.
+    pub id: ProgramId,
+    /// [`Put::OlderRevision`] or [`Put::SameRevision`].
+    #[serde(flatten)]
+    pub reason: Put,
+}
+
+/// One change of one program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Of the store that changed.
+    pub epoch: Epoch,
+    /// Its place among all changes.
+    pub version: Version,
+    /// Which program.
+    pub id: ProgramId,
+    /// What it is now; `None` was removed.
+    pub program: Option<Arc<Program>>,
+}
+
+/// Every program at one version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// How far the store was.
+    pub state: State,
+    /// In the order of their ids, each with the version of its last change.
+    pub programs: Vec<(Version, Arc<Program>)>,
+}
+
+/// What happened after a version.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changes {
+    /// The last change of each changed program, in the order of versions; earlier
+    /// changes of the same program are left out, so the versions have holes.
+    List {
+        /// Where the follower is after it.
+        state: State,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// Another epoch, a version ahead of the store, or too long ago: take a snapshot.
+    Reload,
+}
+
+/// Changes as they happen. Bounded by [`SUBSCRIPTION_CHANGES_MAX`]: the writer never
+/// waits for a subscriber, which loses the oldest changes instead and is told so.
+#[derive(Debug)]
+pub struct Subscription {
+    changes: broadcast::Receiver<Change>,
+}
+
+/// What a subscriber hears.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The next change.
+    Change(Change),
+    /// So many changes were lost: ask [`Registry::changes_since`].
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+    /// There will be no more: subscribe again.
+    Closed,
+}
+
+impl Subscription {
+    /// Follows the changes that are sent into the channel.
+    pub(crate) fn new(changes: broadcast::Receiver<Change>) -> Self {
+        Self { changes }
+    }
+
+    /// The next notice. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Notice {
+        match self.changes.recv().await {
+            Ok(change) => Notice::Change(change),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Notice::Lagged { missed },
+            Err(broadcast::error::RecvError::Closed) => Notice::Closed,
+        }
+    }
+}
+
+/// Why a registry could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The same call may succeed later.
+    #[error("the registry cannot be reached at the moment")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process has the store open; go through that process.
+    #[error("the registry {place} is open in another process")]
+    InUse {
+        /// Its file.
+        place: String,
+    },
+    /// What is stored cannot be read; a person must decide.
+    #[error("the registry is damaged: {0}")]
+    Damaged(String),
+    /// A newer release wrote the store; start that release.
+    #[error("the registry was written by version {found} of its format, this release reads up to {known}")]
+    Newer {
+        /// The version of the store's format.
+        found: u128,
+        /// The version this release writes.
+        known: u128,
+    },
+    /// The caller gave a program without a revision; nothing was stored.
+    #[error("program {id} has no revision")]
+    NoRevision {
+        /// Which.
+        id: ProgramId,
+    },
+}
