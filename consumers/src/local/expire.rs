@@ -1,0 +1,168 @@
+//! The sweep: events of 30 days ago leave, from the front of the arrivals.
+//!
+//! Arrivals are in the order of storing, which is nearly the order of receiving.
+//! The sweep stops at the first one that may stay; an event that was stored late,
+//! from an adopted log for instance, leaves with those stored beside it. A clock
+//! that was far ahead for a while would block the front: an arrival from more than
+//! a day in the future is set to now.
+
+use std::time::Duration;
+
+use redb::{ReadableTable, WriteTransaction};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::LocalTable;
+use super::schema::{
+    ARRIVALS, EVENTS, Fault, META, PROGRAMS, REJECTED, begin_write, meta, number_of, parse_event_key,
+    parse_timed, timed,
+};
+use super::store::Store;
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::table::TableError;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// What one pass of the sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Events.
+    pub events: u64,
+    /// Rejected hits.
+    pub rejected: u64,
+    /// The pass reached its limit; there may be more.
+    pub more: bool,
+}
+
+/// Sweeps every `sweep_seconds` until `stop` has a value or its sender is gone.
+///
+/// An error is logged, and the next turn tries again.
+pub async fn sweep(table: LocalTable, config: &Config, mut stop: watch::Receiver<Option<Instant>>) {
+    let pause = Duration::from_secs(config.sweep_seconds.max(1));
+    let mut more = false;
+    loop {
+        let pause = if more { Duration::ZERO } else { pause };
+        tokio::select! {
+            _ = stop.wait_for(Option::is_some) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let swept = table.ask(|store| store.sweep(now_ms())).await;
+        more = swept.as_ref().is_ok_and(|swept| swept.more);
+        match swept {
+            Ok(swept) if swept.events + swept.rejected > 0 => {
+                info!(events = swept.events, rejected = swept.rejected, "removed what has expired");
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "cannot sweep the table, trying again later"),
+        }
+    }
+}
+
+impl Store {
+    /// One pass: looks at no more than `sweep_items_max` events and as many rejected hits.
+    ///
+    /// # Errors
+    /// See [`TableError`]; nothing was removed then.
+    pub fn sweep(&self, now_ms: u64) -> Result<Swept, TableError> {
+        let limit = self.sweep_items_max;
+        self.with(|database| {
+            let tx = begin_write(database)?;
+            let events_before = now_ms.saturating_sub(self.expiry_ms);
+            let rejected_before = now_ms.saturating_sub(self.rejected_expiry_ms);
+            let (events, more_events) = sweep_events(&tx, now_ms, events_before, limit)?;
+            let (rejected, more_rejected) = sweep_rejected(&tx, now_ms, rejected_before, limit)?;
+            if events + rejected > 0 || more_events || more_rejected {
+                tx.commit()?;
+            } else {
+                tx.abort()?;
+            }
+            Ok(Swept { events, rejected, more: more_events || more_rejected })
+        })
+    }
+}
+
+/// The front of a table of arrivals.
+struct Front {
+    expired: Vec<(u64, Vec<u8>)>,
+    from_the_future: Vec<(u64, Vec<u8>)>,
+    more: bool,
+}
+
+fn front(
+    rows: &impl ReadableTable<u64, &'static [u8]>,
+    name: &'static str,
+    now_ms: u64,
+    before_ms: u64,
+    limit: usize,
+) -> Result<Front, Fault> {
+    let mut front = Front { expired: Vec::new(), from_the_future: Vec::new(), more: false };
+    for (looked_at, row) in rows.iter()?.enumerate() {
+        let (sequence, value) = row?;
+        let (time, rest) = parse_timed(name, value.value())?;
+        let kept = time >= before_ms && time <= now_ms.saturating_add(DAY_MS);
+        front.more = !kept && looked_at >= limit;
+        if kept || front.more {
+            break;
+        }
+        let list = if time < before_ms { &mut front.expired } else { &mut front.from_the_future };
+        list.push((sequence.value(), rest.to_vec()));
+    }
+    Ok(front)
+}
+
+fn sweep_events(
+    tx: &WriteTransaction,
+    now_ms: u64,
+    before_ms: u64,
+    limit: usize,
+) -> Result<(u64, bool), Fault> {
+    let mut arrivals = tx.open_table(ARRIVALS)?;
+    let front = front(&arrivals, "arrivals", now_ms, before_ms, limit)?;
+    set_to_now(&mut arrivals, &front, now_ms)?;
+    let mut events = tx.open_table(EVENTS)?;
+    let mut programs = tx.open_table(PROGRAMS)?;
+    let mut meta = tx.open_table(META)?;
+    for (sequence, key) in &front.expired {
+        arrivals.remove(sequence)?;
+        events.remove(key.as_slice())?;
+        let (program, _) = parse_event_key(key)?;
+        let (items, expired) = programs.get(program)?.map_or((0, 0), |row| row.value());
+        programs.insert(program, (items.saturating_sub(1), expired + 1))?;
+    }
+    let swept = front.expired.len() as u64;
+    let items = number_of(&meta, meta::ITEMS)?.saturating_sub(swept);
+    let expired = number_of(&meta, meta::EXPIRED)? + swept;
+    meta.insert(meta::ITEMS, items)?;
+    meta.insert(meta::EXPIRED, expired)?;
+    Ok((swept, front.more))
+}
+
+fn sweep_rejected(
+    tx: &WriteTransaction,
+    now_ms: u64,
+    before_ms: u64,
+    limit: usize,
+) -> Result<(u64, bool), Fault> {
+    let mut rejected = tx.open_table(REJECTED)?;
+    let front = front(&rejected, "rejected", now_ms, before_ms, limit)?;
+    set_to_now(&mut rejected, &front, now_ms)?;
+    for (sequence, _) in &front.expired {
+        rejected.remove(sequence)?;
+    }
+    Ok((front.expired.len() as u64, front.more))
+}
+
+fn set_to_now(
+    rows: &mut redb::Table<'_, u64, &'static [u8]>,
+    front: &Front,
+    now_ms: u64,
+) -> Result<(), Fault> {
+    let mut value = Vec::new();
+    for (sequence, rest) in &front.from_the_future {
+        timed(now_ms, rest, &mut value);
+        rows.insert(*sequence, value.as_slice())?;
+    }
+    Ok(())
+}

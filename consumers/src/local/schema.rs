@@ -1,0 +1,135 @@
+//! The tables of the file, their keys, and what redb's errors mean to us.
+
+use proto::{BootId, Uuid};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::decode::PROGRAM_BYTES_MAX;
+
+/// The version that this program writes.
+pub(super) const FORMAT: u64 = 1;
+
+pub(super) const EVENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("events");
+pub(super) const ARRIVALS: TableDefinition<u64, &[u8]> = TableDefinition::new("arrivals");
+pub(super) const PROGRAMS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("programs");
+pub(super) const REJECTED: TableDefinition<u64, &[u8]> = TableDefinition::new("rejected");
+pub(super) const LETTERS: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
+pub(super) const LEDGER: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// Names in `meta`.
+pub(super) mod meta {
+    pub(in super::super) const FORMAT: &str = "format";
+    pub(in super::super) const NEXT_ARRIVAL: &str = "next_arrival";
+    pub(in super::super) const NEXT_REJECTED: &str = "next_rejected";
+    pub(in super::super) const NEXT_LETTER: &str = "next_dead_letter";
+    pub(in super::super) const ITEMS: &str = "items";
+    pub(in super::super) const EXPIRED: &str = "expired";
+}
+
+/// The key of an event in `events`, built into `key`; false for a program id that no event has.
+pub(super) fn event_key(program: &str, id: Uuid, key: &mut Vec<u8>) -> bool {
+    key.clear();
+    let Ok(length) = u8::try_from(program.len()) else {
+        return false;
+    };
+    debug_assert!(program.len() <= PROGRAM_BYTES_MAX);
+    key.push(length);
+    key.extend_from_slice(program.as_bytes());
+    key.extend_from_slice(id.as_bytes());
+    length > 0
+}
+
+/// The program and the message id of a key.
+pub(super) fn parse_event_key(key: &[u8]) -> Result<(&str, Uuid), Fault> {
+    let (program, id) = key
+        .split_last_chunk::<16>()
+        .ok_or_else(|| Fault::damaged("events", "a key is shorter than a message id"))?;
+    let program = program
+        .split_first()
+        .and_then(|(_, program)| std::str::from_utf8(program).ok())
+        .ok_or_else(|| Fault::damaged("events", "a key has no program id"))?;
+    Ok((program, Uuid::from_bytes(*id)))
+}
+
+/// `time_ms` in front of `rest`, built into `value`.
+pub(super) fn timed(time_ms: u64, rest: &[u8], value: &mut Vec<u8>) {
+    value.clear();
+    value.extend_from_slice(&time_ms.to_be_bytes());
+    value.extend_from_slice(rest);
+}
+
+/// The time and the rest of a value of `table`.
+pub(super) fn parse_timed<'v>(table: &'static str, value: &'v [u8]) -> Result<(u64, &'v [u8]), Fault> {
+    let (time, rest) =
+        value.split_first_chunk::<8>().ok_or_else(|| Fault::damaged(table, "a value has no time"))?;
+    Ok((u64::from_be_bytes(*time), rest))
+}
+
+pub(super) fn ledger_key(boot: BootId, lane: u32) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(boot.as_bytes());
+    key[16..].copy_from_slice(&lane.to_be_bytes());
+    key
+}
+
+pub(super) fn parse_ledger_key(key: &[u8]) -> Result<(BootId, u32), Fault> {
+    let wrong = || Fault::damaged("ledger", "a key is not a boot and a lane");
+    let (boot, lane) = key.split_first_chunk::<16>().ok_or_else(wrong)?;
+    let lane = lane.try_into().map_err(|_| wrong())?;
+    Ok((Uuid::from_bytes(*boot), u32::from_be_bytes(lane)))
+}
+
+/// A transaction whose commit is durable and leaves a file that opens at once after a crash.
+///
+/// Quick repair includes the two-phase commit. Without it redb walks the whole
+/// file after a kill, which takes minutes for a table of 30 days.
+pub(super) fn begin_write(db: &redb::Database) -> Result<WriteTransaction, Fault> {
+    let mut tx = db.begin_write()?;
+    tx.set_two_phase_commit(true);
+    tx.set_quick_repair(true);
+    Ok(tx)
+}
+
+pub(super) fn begin_read(db: &redb::Database) -> Result<ReadTransaction, Fault> {
+    Ok(db.begin_read()?)
+}
+
+/// A number of `meta`; 0 if it was never written.
+pub(super) fn number_of(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Fault> {
+    Ok(meta.get(name)?.map_or(0, |number| number.value()))
+}
+
+/// What went wrong inside one call of the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Redb(redb::Error),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl Fault {
+    pub(super) fn damaged(table: &'static str, what: impl std::fmt::Display) -> Self {
+        Self::Damaged(format!("table {table}: {what}"))
+    }
+
+    /// Whether redb must be opened again: after an I/O error it refuses everything.
+    pub(super) fn needs_reopening(&self) -> bool {
+        use redb::Error::{DatabaseClosed, Io, LockPoisoned, PreviousIo, TransactionPoisoned};
+        matches!(
+            self,
+            Self::Redb(Io(_) | PreviousIo | DatabaseClosed | LockPoisoned(_) | TransactionPoisoned)
+        )
+    }
+}
+
+macro_rules! faults_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )*};
+}
+faults_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);

@@ -1,0 +1,216 @@
+//! The file: opening it, its format version, and opening it again after an I/O error.
+//!
+//! After an I/O error, a full disk for instance, redb refuses every further call
+//! on that handle. The store then drops the handle and the next call opens the
+//! file anew: from what is on disk, with a new descriptor, so that no fsync is
+//! repeated on one that failed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::{fmt, fs, io};
+
+use redb::{Builder, Database, DatabaseError, StorageError};
+use tracing::warn;
+
+use super::schema::{
+    ARRIVALS, EVENTS, FORMAT, Fault, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_read, begin_write,
+    meta, number_of,
+};
+use crate::config::Config;
+use crate::table::TableError;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// The local table's file. All methods block; see [`LocalTable`](super::LocalTable).
+pub struct Store {
+    path: PathBuf,
+    open: Open,
+    database: RwLock<Option<Database>>,
+    pub(super) expiry_ms: u64,
+    pub(super) rejected_expiry_ms: u64,
+    pub(super) sweep_items_max: usize,
+}
+
+impl Store {
+    /// Opens or creates the file `config.table`.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; each names the file.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let (path, cache_bytes) = (config.table.clone(), config.cache_bytes);
+        let open = Box::new(move || Builder::new().set_cache_size(cache_bytes).open(&path));
+        Self::open_with(config, open)
+    }
+
+    pub(super) fn open_with(config: &Config, open: Open) -> Result<Self, OpenError> {
+        let path = config.table.clone();
+        create_if_missing(&path)?;
+        let database = open().map_err(|error| OpenError::of(&path, error))?;
+        check_format(&path, &database)?;
+        Ok(Self {
+            path,
+            open,
+            database: RwLock::new(Some(database)),
+            expiry_ms: u64::from(config.expiry_days.max(1)) * DAY_MS,
+            rejected_expiry_ms: u64::from(config.rejected_days.max(1)) * DAY_MS,
+            sweep_items_max: config.sweep_items_max.max(1),
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `action` on the open database.
+    pub(super) fn with<R>(
+        &self,
+        action: impl FnOnce(&Database) -> Result<R, Fault>,
+    ) -> Result<R, TableError> {
+        self.reopen_if_closed()?;
+        let done = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(database) = &*database else {
+                return Err(TableError::Unavailable("another call failed and closed it".into()));
+            };
+            action(database)
+        };
+        done.map_err(|fault| self.settle(fault))
+    }
+
+    fn reopen_if_closed(&self) -> Result<(), TableError> {
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            let opened = (self.open)().map_err(|error| TableError::Unavailable(Box::new(error)))?;
+            *database = Some(opened);
+            warn!(table = %self.path.display(), "opened the table again after an error");
+        }
+        Ok(())
+    }
+
+    fn settle(&self, fault: Fault) -> TableError {
+        let may_pass = fault.needs_reopening();
+        if may_pass {
+            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        match fault {
+            Fault::Redb(error) if may_pass => TableError::Unavailable(Box::new(error)),
+            Fault::Redb(error) => TableError::Damaged(format!("{}: {error}", self.path.display())),
+            Fault::Damaged(what) => TableError::Damaged(format!("{}: {what}", self.path.display())),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Creates the file under another name first: a process that is killed while redb lays out a
+/// new file leaves one that redb never opens again.
+fn create_if_missing(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Io { path: path.to_owned(), source };
+    if path.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let database = Database::create(&unfinished).map_err(|error| OpenError::of(path, error))?;
+    check_format(path, &database)?;
+    drop(database);
+    fs::rename(&unfinished, path).map_err(failed)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all()).map_err(failed)
+}
+
+/// Creates the tables of a new file; refuses one that a newer version wrote.
+fn check_format(path: &Path, database: &Database) -> Result<(), OpenError> {
+    match prepare(database) {
+        Ok(found) if found > FORMAT => Err(OpenError::Newer { path: path.to_owned(), found }),
+        Ok(_) => Ok(()),
+        Err(fault) => Err(OpenError::Unreadable { path: path.to_owned(), reason: fault.to_string() }),
+    }
+}
+
+/// The format version, after creating what a new file needs.
+fn prepare(database: &Database) -> Result<u64, Fault> {
+    let known = match begin_read(database)?.open_table(META) {
+        Ok(meta) => number_of(&meta, meta::FORMAT)?,
+        Err(redb::TableError::TableDoesNotExist(_)) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    if known > 0 {
+        return Ok(known);
+    }
+    let tx = begin_write(database)?;
+    tx.open_table(EVENTS)?;
+    tx.open_table(ARRIVALS)?;
+    tx.open_table(PROGRAMS)?;
+    tx.open_table(REJECTED)?;
+    tx.open_table(LETTERS)?;
+    tx.open_table(LEDGER)?;
+    tx.open_table(META)?.insert(meta::FORMAT, FORMAT)?;
+    tx.commit()?;
+    Ok(FORMAT)
+}
+
+/// Why the table's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it; ask that one, or stop it.
+    #[error("{}: another process has this table open", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer version wrote it; nothing was changed.
+    #[error("{}: written by version {found} of the table format, this program knows {FORMAT}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+    /// The file system says no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// It is damaged, or no table of ours.
+    #[error("{}: cannot be read as a table: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl OpenError {
+    fn of(path: &Path, error: DatabaseError) -> Self {
+        let path = path.to_owned();
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse { path },
+            DatabaseError::Storage(StorageError::Io(source))
+                if source.kind() != io::ErrorKind::InvalidData =>
+            {
+                Self::Io { path, source }
+            }
+            other => Self::Unreadable { path, reason: other.to_string() },
+        }
+    }
+}

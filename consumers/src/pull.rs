@@ -1,0 +1,205 @@
+//! The pull loop: source → table → cursor, for as long as the process lives.
+//!
+//! The order is the promise: the cursor moves only after the table's commit. A
+//! crash between the two brings the same batches again, and the ledger knows them.
+//!
+//! A table or a source that is away is asked again for ever, after a pause drawn
+//! between zero and a limit that doubles (full jitter), with a warning each time:
+//! what waits is in the log, which is bounded and sheds by class. What is damaged
+//! ends the loop, because a person must decide.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use stream::{Batch, Item, Source, SourceError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::process::process;
+use crate::status::StatusHandle;
+use crate::table::{Table, TableError};
+
+const FIRST_PAUSE_LIMIT: Duration = Duration::from_millis(100);
+
+/// How the loop is told to stop: until when it may catch up, once it is told.
+///
+/// A sender that is gone means: stop now.
+pub type Stop = watch::Receiver<Option<Instant>>;
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that the source had is in the table, and the cursor says so.
+    CaughtUp,
+    /// The time to catch up was over first; the rest is still in the source.
+    OutOfTime,
+}
+
+/// Why the loop gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source is damaged.
+    #[error("cannot read what is to be stored: {0}")]
+    Source(#[source] SourceError),
+    /// The table is damaged.
+    #[error("cannot store events: {0}")]
+    Table(#[source] TableError),
+}
+
+/// Persists what `source` has in `table` until it is told to stop, then catches up.
+///
+/// Holds at most `batch_bytes_max` of payload and one source batch more. The future may be
+/// dropped at any time: what was in flight comes again.
+///
+/// # Errors
+/// See [`RunError`]; what can pass is tried again instead.
+pub async fn run<S: Source, T: Table>(
+    mut source: S,
+    table: &T,
+    config: &Config,
+    mut stop: Stop,
+    status: &StatusHandle,
+) -> Result<Ended, RunError> {
+    loop {
+        let turn = tokio::select! {
+            biased;
+            turn = turn(&mut source, table, config, status) => turn?,
+            () = out_of_time(&mut stop) => return Ok(ended(Ended::OutOfTime)),
+        };
+        status.update(|status| status.caught_up = turn == Turn::Idle);
+        let pause = match turn {
+            Turn::Full => continue,
+            Turn::Partial => config.commit_pause(),
+            Turn::Idle if asked_to_stop(&stop) => return Ok(ended(Ended::CaughtUp)),
+            Turn::Idle => config.poll(),
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = stop.wait_for(Option::is_some) => {}
+        }
+    }
+}
+
+fn ended(how: Ended) -> Ended {
+    match how {
+        Ended::CaughtUp => info!("the consumer has stored everything and stops"),
+        Ended::OutOfTime => warn!("the consumer stops before it has stored everything"),
+    }
+    how
+}
+
+fn asked_to_stop(stop: &Stop) -> bool {
+    stop.borrow().is_some() || stop.has_changed().is_err()
+}
+
+/// Completes when the time to catch up is over, which is never before there is a deadline.
+async fn out_of_time(stop: &mut Stop) {
+    let deadline = match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => *deadline,
+        Err(_sender_gone) => None,
+    };
+    if let Some(deadline) = deadline {
+        sleep_until(deadline).await;
+    }
+}
+
+/// What one turn found in the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Idle,
+    Partial,
+    Full,
+}
+
+async fn turn<S: Source, T: Table>(
+    source: &mut S,
+    table: &T,
+    config: &Config,
+    status: &StatusHandle,
+) -> Result<Turn, RunError> {
+    let mut retry = Retry { config, status, pause_limit: FIRST_PAUSE_LIMIT };
+    let (batches, turn) = loop {
+        match gather(source, config.batch_bytes_max.max(1)).await {
+            Ok(gathered) => break gathered,
+            Err(error) if may_pass(&error) => retry.pause("the source cannot be read", &error).await,
+            Err(error) => return Err(RunError::Source(error)),
+        }
+    };
+    if batches.is_empty() {
+        return Ok(Turn::Idle);
+    }
+    let written = loop {
+        let now_ms = now_ms();
+        match process(&batches, table, now_ms).await {
+            Ok(written) => {
+                status.update(|status| status.stored(&written, now_ms));
+                break written;
+            }
+            Err(error) if error.may_pass() => retry.pause("events cannot be stored", &error).await,
+            Err(error) => return Err(RunError::Table(error)),
+        }
+    };
+    if written.fates.dead_letters > 0 {
+        warn!(dead_letters = written.fates.dead_letters, "records that cannot be stored became dead letters");
+    }
+    loop {
+        match source.commit().await {
+            Ok(()) => return Ok(turn),
+            Err(error) if may_pass(&error) => retry.pause("the cursor cannot be moved", &error).await,
+            Err(error) => return Err(RunError::Source(error)),
+        }
+    }
+}
+
+/// Takes batches until there are `bytes_max` or there is nothing more at the moment.
+///
+/// An error behind the first batch waits for the next turn, where the source says it again.
+async fn gather<S: Source>(source: &mut S, bytes_max: usize) -> Result<(Vec<Batch>, Turn), SourceError> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while bytes < bytes_max {
+        match source.next(bytes_max - bytes).await {
+            Ok(Some(batch)) => {
+                bytes += bytes_of(&batch);
+                batches.push(batch);
+            }
+            Ok(None) if batches.is_empty() => return Ok((batches, Turn::Idle)),
+            Err(error) if batches.is_empty() => return Err(error),
+            Ok(None) | Err(_) => return Ok((batches, Turn::Partial)),
+        }
+    }
+    Ok((batches, Turn::Full))
+}
+
+/// Payload and, so that a batch of empty items counts too, the items themselves.
+fn bytes_of(batch: &Batch) -> usize {
+    let payload = |item: &Item| match item {
+        Item::Record(record) => record.payload.len(),
+        Item::Abandoned { .. } | Item::End { .. } => 0,
+    };
+    (1 + batch.items.len()) * size_of::<Item>() + batch.items.iter().map(payload).sum::<usize>()
+}
+
+fn may_pass(error: &SourceError) -> bool {
+    matches!(error, SourceError::Unavailable(_))
+}
+
+/// The pauses of one turn.
+struct Retry<'a> {
+    config: &'a Config,
+    status: &'a StatusHandle,
+    pause_limit: Duration,
+}
+
+impl Retry<'_> {
+    async fn pause(&mut self, what: &str, error: &impl Display) {
+        let limit = self.pause_limit.min(Duration::from_millis(self.config.retry_pause_ms_max));
+        let pause = limit.mul_f64(fastrand::f64());
+        self.pause_limit = limit.saturating_mul(2);
+        warn!(%error, pause_ms = pause.as_millis(), "{what}, trying again");
+        self.status.update(|status| status.failed(format!("{what}: {error}"), now_ms()));
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! What the admin page may know of the pull loop.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::ledger::Fates;
+use crate::table::Written;
+
+/// The pull loop at one moment. Counts are since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Records by what became of them.
+    pub fates: Fates,
+    /// Records that came again and were known.
+    pub replayed: u64,
+    /// Table transactions.
+    pub transactions: u64,
+    /// When the last transaction was durable, milliseconds since 1970; 0 before the first.
+    pub last_stored_at_ms: u64,
+    /// How old the newest event of the last transaction with events was when it was durable, in
+    /// milliseconds.
+    pub lag_ms: u64,
+    /// The source had nothing more at the last look.
+    pub caught_up: bool,
+    /// The error that holds up the loop now, until a transaction succeeds.
+    pub error: Option<Failure>,
+    /// The last error, also if it has passed.
+    pub last_error: Option<Failure>,
+}
+
+/// An error and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// What failed and why.
+    pub reason: String,
+}
+
+impl Status {
+    pub(crate) fn stored(&mut self, written: &Written, now_ms: u64) {
+        self.fates += written.fates;
+        self.replayed += written.replayed;
+        self.transactions += 1;
+        self.last_stored_at_ms = now_ms;
+        if written.newest_received_at_ms > 0 {
+            self.lag_ms = now_ms.saturating_sub(written.newest_received_at_ms);
+        }
+        self.error = None;
+    }
+
+    pub(crate) fn failed(&mut self, reason: String, now_ms: u64) {
+        self.error = Some(Failure { at_ms: now_ms, reason });
+        self.last_error.clone_from(&self.error);
+    }
+}
+
+/// A handle to the status; the loop writes it once a transaction. A clone is the same status.
+#[derive(Clone, Debug, Default)]
+pub struct StatusHandle(Arc<Mutex<Status>>);
+
+impl StatusHandle {
+    /// A status of a loop that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The status now.
+    pub fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
