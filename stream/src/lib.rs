@@ -1,7 +1,54 @@
-//! The crash-safe log.
+//! The crash-safe log, and the seam through which it is read.
+//!
+//! # The way of one record
+//!
+//! ```text
+//! worker thread                                  syncer thread           reader
+//! append ─► pending ──── end of turn ─► segment ──► fdatasync ─► seal     next ─► commit
+//!  numbered  lane_bytes_max  write(2)   segment_bytes   one in flight      │        │
+//!                               │                          │              │   cursor file,
+//!                        passed(Written)            passed(Synced)        │   then trim
+//!                                                                          └── batches of one lane
+//! ```
+//!
+//! | queue | capacity | when it is full |
+//! |---|---|---|
+//! | records of a turn | `lane_bytes_max` (4 MiB) a lane | [`Shed::Full`] |
+//! | the log on disk | `log_bytes_max` (8 GiB) | shed by class: impressions at 80 %, beacons 90, clicks 95, conversions 100 |
+//! | rejected records in it | 5 % of `log_bytes_max` | [`Shed::Full`] |
+//! | sync requests | one waiting and one in flight a lane | they merge: one sync serves all that was written before it |
+//! | prepared segments | one a lane | the syncer waits; without one a full segment sheds |
+//! | segments rotated out | one a lane, since rotating needs a prepared one | – |
+//!
+//! What is acknowledged at [`Level::Written`] survives the process; at
+//! [`Level::Synced`] it survives the machine. The file format is written down in
+//! the module `format`, recovery in `log::recovery`, the numbers of a lane that
+//! reconciling works with in [`LaneStatus`].
 
+mod check;
+mod config;
+mod cursor;
+pub mod disk;
+mod format;
+mod lane;
+mod log;
+mod reader;
 mod record;
 mod source;
+mod status;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod lane_tests;
+
+pub use check::{SegmentReport, check};
+pub use config::LogConfig;
+pub use format::{FORMAT_VERSION, WrittenByNewer};
+pub use lane::file::LaneState;
+pub use lane::{Lane, NotDurable};
+pub use log::{LaneError, Log, OpenError, create_private_dir, lock};
+pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use source::{Batch, Item, Source, SourceError};
+pub use status::{CursorLane, CursorStatus, LaneStatus};

@@ -1,0 +1,63 @@
+//! How a log is set up. The command reads these values; nothing here does.
+
+use std::time::Duration;
+
+/// Settings of one named log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Size of a segment file, allocated in advance. 64 KiB to 1 GiB; 16 MiB unless said.
+    pub segment_bytes: u64,
+    /// Data the log may hold before it sheds, all lanes together. At least eight
+    /// segments. Up to two prepared segments a lane come on top on disk.
+    pub log_bytes_max: u64,
+    /// Records that one turn of a lane's event loop may collect, in bytes. At most
+    /// half a segment.
+    pub lane_bytes_max: usize,
+    /// Longest time that written records wait for a sync at any level.
+    pub sync_interval: Duration,
+    /// Names of the cursors. A segment is kept until each of them has passed it.
+    pub cursors: Vec<String>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 16 << 20,
+            log_bytes_max: 8 << 30,
+            lane_bytes_max: 4 << 20,
+            sync_interval: Duration::from_secs(1),
+            cursors: Vec::new(),
+        }
+    }
+}
+
+impl LogConfig {
+    /// What is wrong with these values, each with the key it concerns.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        if !(64 << 10..=1 << 30).contains(&self.segment_bytes) {
+            errors.push(("segment_bytes", format!("{} is not between 64 KiB and 1 GiB", self.segment_bytes)));
+        }
+        if self.log_bytes_max < 8 * self.segment_bytes {
+            let least = 8 * self.segment_bytes;
+            errors.push((
+                "log_bytes_max",
+                format!("{} is less than eight segments ({least})", self.log_bytes_max),
+            ));
+        }
+        if self.lane_bytes_max < 4 << 10 || self.lane_bytes_max as u64 > self.segment_bytes / 2 {
+            let most = self.segment_bytes / 2;
+            errors.push((
+                "lane_bytes_max",
+                format!("{} is not between 4 KiB and half a segment ({most})", self.lane_bytes_max),
+            ));
+        }
+        if self.sync_interval < Duration::from_millis(1) || self.sync_interval > Duration::from_secs(60) {
+            errors.push((
+                "sync_interval_ms",
+                format!("{} is not between 1 and 60000", self.sync_interval.as_millis()),
+            ));
+        }
+        errors
+    }
+}

@@ -1,0 +1,262 @@
+//! One writer's place in the log.
+//!
+//! # Why a lane per worker thread?
+//!
+//! Because an answer must wait for its write and for nothing else. With one shared
+//! writer thread each hit pays a queue and two wake-ups across threads; with a lane
+//! on the worker's own thread the hits of one turn of its event loop share one
+//! write(2) and are completed on the spot. Order is promised inside a lane only.
+//!
+//! ```text
+//! append ─► pending (lane_bytes_max) ─► end of turn: write(2) ─► Written: wake the turn's waiters
+//!                                                │
+//!                                  desk: "sync"  ▼
+//!            syncer thread, one fdatasync in flight ─► Synced: wake the worker once
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use proto::BootId;
+
+use crate::log::LogShared;
+use crate::record::{Class, Level, Number, RecordKind, Shed};
+
+pub(crate) mod core;
+pub(crate) mod file;
+pub(crate) mod report;
+pub(crate) mod shared;
+pub(crate) mod syncer;
+
+use self::core::LaneCore;
+use self::shared::LaneShared;
+use self::syncer::Syncer;
+
+/// How often a lane appends its report, if there is something new to say.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A writer's lane. A clone is another handle to the same lane; when the last one
+/// is dropped, the lane writes what is pending and its last report, and is closed.
+#[derive(Clone)]
+pub struct Lane {
+    cell: Rc<LaneCell>,
+}
+
+struct LaneCell {
+    core: RefCell<LaneCore>,
+    shared: Arc<LaneShared>,
+    flush_due: Cell<bool>,
+    flusher: RefCell<Option<Waker>>,
+    until_written: RefCell<Vec<Waker>>,
+    until_synced: RefCell<Vec<Waker>>,
+}
+
+/// Why a record will not reach its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDurable {
+    /// There was no room to write it.
+    #[error("there was no room to write the record")]
+    Abandoned,
+    /// The lane failed to write or to sync; whether the record is safe is unknown.
+    #[error("the lane failed to write or to sync")]
+    Poisoned,
+}
+
+impl Lane {
+    /// Opens the lane's files and starts its tasks on this thread's local set.
+    pub(crate) fn open(log: &Arc<LogShared>, id: u32) -> std::io::Result<(Self, Syncer)> {
+        let (core, syncer) = LaneCore::open(log, id)?;
+        let cell = Rc::new(LaneCell {
+            shared: core.shared.clone(),
+            core: RefCell::new(core),
+            flush_due: Cell::new(false),
+            flusher: RefCell::default(),
+            until_written: RefCell::default(),
+            until_synced: RefCell::default(),
+        });
+        tokio::task::spawn_local(flush_at_the_end_of_each_turn(Rc::downgrade(&cell)));
+        tokio::task::spawn_local(wake_when_synced(cell.shared.clone(), Rc::downgrade(&cell)));
+        tokio::task::spawn_local(report_now_and_then(Rc::downgrade(&cell)));
+        Ok((Self { cell }, syncer))
+    }
+
+    /// The process start that this lane belongs to.
+    pub fn boot(&self) -> BootId {
+        self.cell.shared.boot
+    }
+
+    /// The lane's number in its process, from 0.
+    pub fn id(&self) -> u32 {
+        self.cell.shared.id
+    }
+
+    /// Whether a write or a sync failed; the lane takes nothing more then.
+    pub fn poisoned(&self) -> bool {
+        self.cell.shared.is_poisoned()
+    }
+
+    /// Takes the next number and lets `encode` append the payload to the bytes it
+    /// is given, which hold other records: it must only append.
+    ///
+    /// The record is written at the end of this turn of the event loop, together
+    /// with the others of the turn.
+    ///
+    /// # Errors
+    /// [`Shed`]: nothing was taken then, and no number is missing.
+    pub fn append(
+        &self,
+        class: Class,
+        kind: RecordKind,
+        encode: impl FnOnce(Number, &mut Vec<u8>),
+    ) -> Result<Number, Shed> {
+        let number = self.cell.core.borrow_mut().append(class, kind, encode)?;
+        self.cell.want_flush();
+        Ok(number)
+    }
+
+    /// Completes when the record `number` of this lane has reached `level`.
+    ///
+    /// # Errors
+    /// [`NotDurable`]: it must not be acknowledged.
+    pub fn reached(
+        &self,
+        level: Level,
+        number: Number,
+    ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
+        Reached { cell: self.cell.clone(), level, number }
+    }
+
+    /// Counts a hit that was refused, for the lane report.
+    pub fn count_refused(&self, reason: &'static str) {
+        self.cell.core.borrow_mut().count_refused(reason);
+    }
+}
+
+struct Reached {
+    cell: Rc<LaneCell>,
+    level: Level,
+    number: Number,
+}
+
+impl Future for Reached {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let cell = &*self.cell;
+        if self.level == Level::Memory {
+            return Poll::Ready(Ok(()));
+        }
+        if cell.shared.is_poisoned() {
+            return Poll::Ready(Err(NotDurable::Poisoned));
+        }
+        let written = cell.shared.written.load(Acquire);
+        if cell.core.borrow().is_abandoned(self.number) {
+            return Poll::Ready(Err(NotDurable::Abandoned));
+        }
+        if self.level == Level::Written {
+            if self.number < written {
+                return Poll::Ready(Ok(()));
+            }
+            cell.until_written.borrow_mut().push(context.waker().clone());
+        } else {
+            // Without a shipper, `Stream` promises what `Synced` does.
+            if self.number < cell.shared.synced.load(Acquire) {
+                return Poll::Ready(Ok(()));
+            }
+            cell.until_synced.borrow_mut().push(context.waker().clone());
+            if self.number < written {
+                cell.want_sync();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl LaneCell {
+    fn want_flush(&self) {
+        if !self.flush_due.replace(true)
+            && let Some(flusher) = &*self.flusher.borrow()
+        {
+            flusher.wake_by_ref();
+        }
+    }
+
+    fn want_sync(&self) {
+        if !self.shared.desk.lock().sync_wanted {
+            self.shared.desk.tell(|work| work.sync_wanted = true);
+        }
+    }
+
+    fn flush(&self) {
+        let flushed = self.core.borrow_mut().flush();
+        wake_all(&self.until_written);
+        if !flushed {
+            wake_all(&self.until_synced);
+        } else if !self.until_synced.borrow().is_empty() {
+            self.want_sync();
+        }
+    }
+}
+
+impl Drop for LaneCell {
+    fn drop(&mut self) {
+        self.core.get_mut().close();
+        if let Some(flusher) = self.flusher.get_mut().take() {
+            flusher.wake();
+        }
+    }
+}
+
+fn wake_all(waiters: &RefCell<Vec<Waker>>) {
+    for waiter in waiters.borrow_mut().drain(..) {
+        waiter.wake();
+    }
+}
+
+/// The first append of a turn wakes this task; until it is its turn to run, the
+/// other requests that are ready have appended too.
+async fn flush_at_the_end_of_each_turn(lane: Weak<LaneCell>) {
+    poll_fn(|context| {
+        let Some(cell) = lane.upgrade() else { return Poll::Ready(()) };
+        let mut flusher = cell.flusher.borrow_mut();
+        if !flusher.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+            *flusher = Some(context.waker().clone());
+        }
+        drop(flusher);
+        if cell.flush_due.take() {
+            cell.flush();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn wake_when_synced(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
+    loop {
+        shared.synced_moved.notified().await;
+        let Some(cell) = lane.upgrade() else { return };
+        if shared.is_poisoned() {
+            wake_all(&cell.until_written);
+        }
+        wake_all(&cell.until_synced);
+    }
+}
+
+async fn report_now_and_then(lane: Weak<LaneCell>) {
+    let mut interval = tokio::time::interval(REPORT_INTERVAL);
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        let Some(cell) = lane.upgrade() else { return };
+        cell.core.borrow_mut().report_if_changed();
+        if cell.core.borrow().wants_flush() {
+            cell.want_flush();
+        }
+    }
+}

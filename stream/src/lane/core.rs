@@ -1,0 +1,340 @@
+//! The plain struct behind a lane: takes numbers, batches, writes. No thread, no
+//! task, no waiting; the crash tests drive it by hand.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::{Duration, Instant};
+
+use proto::Message;
+
+use crate::disk::is_no_room;
+use crate::format::{
+    BATCH_HEADER_BYTES, BatchKind, FORMAT_VERSION, RECORD_FRAME_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentId, batch_bytes, push_record, seal_batch,
+};
+use crate::lane::file::{LaneFile, LaneState};
+use crate::lane::report::Tally;
+use crate::lane::shared::{LaneShared, OpenSegment, Segment};
+use crate::lane::syncer::{Syncer, prepare};
+use crate::log::{LogShared, now_ms};
+use crate::record::{Class, Number, RecordKind, Shed};
+
+/// In front of the pending records: room for both headers.
+const FRONT_BYTES: usize = SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES;
+/// After a write found no room, the lane sheds this long before it tries again.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// Separate ranges of abandoned numbers a lane keeps for its waiters. A lane that
+/// abandons more often than this is broken, and is poisoned.
+const ABANDONED_RANGES_MAX: usize = 4_096;
+
+pub(crate) struct LaneCore {
+    pub shared: Arc<LaneShared>,
+    log: Arc<LogShared>,
+    current: OpenSegment,
+    /// Bytes of the current segment; 0 while its header is not written.
+    offset: u64,
+    /// [`FRONT_BYTES`], then the records of this turn.
+    pending: Vec<u8>,
+    pending_rejected_bytes: u64,
+    /// First number of `pending`.
+    first: Number,
+    next: Number,
+    /// Abandoned numbers right below `first` that no batch on disk names yet.
+    unmarked: u64,
+    abandoned: Vec<(Number, Number)>,
+    full_until: Option<Instant>,
+    tally: Tally,
+    closed: bool,
+}
+
+impl LaneCore {
+    /// Creates the lane's files and writes its first report.
+    pub fn open(log: &Arc<LogShared>, id: u32) -> io::Result<(Self, Syncer)> {
+        let shared = Arc::new(LaneShared::new(log.boot, id, LaneState::Open));
+        let lane_file = LaneFile::create(&*log.disk, &log.dir, log.boot, id)?;
+        let segment_id = SegmentId { boot: log.boot, lane: id, sequence: 0 };
+        let file = prepare(log, &segment_id)?;
+        let current = OpenSegment { segment: Arc::new(Segment::new(segment_id, 0)), file };
+        shared.segments().push_back(current.segment.clone());
+        shared.desk.tell(|work| work.current = Some(current.clone()));
+        let syncer = Syncer::new(shared.clone(), log.clone(), lane_file);
+        let mut core = Self {
+            shared,
+            log: log.clone(),
+            current,
+            offset: 0,
+            pending: vec![0; FRONT_BYTES],
+            pending_rejected_bytes: 0,
+            first: 0,
+            next: 0,
+            unmarked: 0,
+            abandoned: Vec::new(),
+            full_until: None,
+            tally: Tally::default(),
+            closed: false,
+        };
+        core.report(false);
+        core.flush();
+        log.lanes().insert((log.boot, id), core.shared.clone());
+        Ok((core, syncer))
+    }
+
+    /// See [`crate::Lane::append`].
+    pub fn append(
+        &mut self,
+        class: Class,
+        kind: RecordKind,
+        encode: impl FnOnce(Number, &mut Vec<u8>),
+    ) -> Result<Number, Shed> {
+        let taken = self.room_for(class, kind).and_then(|()| self.push(class, kind, encode));
+        match taken {
+            Err(Shed::Full(class)) => self.tally.shed(class),
+            _ => self.tally.changed(),
+        }
+        taken
+    }
+
+    pub fn count_refused(&mut self, reason: &'static str) {
+        self.tally.refused(reason);
+    }
+
+    fn room_for(&mut self, class: Class, kind: RecordKind) -> Result<(), Shed> {
+        if self.closed {
+            return Err(Shed::Closed);
+        }
+        if self.shared.is_poisoned() {
+            return Err(Shed::Poisoned);
+        }
+        let full = self.log.bytes.load(Relaxed) >= self.log.shed_from_bytes[class as usize]
+            || (kind == RecordKind::Rejected
+                && self.log.rejected_bytes.load(Relaxed) >= self.log.rejected_bytes_max());
+        if full {
+            return Err(Shed::Full(class));
+        }
+        match self.full_until {
+            Some(until) if Instant::now() < until => Err(Shed::Full(class)),
+            _ => {
+                self.full_until = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        class: Class,
+        kind: RecordKind,
+        encode: impl FnOnce(Number, &mut Vec<u8>),
+    ) -> Result<Number, Shed> {
+        let (at, number) = (self.pending.len(), self.next);
+        push_record(&mut self.pending, kind, |body| encode(number, body));
+        let bytes = self.pending.len() - at;
+        let refusal = if bytes - RECORD_FRAME_BYTES > self.log.record_bytes_max {
+            Some(Shed::TooLarge { bytes: bytes - RECORD_FRAME_BYTES, max: self.log.record_bytes_max })
+        } else if !self.pending_fits() {
+            Some(Shed::Full(class))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.pending.truncate(at);
+            return Err(refusal);
+        }
+        if kind == RecordKind::Rejected {
+            self.pending_rejected_bytes += bytes as u64;
+        }
+        self.next += 1;
+        Ok(number)
+    }
+
+    fn pending_fits(&self) -> bool {
+        let body = self.pending.len() - FRONT_BYTES;
+        let total = self.turn_bytes() + SEGMENT_HEADER_BYTES as u64;
+        let fits_next = || total <= self.log.config.segment_bytes && self.shared.desk.lock().next.is_some();
+        body <= self.log.config.lane_bytes_max && (self.fits_current() || fits_next())
+    }
+
+    /// Bytes that the pending records and the mark of abandoned numbers will take.
+    fn turn_bytes(&self) -> u64 {
+        let mark = if self.unmarked > 0 { batch_bytes(0) } else { 0 };
+        (mark + batch_bytes(self.pending.len() - FRONT_BYTES)) as u64
+    }
+
+    fn fits_current(&self) -> bool {
+        self.offset.max(SEGMENT_HEADER_BYTES as u64) + self.turn_bytes() <= self.log.config.segment_bytes
+    }
+
+    /// Writes the records of this turn with one write(2). False if they were given
+    /// up, for want of room or because the lane is poisoned.
+    pub fn flush(&mut self) -> bool {
+        if self.next == self.first {
+            return true;
+        }
+        if self.shared.is_poisoned() {
+            self.forget_pending();
+            return false;
+        }
+        if !self.fits_current() && !self.rotate() {
+            self.abandon();
+            return false;
+        }
+        let id = self.current.segment.id;
+        let synced_to = self.shared.synced.load(Acquire);
+        let count = self.next - self.first;
+        seal_batch(
+            &mut self.pending,
+            SEGMENT_HEADER_BYTES,
+            &id,
+            BatchKind::Records,
+            self.first,
+            count,
+            synced_to,
+        );
+        let written = if self.unmarked > 0 {
+            let mut marked = vec![0; FRONT_BYTES];
+            let first = self.first - self.unmarked;
+            let mark = (BatchKind::Abandoned, first, self.unmarked);
+            seal_batch(&mut marked, SEGMENT_HEADER_BYTES, &id, mark.0, mark.1, mark.2, synced_to);
+            marked.extend_from_slice(&self.pending[SEGMENT_HEADER_BYTES..]);
+            write_turn(&self.current, self.offset, &mut marked)
+        } else {
+            write_turn(&self.current, self.offset, &mut self.pending)
+        };
+        match &written {
+            Ok(bytes) => self.wrote(*bytes),
+            Err(error) if is_no_room(error) => {
+                tracing::warn!(lane = self.shared.id, %error, "no room to write; shedding until there is");
+                self.abandon();
+            }
+            Err(error) => {
+                self.shared.poison("writing", error);
+                self.forget_pending();
+            }
+        }
+        written.is_ok()
+    }
+
+    fn wrote(&mut self, bytes: u64) {
+        self.offset += bytes;
+        self.unmarked = 0;
+        self.first = self.next;
+        self.current.segment.rejected_bytes.fetch_add(self.pending_rejected_bytes, Relaxed);
+        self.log.rejected_bytes.fetch_add(self.pending_rejected_bytes, Relaxed);
+        self.log.bytes.fetch_add(bytes, Relaxed);
+        self.current.segment.wrote(self.next, self.offset);
+        self.shared.written.store(self.next, Release);
+        self.reset_pending();
+    }
+
+    /// Cuts the segment back to its last whole batch and gives up the numbers of
+    /// this turn. The next batch that finds room names them.
+    fn abandon(&mut self) {
+        if let Err(error) = self.current.file.set_len(self.offset) {
+            self.shared.poison("cutting back after a failed write", &error);
+        }
+        let count = self.next - self.first;
+        match self.abandoned.last_mut() {
+            Some((_, end)) if *end == self.first => *end = self.next,
+            _ => self.abandoned.push((self.first, self.next)),
+        }
+        if self.abandoned.len() > ABANDONED_RANGES_MAX {
+            self.shared.poison("finding room again and again", &io::ErrorKind::StorageFull.into());
+        }
+        self.unmarked += count;
+        self.shared.abandoned.fetch_add(count, Relaxed);
+        self.full_until = Some(Instant::now() + FULL_PAUSE);
+        self.forget_pending();
+    }
+
+    fn forget_pending(&mut self) {
+        self.first = self.next;
+        self.reset_pending();
+    }
+
+    fn reset_pending(&mut self) {
+        self.pending.truncate(FRONT_BYTES);
+        self.pending_rejected_bytes = 0;
+    }
+
+    pub fn is_abandoned(&self, number: Number) -> bool {
+        let at = self.abandoned.partition_point(|(_, end)| *end <= number);
+        self.abandoned.get(at).is_some_and(|(first, _)| *first <= number)
+    }
+
+    /// Goes on in the prepared segment; false if there is none.
+    fn rotate(&mut self) -> bool {
+        let mut work = self.shared.desk.lock();
+        let Some((id, file)) = work.next.take() else { return false };
+        let segment = Arc::new(Segment::new(id, self.first - self.unmarked));
+        let next = OpenSegment { segment: segment.clone(), file };
+        let old = std::mem::replace(&mut self.current, next.clone());
+        work.rotated_out.push(old.clone());
+        work.current = Some(next);
+        drop(work);
+        self.shared.segments().push_back(segment);
+        // Readers leave a sealed segment for the next one, so that one is listed first.
+        old.segment.sealed.store(true, Release);
+        self.shared.desk.tell(|_| ());
+        self.offset = 0;
+        true
+    }
+
+    /// Appends a lane report if there is something new to say.
+    pub fn report_if_changed(&mut self) {
+        if self.tally.has_changed() {
+            self.report(false);
+        }
+    }
+
+    fn report(&mut self, closing: bool) {
+        let (boot, id) = (self.shared.boot, self.shared.id);
+        let abandoned = self.shared.abandoned.load(Relaxed);
+        let report = self.tally.report(boot, id, self.next, abandoned, now_ms(), closing);
+        let pushed = self.push(Class::Conversion, RecordKind::LaneReport, |_, body| {
+            report.encode(body).expect("a vector grows");
+        });
+        if let Err(error) = pushed {
+            tracing::warn!(lane = id, %error, "no room for a lane report");
+            self.tally.changed();
+        }
+    }
+
+    /// Writes what is pending and the last report, and leaves the rest to the syncer.
+    pub fn close(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.flush();
+        self.report(true);
+        self.flush();
+        self.shared.desk.tell(|work| work.closing = true);
+    }
+
+    pub fn wants_flush(&self) -> bool {
+        self.next != self.first
+    }
+}
+
+/// Writes `turn` (room for a segment header, then batches) at `offset`; the header
+/// too if it is the segment's first. Returns the bytes written; a short write is
+/// an error.
+fn write_turn(current: &OpenSegment, offset: u64, turn: &mut [u8]) -> io::Result<u64> {
+    let bytes = if offset == 0 {
+        let header =
+            SegmentHeader { version: FORMAT_VERSION, first: current.segment.first, created_at_ms: now_ms() };
+        turn[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode(&current.segment.id));
+        &turn[..]
+    } else {
+        &turn[SEGMENT_HEADER_BYTES..]
+    };
+    loop {
+        match current.file.write_at(bytes, offset) {
+            Ok(written) if written == bytes.len() => return Ok(written as u64),
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A named log: its directory, its lanes, its cursors, its fullness.
+//!
+//! ```text
+//! <dir>/lock                              flock of the process that owns it
+//! <dir>/<boot>-<lane>-<sequence>.seg      segments            (see `format`)
+//! <dir>/<boot>-<lane>.lane                what is known of a lane
+//! <dir>/cursors/<name>.cursor             how far each reader has come
+//! <dir>/*.seg.torn                        what recovery cut off; for people, never read
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proto::BootId;
+
+use crate::config::LogConfig;
+use crate::cursor::{self, LaneKey, Positions};
+use crate::disk::{Disk, RealDisk};
+use crate::format::{RECORD_FRAME_BYTES, SEGMENT_HEADER_BYTES, SegmentId, batch_bytes};
+use crate::lane::file as lane_file;
+use crate::lane::shared::LaneShared;
+use crate::lane::syncer::Syncer;
+use crate::lane::{Lane, file::LaneState};
+use crate::reader::LogSource;
+use crate::record::{Class, RECORD_BYTES_MAX};
+use crate::status::{CursorStatus, LaneStatus};
+
+pub(crate) mod recovery;
+pub(crate) mod scan;
+
+pub use recovery::OpenError;
+use recovery::Recovery;
+
+/// A named log that this process owns. A clone is another handle.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) shared: Arc<LogShared>,
+}
+
+/// What lanes, syncers and readers share.
+pub(crate) struct LogShared {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub boot: BootId,
+    pub config: LogConfig,
+    /// Bytes of batches in segments that are not trimmed.
+    pub bytes: AtomicU64,
+    /// Of those, rejected records.
+    pub rejected_bytes: AtomicU64,
+    pub shed_from_bytes: [u64; Class::ALL.len()],
+    pub record_bytes_max: usize,
+    pub lanes: Mutex<BTreeMap<LaneKey, Arc<LaneShared>>>,
+    /// Durable positions of the declared cursors.
+    pub cursors: Mutex<BTreeMap<String, Positions>>,
+    taken_cursors: Mutex<BTreeSet<String>>,
+    syncers: Mutex<Vec<JoinHandle<()>>>,
+    next_lane: AtomicU32,
+    _lock: Option<File>,
+}
+
+/// Why a lane or a source could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Its files could not be created.
+    #[error("cannot create a lane in {}: {source}", dir.display())]
+    Io {
+        /// The log's directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// No cursor of this name is declared in the configuration.
+    #[error("the log has no cursor {0:?}; its cursors are declared in the configuration")]
+    UnknownCursor(String),
+    /// Each cursor has one reader.
+    #[error("the cursor {0:?} has a reader already")]
+    CursorTaken(String),
+}
+
+impl Log {
+    /// Opens the log `name` below `dir`, creates it if there is none, and recovers
+    /// what an earlier process left.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed if it is `Rot`, `InUse` or `Newer`.
+    pub fn open(dir: &Path, name: &str, config: LogConfig) -> Result<Self, OpenError> {
+        Self::open_real(dir, name, config, false)
+    }
+
+    /// As [`Log::open`], and goes on without data that was synced and is damaged.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn salvage(dir: &Path, name: &str, config: LogConfig) -> Result<Self, OpenError> {
+        Self::open_real(dir, name, config, true)
+    }
+
+    fn open_real(dir: &Path, name: &str, config: LogConfig, salvage: bool) -> Result<Self, OpenError> {
+        let dir = dir.join(name);
+        let io = |source| OpenError::Io { path: dir.clone(), source };
+        create_private_dir(&dir.join("cursors")).map_err(io)?;
+        let lock = lock(&dir.join("lock"))?;
+        Self::open_on(Arc::new(RealDisk), dir, config, salvage, Some(lock))
+    }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        config: LogConfig,
+        salvage: bool,
+        lock: Option<File>,
+    ) -> Result<Self, OpenError> {
+        let found = files(&*disk, &dir)?;
+        let recovery = Recovery { disk: &*disk, dir: &dir, salvage };
+        let mut lanes = BTreeMap::new();
+        for ((boot, id), sequences) in found {
+            lanes.insert((boot, id), Arc::new(recovery.lane(boot, id, &sequences)?));
+        }
+        let mut cursors = BTreeMap::new();
+        for name in &config.cursors {
+            let cursors_dir = dir.join("cursors");
+            let positions = cursor::load(&*disk, &cursors_dir, name).map_err(|source| OpenError::Io {
+                path: cursors_dir.join(cursor::file_name(name)),
+                source,
+            })?;
+            cursors.insert(name.clone(), positions);
+        }
+        let sum = |of: fn(&crate::lane::shared::Segment) -> u64| -> u64 {
+            lanes.values().map(|lane| lane.segments().iter().map(|segment| of(segment)).sum::<u64>()).sum()
+        };
+        let (bytes, rejected) = (sum(|s| s.bytes.load(Relaxed)), sum(|s| s.rejected_bytes.load(Relaxed)));
+        let in_segment = config.segment_bytes as usize - SEGMENT_HEADER_BYTES - 2 * batch_bytes(0);
+        let shared = LogShared {
+            disk,
+            dir,
+            boot: BootId::now_v7(),
+            bytes: bytes.into(),
+            rejected_bytes: rejected.into(),
+            shed_from_bytes: Class::ALL.map(|class| config.log_bytes_max / 100 * class.shed_from_percent()),
+            record_bytes_max: RECORD_BYTES_MAX
+                .min(in_segment - RECORD_FRAME_BYTES - 8)
+                .min(config.lane_bytes_max - RECORD_FRAME_BYTES),
+            config,
+            lanes: Mutex::new(lanes),
+            cursors: Mutex::new(cursors),
+            taken_cursors: Mutex::default(),
+            syncers: Mutex::default(),
+            next_lane: AtomicU32::new(0),
+            _lock: lock,
+        };
+        shared.trim().map_err(|source| OpenError::Io { path: shared.dir.clone(), source })?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Names this process start: a UUIDv7.
+    pub fn boot(&self) -> BootId {
+        self.shared.boot
+    }
+
+    /// Creates a lane, to be used on this thread, inside a tokio local set (as every
+    /// actix worker is).
+    ///
+    /// # Errors
+    /// [`LaneError::Io`].
+    pub fn open_lane(&self) -> Result<Lane, LaneError> {
+        let id = self.shared.next_lane.fetch_add(1, Relaxed);
+        let io = |source| LaneError::Io { dir: self.shared.dir.clone(), source };
+        let (lane, syncer) = Lane::open(&self.shared, id).map_err(io)?;
+        self.start(syncer, id).map_err(io)?;
+        Ok(lane)
+    }
+
+    fn start(&self, syncer: Syncer, id: u32) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(format!("sync-{id}")).spawn(move || syncer.run())?;
+        self.shared.syncers.lock().expect("nobody panics with the threads' list").push(thread);
+        Ok(())
+    }
+
+    /// A lane without its thread and tasks, for tests that drive it by hand.
+    #[cfg(test)]
+    pub(crate) fn open_core(&self) -> std::io::Result<(crate::lane::core::LaneCore, Syncer)> {
+        crate::lane::core::LaneCore::open(&self.shared, self.shared.next_lane.fetch_add(1, Relaxed))
+    }
+
+    /// The reader of the cursor `name`, at its last commit.
+    ///
+    /// # Errors
+    /// [`LaneError::UnknownCursor`], [`LaneError::CursorTaken`].
+    pub fn source(&self, name: &str) -> Result<LogSource, LaneError> {
+        let positions = self.shared.cursors().get(name).cloned();
+        let positions = positions.ok_or_else(|| LaneError::UnknownCursor(name.to_owned()))?;
+        if !self.shared.taken().insert(name.to_owned()) {
+            return Err(LaneError::CursorTaken(name.to_owned()));
+        }
+        Ok(LogSource::new(self.shared.clone(), name.to_owned(), positions))
+    }
+
+    /// How full the log is, in per cent of `log_bytes_max`; may exceed 100 a little.
+    pub fn fill_percent(&self) -> u64 {
+        self.bytes() * 100 / self.shared.config.log_bytes_max
+    }
+
+    /// Bytes of records that are not trimmed.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Relaxed)
+    }
+
+    /// Whether a lane of this process failed to write or to sync.
+    pub fn poisoned(&self) -> bool {
+        self.shared.lanes().values().any(|lane| lane.is_poisoned())
+    }
+
+    /// Every lane that the log still knows.
+    pub fn lanes(&self) -> Vec<LaneStatus> {
+        self.shared.lanes().values().map(|lane| LaneStatus::of(lane)).collect()
+    }
+
+    /// Every declared cursor.
+    pub fn cursors(&self) -> Vec<CursorStatus> {
+        let lanes = self.shared.lanes().clone();
+        self.shared.cursors().iter().map(|(name, at)| CursorStatus::of(name, at, &lanes)).collect()
+    }
+
+    /// Syncs and ends the lanes of this process. Their handles must have been
+    /// dropped; a lane whose handle lives is synced and will be ended by the next
+    /// start. Blocks until the disk is done.
+    pub fn close(&self) {
+        for lane in self.shared.lanes().values().filter(|lane| lane.boot == self.shared.boot) {
+            lane.desk.tell(|work| work.stop = true);
+        }
+        let threads = std::mem::take(&mut *self.shared.syncers.lock().expect("nobody panics with it"));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a lane's sync thread panicked");
+            }
+        }
+    }
+}
+
+impl LogShared {
+    pub fn lanes(&self) -> MutexGuard<'_, BTreeMap<LaneKey, Arc<LaneShared>>> {
+        self.lanes.lock().expect("no thread panics while it holds the lanes")
+    }
+
+    pub fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Positions>> {
+        self.cursors.lock().expect("no thread panics while it holds the cursors")
+    }
+
+    pub fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.taken_cursors.lock().expect("no thread panics while it holds the names")
+    }
+
+    /// Rejected records may take 5 % of the log.
+    pub fn rejected_bytes_max(&self) -> u64 {
+        self.config.log_bytes_max / 20
+    }
+
+    /// Makes the positions of a cursor durable, then removes what all have passed.
+    pub fn commit(&self, name: &str, positions: &Positions) -> std::io::Result<()> {
+        let mut known: Positions = positions.clone();
+        {
+            let lanes = self.lanes();
+            known.retain(|key, _| lanes.contains_key(key));
+        }
+        cursor::save(&*self.disk, &self.dir.join("cursors"), name, &known)?;
+        self.cursors().insert(name.to_owned(), known);
+        self.trim()
+    }
+
+    /// Removes the sealed segments that every declared cursor has passed, and lanes
+    /// of which nothing is left to read. Without a declared cursor it keeps all.
+    fn trim(&self) -> std::io::Result<()> {
+        let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
+            self.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
+        for (key, lane) in lanes {
+            let (passed, ended) = {
+                let cursors = self.cursors();
+                let at =
+                    || cursors.values().map(|positions| positions.get(&key).copied().unwrap_or_default());
+                let passed = at().map(|position| position.next).min().unwrap_or(0);
+                (passed, !cursors.is_empty() && at().all(|position| position.ended))
+            };
+            loop {
+                let front = lane.segments().front().cloned();
+                let Some(segment) = front.filter(|s| s.is_sealed() && (ended || s.end() <= passed)) else {
+                    break;
+                };
+                remove_if_there(&*self.disk, &self.dir.join(segment.id.file_name()))?;
+                lane.segments().pop_front();
+                self.bytes.fetch_sub(segment.bytes.load(Acquire), Relaxed);
+                self.rejected_bytes.fetch_sub(segment.rejected_bytes.load(Acquire), Relaxed);
+            }
+            if ended && lane.state() != LaneState::Open && lane.segments().is_empty() {
+                self.disk.sync_dir(&self.dir)?;
+                remove_if_there(&*self.disk, &self.dir.join(lane_file::file_name(lane.boot, lane.id)))?;
+                self.lanes().remove(&key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// The lanes in a directory with the sequences of their segments, in order.
+/// Removes what a crash left of a file that was being replaced.
+fn files(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<LaneKey, Vec<u64>>, OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    let mut lanes: BTreeMap<LaneKey, Vec<u64>> = BTreeMap::new();
+    for name in disk.list(dir).map_err(io)? {
+        if let Some(id) = SegmentId::parse(&name) {
+            lanes.entry((id.boot, id.lane)).or_default().push(id.sequence);
+        } else if let Some(key) = lane_file::parse_name(&name) {
+            lanes.entry(key).or_default();
+        } else if name.ends_with(".tmp") {
+            disk.remove(&dir.join(&name)).map_err(io)?;
+        }
+    }
+    lanes.values_mut().for_each(|sequences| sequences.sort_unstable());
+    Ok(lanes)
+}
+
+/// Creates a directory that only its owner may enter.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Takes the lock file at `path` for as long as the returned file lives.
+///
+/// # Errors
+/// [`OpenError::InUse`] if another process, or this one, holds it.
+pub fn lock(path: &Path) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(OpenError::InUse(path.parent().unwrap_or(path).to_owned()))
+        }
+        Err(std::fs::TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

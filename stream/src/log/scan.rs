@@ -1,0 +1,88 @@
+//! What a segment file holds, damage included.
+
+use bytes::Bytes;
+
+use crate::format::{
+    BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, WrittenByNewer, bytes_of_kind, check_batch,
+};
+use crate::record::{Number, RecordKind};
+
+/// The result of reading a segment file from end to end.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub header: Option<SegmentHeader>,
+    /// Nothing but zeros: prepared and never used, or lost whole.
+    pub unused: bool,
+    /// Every batch that checks, in order, with its offset; their numbers grow.
+    pub batches: Vec<(usize, BatchHeader)>,
+    /// The first offset at which there is something that does not check.
+    pub damaged_at: Option<usize>,
+    /// The offset behind the last batch that checks.
+    pub end: usize,
+    pub rejected_bytes: u64,
+}
+
+impl Scan {
+    /// Reads a file. Behind damage it looks for further batches at every multiple
+    /// of 8, because pages reach the disk in any order.
+    ///
+    /// # Errors
+    /// [`WrittenByNewer`]: nothing can be said of it.
+    pub fn of(bytes: &Bytes, id: &SegmentId) -> Result<Self, WrittenByNewer> {
+        let header = SegmentHeader::decode(bytes, id)?;
+        let used_bytes = without_zeros(bytes);
+        let unused = used_bytes == 0;
+        let mut scan =
+            Self { header, unused, batches: Vec::new(), damaged_at: None, end: 0, rejected_bytes: 0 };
+        if unused {
+            return Ok(scan);
+        }
+        if header.is_none() {
+            scan.damaged_at = Some(0);
+        }
+        let mut at = SEGMENT_HEADER_BYTES.min(bytes.len());
+        scan.end = at;
+        let mut next_number = 0;
+        while at < used_bytes {
+            match check_batch(&bytes[at..], id).filter(|batch| batch.first >= next_number) {
+                Some(batch) => {
+                    next_number = batch.end();
+                    scan.rejected_bytes += bytes_of_kind(&bytes[at..], &batch, RecordKind::Rejected);
+                    scan.batches.push((at, batch));
+                    at = (at + batch.total_bytes()).min(bytes.len());
+                    scan.end = at;
+                }
+                None => {
+                    scan.damaged_at.get_or_insert(at);
+                    at += 8;
+                }
+            }
+        }
+        Ok(scan)
+    }
+
+    /// The highest number of which some batch says that all below it were synced.
+    pub fn synced_to(&self) -> Number {
+        self.batches.iter().map(|(_, batch)| batch.synced_to).max().unwrap_or(0)
+    }
+
+    /// First number, if the header or a batch tells.
+    pub fn first(&self) -> Option<Number> {
+        let header = self.header.map(|header| header.first);
+        header.or_else(|| self.batches.first().map(|(_, batch)| batch.first))
+    }
+}
+
+/// The length without the zeros at the end, which may be most of the file.
+pub(crate) fn without_zeros(bytes: &[u8]) -> usize {
+    let words = bytes.rchunks_exact(8).take_while(|word| *word == [0; 8]).count();
+    let rest = &bytes[..bytes.len() - words * 8];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// One segment file of a lane, read.
+pub(crate) struct ScannedSegment {
+    pub id: SegmentId,
+    pub bytes: Bytes,
+    pub scan: Scan,
+}
