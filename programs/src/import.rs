@@ -24,7 +24,7 @@ pub const PROGRAM_BYTES_MAX: usize = 1024 * 1024;
 pub struct ImportError {
     /// From 1.
     pub line: usize,
-    /// In bytes, from 1: the end of the offending value, else the start of its program.
+    /// In bytes, from 1: about where the offending value ends, else where its program starts.
     pub column: usize,
     /// Such as `[1].customerId`; empty when it is about the whole text.
     pub path: String,

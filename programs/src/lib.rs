@@ -1,4 +1,30 @@
 //! Core data: programs, what they demand of a hit, and the registry that holds them.
+//!
+//! # The way of one change
+//!
+//! ```text
+//! JSON ── read_programs ── Program ── put / import ──► registry: value, version, change log
+//!         all good, or     checked    one transaction     │ committed
+//!         every error      once       at a time           ▼
+//!                                                      subscription ──► refresher ──► catalog (L1)
+//!                                                         ╎ a hole        (crate tracker)
+//!                                                         └╌╌► changes_since ╌╌► snapshot
+//! ```
+//!
+//! | what waits | bound | when it is full |
+//! |---|---|---|
+//! | errors of one text | [`IMPORT_ERRORS_MAX`], 100 | reading stops, nothing is imported |
+//! | JSON of one program | [`PROGRAM_BYTES_MAX`], 1 MiB | the entry is an error |
+//! | writers of the local registry | its callers, each with one change, one at a time | they wait |
+//! | changes of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
+//! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
+//!
+//! A writer never waits for a follower. What a follower and a writer may rely on is
+//! said at the seam, [`registry`].
+//!
+//! The crate decides nothing about a hit: [`Program::validity`], [`ParameterRule::check`]
+//! and [`LandingUrl::render`] are pure, and the tracker's decision puts them together.
+
 mod id;
 mod import;
 mod landing;

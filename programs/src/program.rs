@@ -210,10 +210,9 @@ impl TryFrom<ProgramJson> for Program {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

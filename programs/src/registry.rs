@@ -44,6 +44,11 @@ pub const CHANGE_LOG_MAX: u64 = 100_000;
 pub type Version = u64;
 
 /// Where programs are kept.
+///
+/// # Errors
+/// Every call fails as [`RegistryError`] says, and has then changed nothing, except
+/// that a write which ends in [`RegistryError::Unavailable`] may have been stored. To
+/// repeat it is harmless.
 pub trait Registry: Send + Sync + 'static {
     /// Epoch, version and whether the store was ever filled.
     fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;

@@ -3,9 +3,11 @@
 //! No regular expressions: the rules come from many hands and are checked at every
 //! hit, so each check takes time bounded by the length of the value.
 
+mod json;
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+pub(crate) use json::{read_conflicts, read_rules};
 
 /// Most rules of one program.
 pub const RULES_MAX: usize = 100;
@@ -120,212 +122,6 @@ fn within<N: PartialOrd + std::fmt::Display>(
     }
 }
 
-/// The rule as JSON has it: every key that any type knows.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RuleJson {
-    #[serde(default)]
-    required: bool,
-    #[serde(rename = "type", default)]
-    kind: KindName,
-    min_length: Option<u32>,
-    max_length: Option<u32>,
-    min: Option<serde_json::Number>,
-    max: Option<serde_json::Number>,
-    values: Option<Vec<String>>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum KindName {
-    #[default]
-    Text,
-    Integer,
-    Number,
-    OneOf,
-}
-
-impl RuleJson {
-    fn into_rule(self) -> Result<ParameterRule, String> {
-        let kind = self.kind;
-        let only = |given: bool, key: &str, suits: bool, of: &str| {
-            if given && !suits { Err(format!("{key} belongs to a parameter of type {of}")) } else { Ok(()) }
-        };
-        let numeric = matches!(kind, KindName::Integer | KindName::Number);
-        only(self.min_length.is_some(), "minLength", kind == KindName::Text, "text")?;
-        only(self.max_length.is_some(), "maxLength", kind == KindName::Text, "text")?;
-        only(self.min.is_some(), "min", numeric, "integer or number")?;
-        only(self.max.is_some(), "max", numeric, "integer or number")?;
-        only(self.values.is_some(), "values", kind == KindName::OneOf, "one_of")?;
-
-        let kind = match kind {
-            KindName::Text => text_kind(self.min_length, self.max_length)?,
-            KindName::Integer => integer_kind(self.min.as_ref(), self.max.as_ref())?,
-            KindName::Number => number_kind(self.min.as_ref(), self.max.as_ref())?,
-            KindName::OneOf => one_of_kind(self.values.unwrap_or_default())?,
-        };
-        Ok(ParameterRule { required: self.required, kind })
-    }
-}
-
-fn text_kind(min: Option<u32>, max: Option<u32>) -> Result<ParameterKind, String> {
-    let (min_bytes, max_bytes) = (min.unwrap_or(0), max.unwrap_or(VALUE_BYTES_MAX));
-    if max_bytes > VALUE_BYTES_MAX {
-        return Err(format!("maxLength is {max_bytes}, at most {VALUE_BYTES_MAX} bytes are taken"));
-    }
-    if min_bytes > max_bytes {
-        return Err(format!("minLength {min_bytes} is greater than maxLength {max_bytes}"));
-    }
-    Ok(ParameterKind::Text { min_bytes, max_bytes })
-}
-
-fn integer_kind(
-    min: Option<&serde_json::Number>,
-    max: Option<&serde_json::Number>,
-) -> Result<ParameterKind, String> {
-    let bound = |given: Option<&serde_json::Number>, key: &str, default: i64| match given {
-        None => Ok(default),
-        Some(number) => number.as_i64().ok_or_else(|| format!("{key} is {number}, which is not an integer")),
-    };
-    let (min, max) = (bound(min, "min", i64::MIN)?, bound(max, "max", i64::MAX)?);
-    if min > max {
-        return Err(format!("min {min} is greater than max {max}"));
-    }
-    Ok(ParameterKind::Integer { min, max })
-}
-
-fn number_kind(
-    min: Option<&serde_json::Number>,
-    max: Option<&serde_json::Number>,
-) -> Result<ParameterKind, String> {
-    let (min, max) = (min.and_then(serde_json::Number::as_f64), max.and_then(serde_json::Number::as_f64));
-    if let (Some(min), Some(max)) = (min, max)
-        && min > max
-    {
-        return Err(format!("min {min} is greater than max {max}"));
-    }
-    Ok(ParameterKind::Number { min, max })
-}
-
-fn one_of_kind(values: Vec<String>) -> Result<ParameterKind, String> {
-    if values.is_empty() || values.len() > ONE_OF_MAX {
-        return Err(format!("a one_of needs 1 to {ONE_OF_MAX} values, {} are given", values.len()));
-    }
-    if let Some(long) = values.iter().find(|value| value.len() > VALUE_BYTES_MAX as usize) {
-        return Err(format!("a value has {} bytes, at most {VALUE_BYTES_MAX} are taken", long.len()));
-    }
-    Ok(ParameterKind::OneOf(values))
-}
-
-impl<'de> Deserialize<'de> for ParameterRule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RuleJson::deserialize(deserializer)?.into_rule().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for ParameterRule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        if self.required {
-            map.serialize_entry("required", &true)?;
-        }
-        match &self.kind {
-            ParameterKind::Text { min_bytes, max_bytes } => {
-                map.serialize_entry("type", "text")?;
-                if *min_bytes > 0 {
-                    map.serialize_entry("minLength", min_bytes)?;
-                }
-                if *max_bytes < VALUE_BYTES_MAX {
-                    map.serialize_entry("maxLength", max_bytes)?;
-                }
-            }
-            ParameterKind::Integer { min, max } => {
-                map.serialize_entry("type", "integer")?;
-                if *min > i64::MIN {
-                    map.serialize_entry("min", min)?;
-                }
-                if *max < i64::MAX {
-                    map.serialize_entry("max", max)?;
-                }
-            }
-            ParameterKind::Number { min, max } => {
-                map.serialize_entry("type", "number")?;
-                if let Some(min) = min {
-                    map.serialize_entry("min", min)?;
-                }
-                if let Some(max) = max {
-                    map.serialize_entry("max", max)?;
-                }
-            }
-            ParameterKind::OneOf(values) => {
-                map.serialize_entry("type", "one_of")?;
-                map.serialize_entry("values", values)?;
-            }
-        }
-        map.end()
-    }
-}
-
-/// Reads `parameters`: bounded, and a name that is given twice is an error rather
-/// than the last one winning.
-pub(crate) fn read_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ParameterRules, D::Error> {
-    struct Rules;
-
-    impl<'de> de::Visitor<'de> for Rules {
-        type Value = ParameterRules;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object of rules by parameter name")
-        }
-
-        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ParameterRules, A::Error> {
-            let mut rules = ParameterRules::new();
-            while let Some((name, rule)) = map.next_entry::<String, ParameterRule>()? {
-                check_name(&name).map_err(de::Error::custom)?;
-                if rules.len() == RULES_MAX {
-                    return Err(de::Error::custom(format!("more than {RULES_MAX} rules")));
-                }
-                if rules.contains_key(&name) {
-                    return Err(de::Error::custom(format!("{name} has two rules")));
-                }
-                rules.insert(name, rule);
-            }
-            Ok(rules)
-        }
-    }
-    deserializer.deserialize_map(Rules)
-}
-
-/// Reads `conflicts`: each group names at least two different parameters.
-pub(crate) fn read_conflicts<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Vec<String>>, D::Error> {
-    let groups = Vec::<Vec<String>>::deserialize(deserializer)?;
-    check_conflicts(&groups).map_err(de::Error::custom)?;
-    Ok(groups)
-}
-
-fn check_conflicts(groups: &[Vec<String>]) -> Result<(), String> {
-    if groups.len() > CONFLICTS_MAX {
-        return Err(format!("{} conflict groups, at most {CONFLICTS_MAX} are taken", groups.len()));
-    }
-    for group in groups {
-        if group.len() < 2 || group.len() > CONFLICTS_MAX {
-            return Err(format!(
-                "a conflict group names 2 to {CONFLICTS_MAX} parameters, this one {}",
-                group.len()
-            ));
-        }
-        for (at, name) in group.iter().enumerate() {
-            check_name(name)?;
-            if group[..at].contains(name) {
-                return Err(format!("{name} is in the same conflict group twice"));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Two required parameters that exclude each other would refuse every hit.
 pub(crate) fn check_satisfiable(rules: &ParameterRules, conflicts: &[Vec<String>]) -> Result<(), String> {
     let required = |name: &&String| rules.get(*name).is_some_and(|rule| rule.required);
@@ -338,9 +134,84 @@ pub(crate) fn check_satisfiable(rules: &ParameterRules, conflicts: &[Vec<String>
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(format!("a parameter name has 1 to {NAME_BYTES_MAX} bytes, {name:?} has {}", name.len()));
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule(json: &str) -> ParameterRule {
+        serde_json::from_str(json).unwrap()
     }
-    Ok(())
+
+    #[test]
+    fn a_text_is_bounded_in_bytes_not_in_letters() {
+        let rule = rule(r#"{"type": "text", "minLength": 1, "maxLength": 4}"#);
+        assert_eq!(rule.check("ab"), Ok(()));
+        assert_eq!(rule.check("éé"), Ok(()));
+        assert_eq!(rule.check(""), Err("has 0 bytes, at least 1 are needed".into()));
+        assert_eq!(rule.check("ééé"), Err("has 6 bytes, at most 4 are taken".into()));
+    }
+
+    #[test]
+    fn without_a_limit_a_value_ends_at_1024_bytes() {
+        let rule = rule("{}");
+        assert_eq!(rule.check(&"a".repeat(1_024)), Ok(()));
+        assert_eq!(rule.check(&"a".repeat(1_025)), Err("has 1025 bytes, at most 1024 are taken".into()));
+    }
+
+    #[test]
+    fn an_integer_is_digits_within_its_bounds() {
+        let rule = rule(r#"{"type": "integer", "min": -5, "max": 10}"#);
+        for good in ["-5", "0", "10", "007"] {
+            assert_eq!(rule.check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "+1", "1.0", "1e1", " 1", "0x1", "９", "99999999999999999999"] {
+            assert_eq!(rule.check(bad), Err("is not an integer".into()), "{bad}");
+        }
+        assert_eq!(rule.check("-6"), Err("is less than -5".into()));
+        assert_eq!(rule.check("11"), Err("is greater than 10".into()));
+    }
+
+    #[test]
+    fn a_number_is_finite_and_decimal() {
+        let rule = rule(r#"{"type": "number", "min": 0.5}"#);
+        for good in ["0.5", "1", "2e3", "1E2", ".5"] {
+            assert_eq!(rule.check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "inf", "NaN", "infinity", "1e999", "+1", "1,5", "0x1p3", "--1", "e5"] {
+            assert_eq!(rule.check(bad), Err("is not a number".into()), "{bad}");
+        }
+        assert_eq!(rule.check("0.4"), Err("is less than 0.5".into()));
+    }
+
+    #[test]
+    fn one_of_is_exact() {
+        let rule = rule(r#"{"type": "one_of", "values": ["s", "m"]}"#);
+        assert_eq!(rule.check("m"), Ok(()));
+        assert_eq!(rule.check("M"), Err("is not one of the allowed values".into()));
+    }
+
+    #[test]
+    fn two_required_parameters_may_not_exclude_each_other() {
+        let rules = ParameterRules::from([
+            ("a".into(), rule(r#"{"required": true}"#)),
+            ("b".into(), rule(r#"{"required": true}"#)),
+            ("c".into(), rule("{}")),
+        ]);
+        let group = |names: [&str; 2]| vec![names.map(String::from).to_vec()];
+        assert_eq!(check_satisfiable(&rules, &group(["a", "c"])), Ok(()));
+        let reason = "b and a are both required and exclude each other";
+        assert_eq!(check_satisfiable(&rules, &group(["b", "a"])), Err(reason.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics_a_check(value in ".{0,60}", digits in "[-+0-9.eE]{0,30}") {
+            for json in ["{}", r#"{"type": "integer"}"#, r#"{"type": "number", "max": 1}"#] {
+                let _ = rule(json).check(&value);
+                let _ = rule(json).check(&digits);
+            }
+        }
+    }
 }

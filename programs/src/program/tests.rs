@@ -1,1 +1,182 @@
+use proptest::{collection, option, prelude::*};
+use serde_json::json;
 
+use super::*;
+use crate::rules::{ParameterKind, ParameterRule};
+
+pub(crate) fn any_rule() -> impl Strategy<Value = ParameterRule> {
+    let number = || option::of(-1e300..1e300);
+    let kind = prop_oneof![
+        (0..=1_024u32, 0..=1_024u32)
+            .prop_map(|(a, b)| ParameterKind::Text { min_bytes: a.min(b), max_bytes: a.max(b) }),
+        (any::<i64>(), any::<i64>())
+            .prop_map(|(a, b)| ParameterKind::Integer { min: a.min(b), max: a.max(b) }),
+        (number(), number()).prop_map(|(a, b)| match (a, b) {
+            (Some(a), Some(b)) =>
+                ParameterKind::Number { min: Some(f64::min(a, b)), max: Some(f64::max(a, b)) },
+            (min, max) => ParameterKind::Number { min, max },
+        }),
+        collection::vec(".{0,8}", 1..4).prop_map(ParameterKind::OneOf),
+    ];
+    (any::<bool>(), kind).prop_map(|(required, kind)| ParameterRule { required, kind })
+}
+
+/// Any program that JSON can describe; `id` stays in `a` to `e`, so that they meet.
+pub(crate) fn any_program() -> impl Strategy<Value = Program> {
+    let about = ("[a-e]", ".{0,20}", ".{0,10}", any::<i32>(), ".{0,20}", any::<bool>());
+    let window = (0..rfc3339::MS_MAX, 1..=1_000_000_000u64, any::<bool>(), any::<bool>());
+    let urls = ("[a-z]{1,10}", option::of("[a-z/?&=]{0,10}"), option::of("[a-z/]{0,10}"), any::<bool>());
+    let rules = (collection::btree_map("[a-z]{1,4}", any_rule(), 0..4), any::<bool>(), any::<bool>());
+    (about, window, urls, rules, option::of(0..5u64)).prop_map(|(about, window, urls, rules, revision)| {
+        let (id, name, checksum, customer_id, customer_name, valid) = about;
+        let (start, length, starts, ends) = window;
+        let (host, landing, fallback, allow_http) = urls;
+        let (parameters, strict, require_checksum) = rules;
+        let scheme = if allow_http { "http" } else { "https" };
+        let base = format!("{scheme}://{host}.example.com/");
+        Program {
+            id: id.parse().unwrap(),
+            name,
+            require_checksum: require_checksum && !checksum.is_empty(),
+            checksum,
+            customer_id,
+            customer_name,
+            valid,
+            starts_at: starts.then_some(start),
+            ends_at: ends.then_some((start + length).min(rfc3339::MS_MAX)),
+            landing_url: landing
+                .map(|rest| LandingUrl::parse_allowing_http(&format!("{base}{rest}{{click_id}}")).unwrap()),
+            fallback_url: fallback
+                .map(|rest| FallbackUrl::parse_allowing_http(&(base.clone() + &rest)).unwrap()),
+            allow_http,
+            strict,
+            parameters,
+            conflicts: if customer_id % 2 == 0 { vec![] } else { vec![vec!["A".into(), "B".into()]] },
+            revision,
+        }
+    })
+}
+
+/// The sample's program, with `changes` laid over it; `null` takes a key away.
+fn read(changes: serde_json::Value) -> Result<Program, String> {
+    let mut json = json!({
+        "programId": "212313", "programName": "program2", "checksum": "124",
+        "customerId": 9124, "customerName": "Customer2", "valid": true,
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            json.as_object_mut().unwrap().remove(key);
+        } else {
+            json[key] = value.clone();
+        }
+    }
+    serde_json::from_str(&json.to_string()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn numbers_and_booleans_may_be_text_as_a_redis_hash_has_them() {
+    let plain = read(json!({})).unwrap();
+    let text = read(json!({"customerId": "9124", "checksum": 124, "valid": "true"})).unwrap();
+    assert_eq!(text, plain);
+    assert_eq!((plain.customer_id, plain.checksum.as_str(), plain.valid), (9_124, "124", true));
+}
+
+#[test]
+fn the_samples_event_fields_are_ignored() {
+    let with = read(json!({"userAgent": "curl/7.54.0", "messageId": "06bc2944-886c-4e56-907c-fa248c8af023"}));
+    assert_eq!(with, read(json!({})));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (changes, reason) in [
+        (json!({"customerid": 1}), "unknown field `customerid`"),
+        (json!({"customerId": null}), "missing field `customerId`"),
+        (json!({"valid": null}), "missing field `valid`"),
+        (json!({"customerId": "9124x"}), "invalid value: string \"9124x\", expected an integer of 32 bits"),
+        (
+            json!({"customerId": 2_147_483_648u64}),
+            "invalid type: integer `2147483648`, expected an integer of 32 bits",
+        ),
+        (json!({"customerId": 1.5}), "invalid type: floating point `1.5`, expected an integer of 32 bits"),
+        (json!({"valid": "yes"}), "invalid value: string \"yes\", expected true or false"),
+        (json!({"valid": 1}), "invalid type: integer `1`, expected true or false"),
+        (json!({"checksum": true}), "invalid type: boolean `true`, expected text or an integer"),
+        (json!({"programName": 5}), "invalid type: integer `5`, expected text"),
+        (json!({"programName": "n".repeat(257)}), "has 257 bytes, at most 256 are taken"),
+        (json!({"programId": "a/b"}), "a program id is 1 to 64 ASCII letters, digits, '-' or '_'"),
+        (json!({"programId": 212313}), "invalid type: integer `212313`, expected a program id as text"),
+        (json!({"startsAt": "yesterday"}), "\"yesterday\" is not RFC 3339"),
+        (json!({"startsAt": -1}), "invalid type: integer `-1`, expected RFC 3339 text or milliseconds"),
+        (json!({"startsAt": 253_402_300_800_000u64}), "invalid value: integer `253402300800000`"),
+        (json!({"startsAt": 5, "endsAt": 5}), "endsAt: is not after startsAt"),
+        (json!({"landingUrl": "https://a@b/"}), "byte 9: a user name before the host"),
+        (
+            json!({"landingUrl": "http://a.example/"}),
+            "landingUrl: byte 0: http is only taken with \"allowHttp\": true",
+        ),
+        (json!({"fallbackUrl": "http://a.example/"}), "fallbackUrl: byte 0: http is only taken"),
+        (json!({"fallbackUrl": "https://a.example/{click_id}"}), "byte 18: a macro in a fallback URL"),
+        (json!({"requireChecksum": true, "checksum": ""}), "requireChecksum: needs a checksum"),
+        (json!({"revision": -1}), "invalid value: integer `-1`, expected u64"),
+    ] {
+        let error = read(changes.clone()).unwrap_err();
+        assert!(error.starts_with(reason), "{changes}: {error}");
+    }
+}
+
+#[test]
+fn http_is_taken_when_the_program_says_so() {
+    let http =
+        json!({"allowHttp": true, "landingUrl": "http://a.example/", "fallbackUrl": "http://b.example/"});
+    assert_eq!(read(http).unwrap().landing_url.unwrap().as_str(), "http://a.example/");
+}
+
+#[test]
+fn a_moment_is_text_or_milliseconds_and_is_written_as_text() {
+    let text = read(json!({"startsAt": "2026-11-22T10:00:00+01:00"})).unwrap();
+    assert_eq!(text.starts_at, Some(1_795_338_000_000));
+    assert_eq!(read(json!({"startsAt": 1_795_338_000_000u64})).unwrap(), text);
+    assert_eq!(serde_json::to_value(&text).unwrap()["startsAt"], "2026-11-22T09:00:00Z");
+}
+
+#[test]
+fn the_sample_is_written_as_it_was_read() {
+    let json = json!({
+        "programId": "212313", "programName": "program2", "checksum": "124",
+        "customerId": 9124, "customerName": "Customer2", "valid": true,
+    });
+    assert_eq!(serde_json::to_value(read(json!({})).unwrap()).unwrap(), json);
+}
+
+#[test]
+fn the_window_starts_inclusive_and_ends_exclusive() {
+    let program = read(json!({"startsAt": 1_000, "endsAt": 2_000})).unwrap();
+    assert_eq!(program.validity(999), Err(Invalid::NotStarted { starts_at_ms: 1_000 }));
+    assert_eq!(program.validity(1_000), Ok(()));
+    assert_eq!(program.validity(1_999), Ok(()));
+    assert_eq!(program.validity(2_000), Err(Invalid::Expired { ended_at_ms: 2_000 }));
+    assert_eq!(program.validity(2_000).unwrap_err().to_string(), "ended at 1970-01-01T00:00:02Z");
+}
+
+#[test]
+fn the_switch_comes_before_the_window() {
+    let program = read(json!({"valid": false, "endsAt": 1})).unwrap();
+    assert_eq!(program.validity(5), Err(Invalid::Inactive));
+}
+
+#[test]
+fn a_revision_that_the_source_gave_is_kept() {
+    assert_eq!(read(json!({"revision": 7})).unwrap().or_revision(9).revision, Some(7));
+    assert_eq!(read(json!({})).unwrap().or_revision(9).revision, Some(9));
+}
+
+proptest! {
+    #[test]
+    fn a_program_is_read_back_as_it_was_written(program in any_program()) {
+        let json = serde_json::to_string(&program).unwrap();
+        let read: Program = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(&read, &program, "{}", json);
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    }
+}

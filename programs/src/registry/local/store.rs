@@ -67,11 +67,6 @@ pub(super) struct Applied {
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, RegistryError> {
-        Self::open_with(path, CHANGE_LOG_MAX)
-    }
-
-    /// With another bound of the change log, so that a test can reach it.
-    pub(super) fn open_with(path: &Path, change_log_max: u64) -> Result<Self, RegistryError> {
         let database =
             match Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path) {
                 Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
@@ -79,7 +74,7 @@ impl Store {
                 }
                 other => other.map_err(Fault::from)?,
             };
-        let store = Self { database, change_log_max };
+        let store = Self { database, change_log_max: CHANGE_LOG_MAX };
         if store.initialise()? {
             sync_parent(path).map_err(|error| RegistryError::Unavailable(error.into()))?;
         }
@@ -239,8 +234,10 @@ fn refusal(edit: &Edit, (version, stored, json): Row<'_>) -> Result<Option<Put>,
     if edit.revision < stored {
         return Ok(Some(Put::OlderRevision { stored, given: edit.revision }));
     }
-    let known = json.map(|json| parse(edit.id.as_str(), json)).transpose()?;
-    let same = known == edit.program;
+    let same = match (json, &edit.program) {
+        (Some(json), Some(given)) => parse(edit.id.as_str(), json)? == *given,
+        (stored, given) => stored.is_none() && given.is_none(),
+    };
     Ok(Some(if same { Put::Unchanged { version } } else { Put::SameRevision { revision: stored } }))
 }
 
