@@ -8,6 +8,8 @@
 //! Writers take turns in front of the blocking threads, so at most one of those is
 //! writing, and changes are sent in the order in which they were committed.
 
+mod fault;
+mod file;
 mod store;
 
 use std::{path::Path, sync::Arc};

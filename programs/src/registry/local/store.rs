@@ -9,14 +9,22 @@
 //! Commits are two-phase: redb's one-phase commit trusts a checksum that a torn
 //! write can be made to pass.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::super::{
-    CHANGE_LOG_MAX, Change, Changes, Entry, Epoch, Put, RegistryError, Snapshot, State, Version, Versioned,
+use super::{
+    fault::{Fault, damaged},
+    file::{self, DatabaseFile},
 };
-use crate::{id::ProgramId, program::Program};
+use crate::{
+    id::ProgramId,
+    program::Program,
+    registry::{
+        CHANGE_LOG_MAX, Change, Changes, Entry, Epoch, Put, RegistryError, Snapshot, State, Version,
+        Versioned,
+    },
+};
 
 /// Version, revision, JSON.
 type Row<'a> = (u64, u64, Option<&'a [u8]>);
@@ -27,12 +35,10 @@ const CHANGES: TableDefinition<u64, &str> = TableDefinition::new("changes");
 
 /// The version of the three tables above.
 const FORMAT: u128 = 1;
-/// redb's own page cache; the operating system caches the file as well.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Store {
-    database: Database,
+    file: DatabaseFile,
     change_log_max: u64,
 }
 
@@ -67,59 +73,20 @@ pub(super) struct Applied {
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, RegistryError> {
-        let database =
-            match Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path) {
-                Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                    return Err(RegistryError::InUse { place: path.display().to_string() });
-                }
-                other => other.map_err(Fault::from)?,
-            };
-        let store = Self { database, change_log_max: CHANGE_LOG_MAX };
-        if store.initialise()? {
-            sync_parent(path).map_err(|error| RegistryError::Unavailable(error.into()))?;
+        let store = Self { file: DatabaseFile::open(path)?, change_log_max: CHANGE_LOG_MAX };
+        if store.file.with(initialise)? {
+            file::sync_parent(path).map_err(|error| RegistryError::Unavailable(error.into()))?;
         }
         Ok(store)
     }
 
-    /// Makes the tables, the epoch and the ready mark, unless they are there.
-    fn initialise(&self) -> Result<bool, Fault> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_two_phase_commit(true);
-        {
-            let mut meta = transaction.open_table(META)?;
-            let found = meta.get("format")?.map(|format| format.value());
-            match found {
-                Some(FORMAT) => {
-                    read_state(&meta)?;
-                    drop(meta);
-                    transaction.abort()?;
-                    return Ok(false);
-                }
-                Some(found) if found > FORMAT => {
-                    return Err(RegistryError::Newer { found, known: FORMAT }.into());
-                }
-                Some(found) => return Err(damaged(format!("it has no format version {found}"))),
-                None => {}
-            }
-            meta.insert("format", FORMAT)?;
-            meta.insert("epoch", Epoch::random().as_u128())?;
-            meta.insert("version", 0)?;
-            meta.insert("ready", 1)?;
-            transaction.open_table(PROGRAMS)?;
-            transaction.open_table(CHANGES)?;
-        }
-        transaction.commit()?;
-        Ok(true)
-    }
-
     pub(super) fn state(&self) -> Result<State, RegistryError> {
-        let read = || -> Result<State, Fault> { read_state(&self.database.begin_read()?.open_table(META)?) };
-        Ok(read()?)
+        self.file.with(|database| read_state(&database.begin_read()?.open_table(META)?))
     }
 
     pub(super) fn get(&self, id: &ProgramId) -> Result<Versioned, RegistryError> {
-        let read = || -> Result<Versioned, Fault> {
-            let transaction = self.database.begin_read()?;
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
             let state = read_state(&transaction.open_table(META)?)?;
             let row = transaction.open_table(PROGRAMS)?.get(id.as_str())?;
             let entry = match &row {
@@ -132,13 +99,12 @@ impl Store {
                 },
             };
             Ok(Versioned { state, entry })
-        };
-        Ok(read()?)
+        })
     }
 
     pub(super) fn snapshot(&self) -> Result<Snapshot, RegistryError> {
-        let read = || -> Result<Snapshot, Fault> {
-            let transaction = self.database.begin_read()?;
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
             let state = read_state(&transaction.open_table(META)?)?;
             let mut programs = Vec::new();
             for row in transaction.open_table(PROGRAMS)?.iter()? {
@@ -148,13 +114,12 @@ impl Store {
                 }
             }
             Ok(Snapshot { state, programs })
-        };
-        Ok(read()?)
+        })
     }
 
     pub(super) fn changes_since(&self, epoch: Epoch, since: Version) -> Result<Changes, RegistryError> {
-        let read = || -> Result<Changes, Fault> {
-            let transaction = self.database.begin_read()?;
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
             let state = read_state(&transaction.open_table(META)?)?;
             let log = transaction.open_table(CHANGES)?;
             let reaches_back = match log.first()? {
@@ -176,17 +141,16 @@ impl Store {
                 }
             }
             Ok(Changes::List { state, changes })
-        };
-        Ok(read()?)
+        })
     }
 
     /// All edits in one transaction; nothing is written when none changes anything.
     pub(super) fn apply(&self, edits: Vec<Edit>) -> Result<Applied, RegistryError> {
-        Ok(self.try_apply(edits)?)
+        self.file.with(|database| self.apply_to(database, edits))
     }
 
-    fn try_apply(&self, edits: Vec<Edit>) -> Result<Applied, Fault> {
-        let mut transaction = self.database.begin_write()?;
+    fn apply_to(&self, database: &Database, edits: Vec<Edit>) -> Result<Applied, Fault> {
+        let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
         let mut applied = Applied { puts: Vec::with_capacity(edits.len()), changes: Vec::new(), version: 0 };
         {
@@ -224,6 +188,37 @@ impl Store {
         }
         Ok(applied)
     }
+}
+
+/// Makes the tables, the epoch and the ready mark, unless they are there.
+fn initialise(database: &Database) -> Result<bool, Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    {
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get("format")?.map(|format| format.value());
+        match found {
+            Some(FORMAT) => {
+                read_state(&meta)?;
+                drop(meta);
+                transaction.abort()?;
+                return Ok(false);
+            }
+            Some(found) if found > FORMAT => {
+                return Err(RegistryError::Newer { found, known: FORMAT }.into());
+            }
+            Some(found) => return Err(damaged(format!("it has no format version {found}"))),
+            None => {}
+        }
+        meta.insert("format", FORMAT)?;
+        meta.insert("epoch", Epoch::random().as_u128())?;
+        meta.insert("version", 0)?;
+        meta.insert("ready", 1)?;
+        transaction.open_table(PROGRAMS)?;
+        transaction.open_table(CHANGES)?;
+    }
+    transaction.commit()?;
+    Ok(true)
 }
 
 /// Why the edit does not replace what is stored; `None` when it does.
@@ -265,45 +260,6 @@ fn change(epoch: Epoch, version: Version, id: &str, json: Option<&[u8]>) -> Resu
     };
     let id = id.parse().map_err(|error| damaged(format!("{id:?}: {error}")))?;
     Ok(Change { epoch, version, id, program })
-}
-
-/// A new file survives a crash of the machine only when its directory was synced.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Carries redb's many error types and ours through one `?`, so that redb is not
-/// part of the public error.
-struct Fault(RegistryError);
-
-fn damaged(reason: String) -> Fault {
-    Fault(RegistryError::Damaged(reason))
-}
-
-impl<E: Into<redb::Error>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        use redb::Error;
-        let error = error.into();
-        Self(match error {
-            Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed => {
-                RegistryError::Unavailable(error.into())
-            }
-            _ => RegistryError::Damaged(error.to_string()),
-        })
-    }
-}
-
-impl From<RegistryError> for Fault {
-    fn from(error: RegistryError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<Fault> for RegistryError {
-    fn from(fault: Fault) -> Self {
-        fault.0
-    }
 }
 
 #[cfg(test)]

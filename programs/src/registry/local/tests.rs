@@ -244,3 +244,15 @@ async fn a_file_that_was_cut_or_has_a_flipped_byte_is_refused_or_still_whole() {
     }
     assert!(refused > 0, "no damage was noticed");
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_is_in_the_file_that_a_killed_process_leaves() {
+    let world = world();
+    let left = world.directory.path().join("left.redb");
+    for revision in 1..=5 {
+        world.registry.put(program("a", revision, "n")).await.unwrap();
+        fs::copy(world.directory.path().join("programs.redb"), &left).unwrap();
+        let expected = world.registry.snapshot().await.unwrap();
+        assert_eq!(LocalRegistry::open(&left).unwrap().snapshot().await.unwrap(), expected);
+    }
+}

@@ -1,15 +1,20 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use proptest::{collection, prelude::*};
-use redb::backends::InMemoryBackend;
+use redb::{Builder, StorageBackend, backends::FileBackend, backends::InMemoryBackend};
 
 use super::*;
 use crate::program::tests::any_program;
 
 fn in_memory(change_log_max: u64) -> Store {
     let database = Builder::new().create_with_backend(InMemoryBackend::new()).unwrap();
-    let store = Store { database, change_log_max };
-    assert!(store.initialise().is_ok_and(|created| created));
+    let store = Store { file: DatabaseFile::new(database, Box::new(|| unreachable!())), change_log_max };
+    assert!(store.file.with(initialise).unwrap(), "it is new");
     store
 }
 
@@ -169,10 +174,13 @@ fn another_epoch_or_a_version_ahead_of_the_store_is_a_reload() {
 #[test]
 fn a_newer_format_is_refused_by_its_number() {
     let store = in_memory(3);
-    let transaction = store.database.begin_write().unwrap();
-    transaction.open_table(META).unwrap().insert("format", FORMAT + 1).unwrap();
-    transaction.commit().unwrap();
-    let error = RegistryError::from(store.initialise().err().unwrap());
+    let write = |database: &Database| {
+        let transaction = database.begin_write()?;
+        transaction.open_table(META)?.insert("format", FORMAT + 1)?;
+        Ok(transaction.commit()?)
+    };
+    store.file.with(write).unwrap();
+    let error = store.file.with(initialise).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the registry was written by version 2 of its format, this release reads up to 1"
@@ -182,10 +190,82 @@ fn a_newer_format_is_refused_by_its_number() {
 #[test]
 fn a_stored_program_that_cannot_be_read_is_named() {
     let store = in_memory(3);
-    let transaction = store.database.begin_write().unwrap();
-    let json: Option<&[u8]> = Some(b"{\"programId\":5}");
-    transaction.open_table(PROGRAMS).unwrap().insert("a", (1, 1, json)).unwrap();
-    transaction.commit().unwrap();
+    let write = |database: &Database| {
+        let transaction = database.begin_write()?;
+        let json: Option<&[u8]> = Some(b"{\"programId\":5}");
+        transaction.open_table(PROGRAMS)?.insert("a", (1, 1, json))?;
+        Ok(transaction.commit()?)
+    };
+    store.file.with(write).unwrap();
     let error = store.get(&"a".parse().unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("the registry is damaged: program a: invalid type: integer `5`"), "{error}");
+}
+
+/// A disk that can be made to refuse every write, as a full one does.
+#[derive(Debug)]
+struct Disk {
+    file: FileBackend,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn room(&self) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.room()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.room()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room()?;
+        self.file.write(offset, data)
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_changes_until_there_is_room_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("programs.redb");
+    let full = Arc::new(AtomicBool::new(false));
+    let disk_full = Arc::clone(&full);
+    let open = move || {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let disk = Disk { file: FileBackend::new(file)?, full: Arc::clone(&disk_full) };
+        Ok(Builder::new().set_check_integrity_on_open(true).create_with_backend(disk)?)
+    };
+    let store = Store { file: DatabaseFile::new(open().unwrap(), Box::new(open)), change_log_max: 1_000 };
+    store.file.with(initialise).unwrap();
+    store.apply(vec![removal("before", 1)]).unwrap();
+    let before = store.state().unwrap();
+
+    full.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let error = store.apply((1..=100).map(|at| removal(&format!("p{at}"), 1)).collect()).unwrap_err();
+        assert!(matches!(error, RegistryError::Unavailable(_)), "{error:?}");
+    }
+
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(store.state().unwrap(), before);
+    assert_eq!(store.apply(vec![removal("after", 1)]).unwrap().puts, [Put::Stored { version: 2 }]);
+    assert_eq!(
+        store.get(&"before".parse().unwrap()).unwrap().entry,
+        Entry::Removed { version: 1, revision: 1 }
+    );
 }
