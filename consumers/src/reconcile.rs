@@ -187,3 +187,138 @@ impl Places {
         self.missing += other.missing;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proto::Uuid;
+
+    use super::*;
+    use crate::ledger::{Fate, LaneEnd, Report};
+
+    const BOOT: BootId = Uuid::from_u128(1);
+
+    fn ledger(fill: impl FnOnce(&mut LaneLedger)) -> Vec<LedgerRow> {
+        let mut ledger = LaneLedger::default();
+        fill(&mut ledger);
+        vec![LedgerRow { boot: BOOT, lane: 0, ledger }]
+    }
+
+    fn log(state: LaneState, issued: u64, written: u64, in_log: &[(u64, u64)]) -> Vec<LogLane> {
+        let in_log = in_log.to_vec();
+        vec![LogLane { boot: BOOT, lane: 0, state, issued, written, in_log, abandoned: vec![] }]
+    }
+
+    fn stored(numbers: std::ops::Range<u64>) -> impl FnOnce(&mut LaneLedger) {
+        move |ledger| numbers.for_each(|number| assert!(ledger.record(number, Fate::Stored)))
+    }
+
+    #[test]
+    fn a_segment_that_was_removed_by_hand_is_missing() {
+        let answer = reconcile(&ledger(stored(0..10)), &log(LaneState::Closed, 30, 30, &[(20, 30)]));
+        let row = &answer.lanes[0];
+        assert_eq!((row.places.fates.stored, row.places.in_log, row.places.missing), (10, 10, 10));
+        assert_eq!(row.missing_ranges, [(10, 20)]);
+        assert!(!answer.is_whole());
+    }
+
+    #[test]
+    fn what_an_open_lane_has_not_written_yet_is_on_its_way() {
+        let answer = reconcile(&[], &log(LaneState::Open, 12, 8, &[(0, 8)]));
+        assert_eq!((answer.totals.issued, answer.totals.in_log, answer.totals.missing), (12, 12, 0));
+        let answer = reconcile(&[], &log(LaneState::Unclean, 12, 8, &[(0, 8)]));
+        assert_eq!(answer.totals.missing, 4, "a dead lane writes nothing more");
+    }
+
+    #[test]
+    fn a_lane_that_the_log_has_forgotten_is_explained_by_the_ledger() {
+        let clean = |clean| LaneEnd { issued: 10, clean };
+        let answer = reconcile(&ledger(|lane| (stored(0..10)(lane), lane.ended(clean(true))).1), &[]);
+        assert_eq!((answer.lanes[0].state, answer.is_whole()), (LaneState::Closed, true));
+        let answer = reconcile(&ledger(|lane| (stored(0..9)(lane), lane.ended(clean(false))).1), &[]);
+        assert_eq!((answer.lanes[0].state, answer.totals.missing), (LaneState::Unclean, 1));
+    }
+
+    #[test]
+    fn a_report_tells_of_numbers_that_nobody_else_knows() {
+        let report = Report {
+            issued: 5,
+            refused: [("expired".to_owned(), 3)].into(),
+            shed: [("impression".to_owned(), 2)].into(),
+            ..Report::default()
+        };
+        let answer = reconcile(&ledger(|lane| (stored(0..3)(lane), lane.reported(report)).1), &[]);
+        assert_eq!((answer.totals.issued, answer.totals.missing), (5, 2));
+        assert_eq!((answer.refused["expired"], answer.shed["impression"]), (3, 2));
+        assert_eq!(answer.lanes[0].state, LaneState::Open);
+    }
+
+    #[test]
+    fn missing_ranges_are_listed_up_to_a_limit_and_counted_beyond() {
+        let every_other = (0..100).map(|number| number * 2).map(|number| (number, number + 1));
+        let answer = reconcile(&[], &log(LaneState::Closed, 199, 199, &every_other.collect::<Vec<_>>()));
+        assert_eq!((answer.totals.missing, answer.lanes[0].missing_ranges.len()), (99, MISSING_RANGES_MAX));
+    }
+
+    #[test]
+    fn the_answer_is_flat_json() {
+        let answer = reconcile(&ledger(stored(0..2)), &[]);
+        let json = serde_json::to_value(&answer).unwrap();
+        assert_eq!((&json["totals"]["stored"], &json["totals"]["missing"]), (&2.into(), &0.into()));
+        assert_eq!(json["lanes"][0]["state"], "open");
+        assert_eq!(json["lanes"][0]["boot"], BOOT.to_string());
+    }
+
+    /// What is known of one number: its fate in the ledger, and whether the log has it, the log
+    /// gave it up, the ledger knows it as given up.
+    fn number() -> impl Strategy<Value = (Option<Fate>, bool, bool, bool)> {
+        let fates = [Fate::Stored, Fate::Duplicate, Fate::Dead, Fate::Dropped, Fate::Rejected, Fate::Report];
+        (prop::option::of(prop::sample::select(fates.to_vec())), any::<bool>(), any::<bool>(), any::<bool>())
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_in_exactly_one_place(
+            numbers in prop::collection::vec(number(), 0..60),
+            said in 0u64..70,
+            order in any::<u64>(),
+        ) {
+            let mut numbered: Vec<_> = (0u64..).zip(&numbers).collect();
+            numbered.rotate_left((order % 60) as usize % numbers.len().max(1));
+            let mut log = log(LaneState::Closed, said, said, &[]);
+            let ledger = ledger(|lane| for (number, (fate, in_log, gave_up, given_up)) in numbered {
+                if let Some(fate) = fate {
+                    lane.record(number, *fate);
+                }
+                if *in_log {
+                    log[0].in_log.push((number, number + 1));
+                }
+                if *gave_up {
+                    log[0].abandoned.push((number, number + 1));
+                }
+                if *given_up {
+                    lane.abandon(number, number + 1);
+                }
+            });
+            let answer = reconcile(&ledger, &log);
+            let places = answer.totals;
+
+            let known = |(fate, in_log, gave_up, given_up): &(Option<Fate>, bool, bool, bool)| {
+                fate.is_some() || *in_log || *gave_up || *given_up
+            };
+            let last_known = numbers.iter().rposition(known).map_or(0, |last| last as u64 + 1);
+            prop_assert_eq!(places.issued, last_known.max(said));
+            let ledger_count = numbers.iter().filter(|it| it.0.is_some()).count() as u64;
+            prop_assert_eq!(places.fates.sum(), ledger_count);
+            prop_assert_eq!(places.in_log, numbers.iter().filter(|it| it.0.is_none() && it.1).count() as u64);
+            let unknown = numbers.iter().filter(|it| !known(it)).count() as u64;
+            let beyond = places.issued.saturating_sub(numbers.len() as u64);
+            let not_issued = (numbers.len() as u64).saturating_sub(places.issued);
+            prop_assert_eq!(places.missing, unknown + beyond - not_issued);
+            prop_assert_eq!(
+                places.fates.sum() + places.in_log + places.abandoned + places.missing,
+                places.issued
+            );
+        }
+    }
+}

@@ -214,3 +214,83 @@ impl OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use proto::{Message, TrackingEvent, Uuid};
+    use redb::StorageBackend;
+    use redb::backends::FileBackend;
+    use stream::{Batch, Item, Record, RecordKind};
+
+    use super::*;
+    use crate::decode::Work;
+
+    /// A file on a disk that is full while the flag is set.
+    #[derive(Debug)]
+    struct FullDisk(FileBackend, Arc<AtomicBool>);
+
+    impl FullDisk {
+        fn room(&self) -> io::Result<()> {
+            let full = self.1.load(Ordering::SeqCst);
+            if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for FullDisk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.room().and_then(|()| self.0.set_len(len))
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.room().and_then(|()| self.0.sync_data())
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.room().and_then(|()| self.0.write(offset, data))
+        }
+        fn close(&self) -> io::Result<()> {
+            self.0.close()
+        }
+    }
+
+    fn work(number: u64) -> Work {
+        let event = TrackingEvent {
+            programid: "p".into(),
+            message_id: Uuid::from_u128(u128::from(number)).to_string(),
+            ..TrackingEvent::default()
+        };
+        let record = Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() };
+        Work::of(&[Batch { boot: Uuid::from_u128(1), lane: 0, items: vec![Item::Record(record)] }], 1)
+    }
+
+    #[test]
+    fn a_table_on_a_full_disk_goes_on_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { table: directory.path().join("table.redb"), ..Config::default() };
+        let full = Arc::new(AtomicBool::new(false));
+        let (path, flag) = (config.table.clone(), full.clone());
+        let open: Open = Box::new(move || {
+            let file = fs::OpenOptions::new().read(true).write(true).open(&path).map_err(StorageError::Io)?;
+            Builder::new().create_with_backend(FullDisk(FileBackend::new(file)?, flag.clone()))
+        });
+        let store = Store::open_with(&config, open).unwrap();
+        store.write(&work(0)).unwrap();
+
+        full.store(true, Ordering::SeqCst);
+        for attempt in 0..3 {
+            let error = store.write(&work(1)).unwrap_err();
+            assert!(error.may_pass(), "attempt {attempt}: {error}");
+        }
+        full.store(false, Ordering::SeqCst);
+        let written = store.write(&work(1)).unwrap();
+        assert_eq!((written.fates.stored, written.replayed), (1, 0));
+        assert_eq!(store.count(None).unwrap().items, 2);
+    }
+}
