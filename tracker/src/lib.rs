@@ -1,1 +1,58 @@
-//! tracker
+//! The tracker answers pixels, clicks and events, and puts one event per hit into the log.
+//!
+//! # The path of one hit
+//!
+//! ```text
+//! request ── routes ── hit ── catalog ── decide ── event ── lane.append ─┐ one write(2) for all
+//!            pure     borrows  L1        pure      bytes    numbers it   │ hits of this turn
+//!                                │ miss                                  ▼
+//! answer ◄───────────────────────┼──────────────────────── lane.reached(level, number)
+//!                                ▼
+//!                             registry ──► refresher ──► catalog
+//! ```
+//!
+//! All of it runs on the worker thread that accepted the connection; nothing is sent to
+//! another thread per hit. A refused hit takes the same way to `decide`, is counted by
+//! reason, and within bounds leaves a record.
+//!
+//! # Every queue, and what happens when it is full
+//!
+//! | queue | capacity | when full |
+//! |---|---|---|
+//! | connections waiting in the kernel | 1,024 | the kernel refuses |
+//! | connections per worker | `connections_per_worker_max` 25,000 | wait in the kernel |
+//! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class: see [`edge`] |
+//! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
+//! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
+//! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
+//! | rejected records | `rejected_per_second_max` 100 per reason, 5 % of the log | only counted |
+//!
+//! The catalog is filled from the side: the [`refresher`] follows the registry.
+
+mod admin;
+mod answer;
+mod catalog;
+mod client;
+mod clock;
+mod config;
+mod counters;
+mod decide;
+pub mod edge;
+mod event;
+mod explain;
+mod hit;
+mod lifeline;
+mod query;
+pub mod refresher;
+mod refusal;
+mod reject;
+mod routes;
+mod server;
+
+pub use admin::{FillError, TrackerAdmin};
+pub use catalog::CatalogStatistics;
+pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
+pub use edge::Health;
+pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
+pub use refusal::Refusal;
+pub use server::{BindError, RunError, Tracker, TrackerHandle};

@@ -1,0 +1,70 @@
+//! What the admin address, which belongs to the command, needs from a running tracker.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+use programs::ProgramId;
+
+use crate::{
+    catalog::CatalogStatistics,
+    edge::{Health, Site},
+    explain::{ExplainError, ExplainRequest, Explanation, explain},
+    refresher::{Fill, FollowError},
+    server::RefresherAddress,
+};
+
+/// Questions to, and orders for, a running tracker. Cheap to clone.
+#[derive(Clone)]
+pub struct TrackerAdmin {
+    pub(crate) site: Arc<Site>,
+    pub(crate) refresher: RefresherAddress,
+}
+
+/// Why the catalog was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// The refresher is starting or gone; try again.
+    #[error("the refresher is not there at the moment")]
+    Away,
+    /// The registry did not give the programs; the catalog is as it was.
+    #[error(transparent)]
+    Registry(#[from] FollowError),
+}
+
+impl TrackerAdmin {
+    /// Why `request` is taken or refused, step by step. Records nothing.
+    ///
+    /// # Errors
+    /// It is not a request to a tracking route.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
+        explain(&self.site, request).await
+    }
+
+    /// As `/health/check`.
+    pub fn health(&self) -> Health {
+        self.site.health()
+    }
+
+    /// Figures of the catalog.
+    pub fn catalog(&self) -> CatalogStatistics {
+        self.site.catalog.statistics()
+    }
+
+    /// Loads all programs again; returns how many are held. Hits go on meanwhile.
+    ///
+    /// # Errors
+    /// See [`FillError`].
+    pub async fn fill(&self) -> Result<u64, FillError> {
+        let refresher: Option<Recipient<Fill>> = self.refresher.fill();
+        let filled = refresher.ok_or(FillError::Away)?.send(Fill).await;
+        Ok(filled.map_err(|_| FillError::Away)??)
+    }
+
+    /// Forgets one program, or all; the next hit on each reads it again.
+    pub async fn purge(&self, id: Option<&ProgramId>) {
+        match id {
+            Some(id) => self.site.catalog.purge(id).await,
+            None => self.site.catalog.purge_all().await,
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The programs that we can track, held in memory (L1).
+//!
+//! Reading takes no lock and no message. There is one [`CatalogWriter`] at a time, held
+//! by the refresher, which follows the registry; besides it only a miss adds an entry.
+//!
+//! # Which value wins
+//!
+//! Every slot has the generation of the catalog and the version of the registry it was
+//! read at, and a slot is replaced only by one that is not older, compared under the
+//! key's lock. So a read of the registry that began before a change, and ends after it,
+//! changes nothing. A removal leaves a slot that says "gone" for the same reason. A
+//! reload, after which anything may be different, begins a new generation: its slots are
+//! put beside the readers first, then the number is advanced, and older ones are gone at
+//! once. A purge does the same without putting anything.
+//!
+//! # Bounds
+//!
+//! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of
+//! their own, so that random ids evict no program. Registry reads under way:
+//! `loads_max`, one per id; a miss beyond that is unverified at once.
+
+mod loads;
+mod slot;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::Recipient;
+use futures_util::future::BoxFuture;
+use moka::{future::Cache, ops::compute::Op};
+use programs::{
+    Change, Entry, Epoch, Program, ProgramId, Registry, RegistryError, Snapshot, Version, Versioned,
+};
+use serde::Serialize;
+
+use crate::{config::CatalogConfig, counters::CatalogCounters, refresher::ReadAgain};
+use loads::Loads;
+use slot::{Content, Slot};
+
+/// What the catalog says of an id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The program, as fresh as [`Catalog::is_fresh`] says.
+    Known(Arc<Program>),
+    /// There is no such program; the registry was there and said so.
+    Unknown,
+    /// The registry is away, too slow, too busy or was never filled. Not kept.
+    Unverified,
+}
+
+/// Reads one program from the registry.
+type Read = Box<dyn Fn(ProgramId) -> BoxFuture<'static, Result<Versioned, RegistryError>> + Send + Sync>;
+
+/// Reads what the registry says. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    slots: Cache<ProgramId, Arc<Slot>>,
+    /// The generation in which the registry said that the id does not exist.
+    unknown: Cache<ProgramId, u64>,
+    loads: Loads,
+    read: Read,
+    /// Slots of an older generation are not there.
+    generation: AtomicU64,
+    /// The store whose versions we compare; `None` before the first load.
+    epoch: Mutex<Option<Epoch>>,
+    has_writer: AtomicBool,
+    fresh: AtomicBool,
+    loaded: AtomicBool,
+    refresher: RwLock<Option<Recipient<ReadAgain>>>,
+    config: CatalogConfig,
+    counters: CatalogCounters,
+}
+
+/// What the admin pages say of the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CatalogStatistics {
+    /// Programs held, removed ones that are still remembered included. Approximate.
+    pub entries: u64,
+    /// Ids remembered not to exist. Approximate.
+    pub unknown_entries: u64,
+    /// Registry reads under way.
+    pub loads: usize,
+    /// Whether changes are being followed.
+    pub fresh: bool,
+    /// Whether the registry's programs were loaded at least once.
+    pub loaded: bool,
+    /// Advances with every reload and purge.
+    pub generation: u64,
+}
+
+impl Catalog {
+    /// An empty catalog that asks `registry` on a miss.
+    pub fn new<R: Registry>(config: CatalogConfig, registry: Arc<R>, counters: CatalogCounters) -> Self {
+        let read: Read = Box::new(move |id| {
+            let registry = Arc::clone(&registry);
+            Box::pin(async move { registry.get(&id).await })
+        });
+        let spread = config.fresh_seconds * config.jitter_percent / 100;
+        let live_seconds = config.fresh_seconds + spread + config.stale_seconds;
+        let shared = Shared {
+            slots: Cache::builder()
+                .max_capacity(config.entries_max)
+                .time_to_live(Duration::from_secs(live_seconds))
+                .build(),
+            unknown: Cache::builder()
+                .max_capacity(config.unknown_entries_max)
+                .time_to_live(Duration::from_secs(config.unknown_seconds))
+                .build(),
+            loads: Loads::new(config.loads_max),
+            read,
+            generation: AtomicU64::new(0),
+            epoch: Mutex::new(None),
+            has_writer: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
+            loaded: AtomicBool::new(false),
+            refresher: RwLock::default(),
+            config,
+            counters,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What is known of `id`, at `now_ms` milliseconds since 1970.
+    ///
+    /// A miss waits for the registry, `registry_timeout_ms` at most; all misses of one
+    /// id wait for the same read. Text that is no program id is unknown.
+    pub async fn find(&self, id: &str, now_ms: u64) -> Verdict {
+        let shared = &self.shared;
+        if let Some(slot) = shared.slots.get(id).await
+            && slot.generation >= shared.generation()
+        {
+            if slot.is_due(now_ms) {
+                shared.ask_to_read_again(id, &slot);
+            }
+            return slot.verdict();
+        }
+        if shared.unknown.get(id).await == Some(shared.generation()) {
+            return Verdict::Unknown;
+        }
+        let Ok(id) = ProgramId::try_from(id) else {
+            return Verdict::Unknown;
+        };
+        self.load(id, now_ms).await
+    }
+
+    /// Whether changes are being followed, as opposed to serving what we last knew.
+    pub fn is_fresh(&self) -> bool {
+        self.shared.fresh.load(Ordering::Acquire)
+    }
+
+    /// Whether the registry's programs were loaded at least once.
+    pub fn is_loaded(&self) -> bool {
+        self.shared.loaded.load(Ordering::Acquire)
+    }
+
+    /// Figures for the admin pages.
+    pub fn statistics(&self) -> CatalogStatistics {
+        let shared = &self.shared;
+        CatalogStatistics {
+            entries: shared.slots.entry_count(),
+            unknown_entries: shared.unknown.entry_count(),
+            loads: shared.loads.len(),
+            fresh: self.is_fresh(),
+            loaded: self.is_loaded(),
+            generation: shared.generation(),
+        }
+    }
+
+    /// Forgets one program, or that it does not exist; the next hit reads it again.
+    pub async fn purge(&self, id: &ProgramId) {
+        self.shared.loads.forget(id);
+        // Through the key's lock: a load that has just passed its check is done before.
+        let remove = |_| std::future::ready(Op::Remove);
+        self.shared.slots.entry_by_ref(id).and_compute_with(remove).await;
+        self.shared.unknown.invalidate(id).await;
+    }
+
+    /// Forgets everything; each program's next hit reads it again.
+    pub async fn purge_all(&self) {
+        self.shared.loads.forget_all();
+        self.shared.advance(self.shared.generation() + 1).await;
+    }
+
+    /// The right to write, unless somebody has it. Dropping it makes the catalog not fresh.
+    pub fn writer(&self) -> Option<CatalogWriter> {
+        let taken = self.shared.has_writer.swap(true, Ordering::AcqRel);
+        (!taken).then(|| CatalogWriter { catalog: self.clone() })
+    }
+
+    /// Whom to ask for programs to be read again before they are stale.
+    pub fn set_refresher(&self, refresher: Recipient<ReadAgain>) {
+        *self.shared.refresher.write().expect("nothing panics while it is held") = Some(refresher);
+    }
+
+    fn load(&self, id: ProgramId, now_ms: u64) -> impl Future<Output = Verdict> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        let read = {
+            let id = id.clone();
+            |still_wanted| async move { shared.read_through(id, now_ms, still_wanted).await }
+        };
+        let joined = self.shared.loads.join(id, read);
+        if joined.is_none() {
+            self.shared.counters.loads_refused.increment(1);
+        }
+        async move {
+            match joined {
+                Some(load) => load.await,
+                None => Verdict::Unverified,
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Reads one program and keeps the answer while `still_wanted` says so.
+    async fn read_through(&self, id: ProgramId, now_ms: u64, still_wanted: Arc<AtomicBool>) -> Verdict {
+        self.counters.misses.increment(1);
+        let generation = self.generation();
+        let limit = Duration::from_millis(self.config.registry_timeout_ms);
+        let answer = match tokio::time::timeout(limit, (self.read)(id.clone())).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => {
+                self.counters.unverified.increment(1);
+                return Verdict::Unverified;
+            }
+        };
+        let ours = self.is_our_epoch(answer.state.epoch) && still_wanted.load(Ordering::Acquire);
+        let slot = |version, content| Slot::new(generation, version, content, now_ms, &self.config);
+        match answer.entry {
+            Entry::Program { version, program } => {
+                if ours {
+                    let slot = slot(version, Content::Known(Arc::clone(&program)));
+                    self.offer(id, slot, Some(&still_wanted)).await;
+                }
+                Verdict::Known(program)
+            }
+            Entry::Removed { version, .. } => {
+                if ours {
+                    self.offer(id, slot(version, Content::Gone), Some(&still_wanted)).await;
+                }
+                Verdict::Unknown
+            }
+            Entry::Absent if answer.state.ready => {
+                if ours {
+                    self.unknown.insert(id, generation).await;
+                }
+                Verdict::Unknown
+            }
+            Entry::Absent => {
+                self.counters.unverified.increment(1);
+                Verdict::Unverified
+            }
+        }
+    }
+
+    /// Puts `slot` unless a newer one is there or it is no longer wanted.
+    async fn offer(&self, id: ProgramId, slot: Slot, still_wanted: Option<&AtomicBool>) {
+        let decide = |current: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
+            let unwanted = still_wanted.is_some_and(|wanted| !wanted.load(Ordering::Acquire));
+            let outdated = current.is_some_and(|current| current.value().outranks(&slot));
+            std::future::ready(if unwanted || outdated { Op::Nop } else { Op::Put(Arc::new(slot)) })
+        };
+        self.slots.entry(id).and_compute_with(decide).await;
+    }
+
+    /// Makes `generation` the current one and frees what is older.
+    async fn advance(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
+        self.unknown.invalidate_all();
+        let old = self.slots.iter().filter(|(_, slot)| slot.generation < generation);
+        let old: Vec<_> = old.map(|(id, _)| id).collect();
+        for id in old {
+            self.slots.invalidate(id.as_ref()).await;
+        }
+    }
+
+    fn is_our_epoch(&self, epoch: Epoch) -> bool {
+        self.epoch.lock().expect("no panic while it is held").is_none_or(|ours| ours == epoch)
+    }
+
+    fn ask_to_read_again(&self, id: &str, slot: &Slot) {
+        if !slot.take_turn_to_ask() {
+            return;
+        }
+        let refresher = self.refresher.read().expect("nothing panics while it is held");
+        let (Some(refresher), Ok(id)) = (&*refresher, ProgramId::try_from(id)) else {
+            return slot.give_turn_back();
+        };
+        if refresher.try_send(ReadAgain { id }).is_err() {
+            self.counters.refreshes_dropped.increment(1);
+            slot.give_turn_back();
+        }
+    }
+}
+
+/// The one that says what the catalog holds: there is one at a time.
+pub struct CatalogWriter {
+    catalog: Catalog,
+}
+
+impl CatalogWriter {
+    /// Takes over one change. An older one than what is held changes nothing.
+    pub async fn apply(&self, change: Change, now_ms: u64) {
+        let content = match change.program {
+            Some(program) => Content::Known(program),
+            None => Content::Gone,
+        };
+        self.put(change.id, change.version, content, now_ms).await;
+    }
+
+    /// Takes over what the registry said of one program; see [`Catalog`] for what wins.
+    pub async fn renew(&self, id: ProgramId, answer: Versioned, now_ms: u64) {
+        let shared = self.shared();
+        if !shared.is_our_epoch(answer.state.epoch) {
+            return;
+        }
+        match answer.entry {
+            Entry::Program { version, program } => {
+                self.put(id, version, Content::Known(program), now_ms).await;
+            }
+            Entry::Removed { version, .. } => self.put(id, version, Content::Gone, now_ms).await,
+            Entry::Absent if answer.state.ready => self.catalog.purge(&id).await,
+            Entry::Absent => {}
+        }
+    }
+
+    /// Replaces everything by what the registry holds; returns the number of programs kept.
+    ///
+    /// Readers see the old programs until the new ones are all there.
+    pub async fn replace_all(&self, snapshot: Snapshot, now_ms: u64) -> u64 {
+        let shared = self.shared();
+        let generation = shared.generation() + 1;
+        let kept = snapshot.programs.into_iter().take(shared.config.entries_max as usize);
+        let mut programs = 0;
+        for (version, program) in kept {
+            let id = program.id.clone();
+            let slot = Slot::new(generation, version, Content::Known(program), now_ms, &shared.config);
+            shared.slots.insert(id, Arc::new(slot)).await;
+            programs += 1;
+        }
+        *shared.epoch.lock().expect("no panic while it is held") = Some(snapshot.state.epoch);
+        shared.loads.forget_all();
+        shared.advance(generation).await;
+        shared.loaded.store(true, Ordering::Release);
+        programs
+    }
+
+    /// Says whether changes are being followed.
+    pub fn set_fresh(&self, fresh: bool) {
+        self.shared().fresh.store(fresh, Ordering::Release);
+        self.shared().counters.fresh.set(if fresh { 1.0 } else { 0.0 });
+    }
+
+    /// Longest wait for the registry to answer for one program.
+    pub fn registry_timeout(&self) -> Duration {
+        Duration::from_millis(self.shared().config.registry_timeout_ms)
+    }
+
+    async fn put(&self, id: ProgramId, version: Version, content: Content, now_ms: u64) {
+        let shared = self.shared();
+        let slot = Slot::new(shared.generation(), version, content, now_ms, &shared.config);
+        shared.offer(id.clone(), slot, None).await;
+        shared.unknown.invalidate(&id).await;
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.catalog.shared
+    }
+}
+
+impl Drop for CatalogWriter {
+    fn drop(&mut self) {
+        self.set_fresh(false);
+        self.shared().has_writer.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;

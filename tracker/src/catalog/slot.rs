@@ -1,0 +1,102 @@
+//! What the catalog holds under one id.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use programs::{Program, Version};
+
+use super::Verdict;
+use crate::config::CatalogConfig;
+
+/// What is known of a program.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Known(Arc<Program>),
+    /// It was removed; remembered so that a late read does not bring it back.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) generation: u64,
+    version: Version,
+    content: Content,
+    /// From when on it should be read again, in milliseconds since 1970.
+    due_at_ms: u64,
+    asked: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(
+        generation: u64,
+        version: Version,
+        content: Content,
+        now_ms: u64,
+        config: &CatalogConfig,
+    ) -> Self {
+        let fresh_ms = config.fresh_seconds * 1_000;
+        let spread_ms = fresh_ms * config.jitter_percent / 100;
+        let due_at_ms = now_ms + fresh_ms - spread_ms + fastrand::u64(0..=2 * spread_ms);
+        Self { generation, version, content, due_at_ms, asked: AtomicBool::new(false) }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.content {
+            Content::Known(program) => Verdict::Known(Arc::clone(program)),
+            Content::Gone => Verdict::Unknown,
+        }
+    }
+
+    /// Whether `other` must not replace it. An equal one may: it is younger.
+    pub(super) fn outranks(&self, other: &Self) -> bool {
+        (self.generation, self.version) > (other.generation, other.version)
+    }
+
+    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+        now_ms >= self.due_at_ms
+    }
+
+    /// Whether the caller is the one to ask for a new read; everybody else need not.
+    pub(super) fn take_turn_to_ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// The caller could not ask; the next one may.
+    pub(super) fn give_turn_back(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(generation: u64, version: Version) -> Slot {
+        Slot::new(generation, version, Content::Gone, 1_000_000, &CatalogConfig::default())
+    }
+
+    #[test]
+    fn the_generation_counts_before_the_version() {
+        assert!(slot(2, 1).outranks(&slot(1, 9)));
+        assert!(slot(1, 9).outranks(&slot(1, 8)));
+        assert!(!slot(1, 9).outranks(&slot(1, 9)));
+    }
+
+    #[test]
+    fn ages_are_spread_by_a_tenth_to_either_side() {
+        for _ in 0..1_000 {
+            let due_in = slot(1, 1).due_at_ms - 1_000_000;
+            assert!((540_000..=660_000).contains(&due_in), "{due_in}");
+        }
+    }
+
+    #[test]
+    fn one_hit_asks_until_it_could_not() {
+        let slot = slot(1, 1);
+        assert!(slot.take_turn_to_ask() && !slot.take_turn_to_ask());
+        slot.give_turn_back();
+        assert!(slot.take_turn_to_ask());
+    }
+}

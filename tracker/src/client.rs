@@ -1,0 +1,140 @@
+//! Who sent a hit, as far as we want to know.
+//!
+//! The right-most hop of `X-Forwarded-For` that is not one of our proxies is the one
+//! that a proxy of ours saw; everything left of it is what the client wrote and can be
+//! forged. The address is truncated here, before anything else sees it.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use ipnet::IpNet;
+
+/// Hops that are looked at; a longer chain of trusted addresses is not one of ours.
+const HOPS_MAX: usize = 32;
+
+/// A client's address without its host part: IPv4 to /24, IPv6 to /48.
+///
+/// There is no way to a whole address from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TruncatedIp(IpAddr);
+
+impl TruncatedIp {
+    /// Cuts `address`; an IPv4 address written as IPv6 counts as IPv4.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, _] = v4.octets();
+                Ipv4Addr::new(a, b, c, 0).into()
+            }
+            IpAddr::V6(v6) => {
+                let [a, b, c, ..] = v6.segments();
+                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+            }
+        })
+    }
+}
+
+impl fmt::Display for TruncatedIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The client's address: the peer's, or what our proxies say of it.
+///
+/// `forwarded` are the values of all `X-Forwarded-For` headers in their order. `None`
+/// if a trusted proxy passed on something that is not an address: the proxy's own
+/// address would be the wrong one.
+pub fn client_ip<'h>(
+    peer: IpAddr,
+    forwarded: impl DoubleEndedIterator<Item = &'h [u8]>,
+    trusted: &[IpNet],
+) -> Option<TruncatedIp> {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    let mut nearest = peer.to_canonical();
+    if !is_trusted(&nearest) {
+        return Some(TruncatedIp::of(nearest));
+    }
+    let hops = forwarded.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    for (at, hop) in hops.enumerate() {
+        let address = parse_hop(hop)?;
+        if !is_trusted(&address) {
+            return Some(TruncatedIp::of(address));
+        }
+        if at + 1 == HOPS_MAX {
+            return None;
+        }
+        nearest = address;
+    }
+    Some(TruncatedIp::of(nearest))
+}
+
+/// An address, with or without a port, with or without the brackets of IPv6.
+fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    let address = bare.parse::<IpAddr>().ok();
+    let with_port = || hop.parse::<SocketAddr>().map(|socket| socket.ip()).ok();
+    address.or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> Option<String> {
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        let values = forwarded.iter().map(|value| value.as_bytes());
+        client_ip(peer.parse().unwrap(), values, &trusted).map(|ip| ip.to_string())
+    }
+
+    const OURS: &[&str] = &["10.0.0.0/8", "fd00::/8"];
+
+    #[test]
+    fn a_stranger_cannot_say_who_it_is() {
+        assert_eq!(seen("203.0.113.9", &["198.51.100.7"], OURS).as_deref(), Some("203.0.113.0"));
+        assert_eq!(seen("203.0.113.9", &["198.51.100.7"], &[]).as_deref(), Some("203.0.113.0"));
+    }
+
+    #[test]
+    fn the_right_most_hop_that_is_not_ours_is_the_client() {
+        let forged = ["1.1.1.1, 2.2.2.2", "198.51.100.7, 10.1.1.1"];
+        assert_eq!(seen("10.0.0.1", &forged, OURS).as_deref(), Some("198.51.100.0"));
+        assert_eq!(seen("10.0.0.1", &["10.0.0.1, 198.51.100.7"], OURS).as_deref(), Some("198.51.100.0"));
+    }
+
+    #[test]
+    fn an_ipv4_address_written_as_ipv6_is_the_ipv4_address() {
+        assert_eq!(seen("::ffff:203.0.113.9", &[], OURS).as_deref(), Some("203.0.113.0"));
+        assert_eq!(seen("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], OURS).as_deref(), Some("198.51.100.0"));
+    }
+
+    #[test]
+    fn hops_may_have_ports_and_brackets() {
+        for (hop, ip) in [
+            ("198.51.100.7:4711", "198.51.100.0"),
+            ("[2001:db8:1:2::3]:4711", "2001:db8:1::"),
+            ("[2001:db8:1:2::3]", "2001:db8:1::"),
+            ("2001:db8:1:2::3", "2001:db8:1::"),
+        ] {
+            assert_eq!(seen("10.0.0.1", &[hop], OURS).as_deref(), Some(ip), "{hop}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_not_replaced_by_the_proxys() {
+        for hop in ["unknown", "", "198.51.100", "_hidden", "198.51.100.7, "] {
+            assert_eq!(seen("10.0.0.1", &[hop], OURS), None, "{hop:?}");
+        }
+        let endless = vec!["10.0.0.1"; 10_000].join(",");
+        assert_eq!(seen("10.0.0.1", &[&endless], OURS), None);
+    }
+
+    #[test]
+    fn a_client_inside_our_network_is_its_own_address() {
+        assert_eq!(seen("10.0.0.1", &[], OURS).as_deref(), Some("10.0.0.0"));
+        assert_eq!(seen("10.0.0.1", &["10.2.3.4"], OURS).as_deref(), Some("10.2.3.0"));
+    }
+}

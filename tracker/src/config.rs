@@ -1,0 +1,360 @@
+//! What an operator may set for the tracker, with the values the design gives.
+//!
+//! The root reads the file and the environment and fills this; nothing here looks
+//! at either. Units are in the names; [`Config::check`] lists every error at once.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use programs::FallbackUrl;
+use serde::{Deserialize, Serialize};
+use stream::Level;
+
+/// All of the tracker's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where hits arrive. TLS ends before us.
+    pub listen: SocketAddr,
+    /// Worker threads, each with a lane of its own; 0 means one per core. At most 512.
+    pub workers: usize,
+    /// Open connections per worker; more wait in the backlog of the kernel.
+    pub connections_per_worker_max: usize,
+    /// First part of each tracking path. Ad blockers match words, so they can be renamed.
+    pub prefixes: Prefixes,
+    /// How safe a hit is before it is answered.
+    pub levels: Levels,
+    /// Peers whose `X-Forwarded-For` we believe: our load balancers.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where a refused click goes if its program names no place of its own.
+    pub fallback_url: Option<String>,
+    /// Parameters that a strict program cannot refuse: they are ours.
+    pub reserved_parameters: Vec<String>,
+    /// Further parameters that a strict program does not refuse; a `*` at the end means a prefix.
+    pub allowed_parameters: Vec<String>,
+    /// What becomes of a hit whose program cannot be checked because the registry is away.
+    pub unverified: Unverified,
+    /// Whether `Sec-GPC: 1` withholds visitor id and IP, and what `/.well-known/gpc.json` says.
+    pub honour_gpc: bool,
+    /// Bounds of one request.
+    pub limits: Limits,
+    /// The catalog in memory.
+    pub catalog: CatalogConfig,
+    /// Refused hits that are kept, per reason and second, for the whole process. The log
+    /// gives them 5 % of its room besides.
+    pub rejected_per_second_max: u32,
+    /// An idle connection is kept this long; longer than the load balancer's 60 s.
+    pub keep_alive_seconds: u64,
+    /// Time for the head of a request to arrive; then 408.
+    pub client_request_timeout_ms: u64,
+    /// Time for a closing client to take the rest of its answer.
+    pub client_disconnect_timeout_ms: u64,
+    /// Time for hits in flight to finish once we stop.
+    pub shutdown_timeout_seconds: u64,
+}
+
+/// First part of each tracking path: `/` and a word, without a `/` at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prefixes {
+    /// The AWS sample's route with its JSON answer.
+    pub event: String,
+    /// The pixel.
+    pub impression: String,
+    /// The redirect.
+    pub click: String,
+}
+
+/// How safe a hit of each route is before it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Levels {
+    /// `/event`.
+    pub event: Level,
+    /// `/i`.
+    pub impression: Level,
+    /// `/c`.
+    pub click: Level,
+}
+
+/// What becomes of a hit whose program cannot be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unverified {
+    /// It is taken and its event says `unverified`. `/event` refuses it all the same:
+    /// its answer is the program's data, which we do not have.
+    Accept,
+    /// It is refused with reason `unverified_program`.
+    Refuse,
+}
+
+/// Bounds of one request; beyond them the reason is `too_large`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Parameters of a query.
+    pub parameters_max: usize,
+    /// A parameter's name, decoded.
+    pub name_bytes_max: usize,
+    /// A parameter's value, decoded.
+    pub value_bytes_max: usize,
+    /// Method, target and version. Beyond 64 KiB the HTTP parser refuses by itself.
+    pub request_line_bytes_max: usize,
+}
+
+/// The catalog in memory (L1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// Programs held.
+    pub entries_max: u64,
+    /// Age at which a program is read again, give or take `jitter_percent`.
+    pub fresh_seconds: u64,
+    /// How far the age is spread, so that a load is not repeated all at once.
+    pub jitter_percent: u64,
+    /// How long a program is still served after that when the registry is away.
+    pub stale_seconds: u64,
+    /// Ids known not to exist, in a cache of their own: random ids evict no program.
+    pub unknown_entries_max: u64,
+    /// How long such an id is believed not to exist.
+    pub unknown_seconds: u64,
+    /// Longest wait for the registry on a miss; then the verdict is `unverified`.
+    pub registry_timeout_ms: u64,
+    /// Registry reads under way at once; a miss beyond that is `unverified` at once.
+    pub loads_max: usize,
+    /// Mailbox of the refresher: programs waiting to be read again. When it is full the
+    /// next hit on the program asks again.
+    pub refresh_queue_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            workers: 0,
+            connections_per_worker_max: 25_000,
+            prefixes: Prefixes::default(),
+            levels: Levels::default(),
+            trusted_proxies: Vec::new(),
+            fallback_url: None,
+            reserved_parameters: owned(&[
+                "cb",
+                "ord",
+                "_",
+                "t",
+                "r",
+                "v",
+                "sum",
+                "id",
+                "gdpr",
+                "gdpr_consent",
+                "gpp",
+                "gpp_sid",
+                "us_privacy",
+            ]),
+            allowed_parameters: owned(&["utm_*", "gclid"]),
+            unverified: Unverified::Accept,
+            honour_gpc: true,
+            limits: Limits::default(),
+            catalog: CatalogConfig::default(),
+            rejected_per_second_max: 100,
+            keep_alive_seconds: 75,
+            client_request_timeout_ms: 5_000,
+            client_disconnect_timeout_ms: 1_000,
+            shutdown_timeout_seconds: 20,
+        }
+    }
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { event: "/event".into(), impression: "/i".into(), click: "/c".into() }
+    }
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { event: Level::Written, impression: Level::Written, click: Level::Written }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            parameters_max: 100,
+            name_bytes_max: 64,
+            value_bytes_max: 1_024,
+            request_line_bytes_max: 20 * 1_024,
+        }
+    }
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self {
+            entries_max: 100_000,
+            fresh_seconds: 600,
+            jitter_percent: 10,
+            stale_seconds: 900,
+            unknown_entries_max: 10_000,
+            unknown_seconds: 5,
+            registry_timeout_ms: 250,
+            loads_max: 1_024,
+            refresh_queue_max: 1_024,
+        }
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// One setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tracker.{key} is {value:?}, which is not {expected}")]
+pub struct ConfigError {
+    /// The setting, with dots, below the table `tracker`.
+    pub key: &'static str,
+    /// What it is set to.
+    pub value: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// The number of workers that [`Config::workers`] stands for.
+    pub fn workers_or_cores(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(512),
+            workers => workers,
+        }
+    }
+
+    /// Lists every setting that cannot be used.
+    ///
+    /// # Errors
+    /// At least one of them is wrong.
+    pub fn check(&self) -> Result<(), Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut expect = |fits: bool, key, value: &dyn std::fmt::Display, expected| {
+            if !fits {
+                errors.push(ConfigError { key, value: value.to_string(), expected });
+            }
+        };
+        expect(self.workers <= 512, "workers", &self.workers, "0 to 512");
+        expect(
+            self.connections_per_worker_max > 0,
+            "connections_per_worker_max",
+            &self.connections_per_worker_max,
+            "at least 1",
+        );
+        let prefixes = [
+            ("prefixes.event", &self.prefixes.event),
+            ("prefixes.impression", &self.prefixes.impression),
+            ("prefixes.click", &self.prefixes.click),
+        ];
+        for (at, (key, prefix)) in prefixes.iter().enumerate() {
+            expect(is_prefix(prefix), key, prefix, "a path of letters, digits, '-', '_' and inner '/'");
+            expect(!is_ours(prefix), key, prefix, "different from /health, /robots.txt and /.well-known");
+            let apart = prefixes[..at].iter().all(|(_, other)| !overlap(prefix, other));
+            expect(apart, key, prefix, "different from the other prefixes, and below none of them");
+        }
+        if let Some(url) = &self.fallback_url {
+            let fits = FallbackUrl::parse_allowing_http(url).is_ok();
+            expect(fits, "fallback_url", url, "an absolute http or https URL with a host name");
+        }
+        let limits = &self.limits;
+        expect(
+            (1..=1_000).contains(&limits.parameters_max),
+            "limits.parameters_max",
+            &limits.parameters_max,
+            "1 to 1000",
+        );
+        expect(
+            (256..=65_536).contains(&limits.request_line_bytes_max),
+            "limits.request_line_bytes_max",
+            &limits.request_line_bytes_max,
+            "256 to 65536",
+        );
+        let catalog = &self.catalog;
+        expect(catalog.entries_max > 0, "catalog.entries_max", &catalog.entries_max, "at least 1");
+        expect(catalog.fresh_seconds > 0, "catalog.fresh_seconds", &catalog.fresh_seconds, "at least 1");
+        expect(catalog.jitter_percent <= 50, "catalog.jitter_percent", &catalog.jitter_percent, "at most 50");
+        expect(
+            catalog.registry_timeout_ms > 0,
+            "catalog.registry_timeout_ms",
+            &catalog.registry_timeout_ms,
+            "at least 1",
+        );
+        expect(catalog.loads_max > 0, "catalog.loads_max", &catalog.loads_max, "at least 1");
+        expect(
+            catalog.refresh_queue_max > 0,
+            "catalog.refresh_queue_max",
+            &catalog.refresh_queue_max,
+            "at least 1",
+        );
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    let part_fits = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part_fits))
+}
+
+fn is_ours(prefix: &str) -> bool {
+    ["/health", "/robots.txt", "/.well-known"].iter().any(|ours| overlap(prefix, ours))
+}
+
+/// Whether a path could belong to both.
+fn overlap(one: &str, other: &str) -> bool {
+    let below = |long: &str, short: &str| {
+        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    below(one, other) || below(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn all_errors_are_listed_at_once_with_key_and_value() {
+        let config = Config {
+            workers: 513,
+            fallback_url: Some("https://a.example/\r\nX: 1".into()),
+            prefixes: Prefixes { event: "/health/x".into(), click: "/i".into(), ..Prefixes::default() },
+            catalog: CatalogConfig { loads_max: 0, ..CatalogConfig::default() },
+            ..Config::default()
+        };
+        let errors = config.check().unwrap_err();
+        let keys: Vec<_> = errors.iter().map(|error| error.key).collect();
+        assert_eq!(
+            keys,
+            ["workers", "prefixes.event", "prefixes.click", "fallback_url", "catalog.loads_max"]
+        );
+        assert_eq!(errors[0].to_string(), "tracker.workers is \"513\", which is not 0 to 512");
+    }
+
+    #[test]
+    fn a_prefix_that_could_not_be_routed_is_refused() {
+        for prefix in ["", "/", "i", "/i/", "//i", "/a b", "/%69", "/i?x", "/é"] {
+            assert!(!is_prefix(prefix), "{prefix:?}");
+        }
+        assert!(is_prefix("/a/b-1_c"));
+        assert!(overlap("/a/b", "/a") && !overlap("/ab", "/a"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let error = serde_json::from_str::<Config>(r#"{"catalog":{"entries":1}}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `entries`"), "{error}");
+    }
+}

@@ -1,0 +1,139 @@
+//! What is counted, with every handle resolved once.
+//!
+//! Each request is in exactly one [`Outcome`] of one route, so the sum over
+//! `clickgate_requests_total` is the number of requests; those that the HTTP parser
+//! itself refused are in `clickgate_http_malformed_total`. No program label: there are
+//! 100,000 of them.
+
+use metrics::{Counter, Gauge, counter, gauge};
+use stream::Class;
+
+use crate::{refusal::Refusal, routes::HitRoute};
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Outcome {
+    /// An event was put into the log, and reached the level of its route.
+    Accepted,
+    /// A rule refused it.
+    Refused,
+    /// The log had no room for its class, or the lane is poisoned.
+    Shed,
+    /// It was put into the log and did not reach its level.
+    NotDurable,
+    /// HEAD or a prefetch: answered, no event.
+    NotCounted,
+    /// A method that the path does not have.
+    WrongMethod,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] =
+        [Self::Accepted, Self::Refused, Self::Shed, Self::NotDurable, Self::NotCounted, Self::WrongMethod];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Shed => "shed",
+            Self::NotDurable => "not_durable",
+            Self::NotCounted => "not_counted",
+            Self::WrongMethod => "wrong_method",
+        }
+    }
+}
+
+/// The tracker's counters; shared by its workers.
+pub struct Counters {
+    hits: [[Counter; Outcome::ALL.len()]; HitRoute::ALL.len()],
+    refused: [Counter; Refusal::ALL.len()],
+    shed: [Counter; Class::ALL.len()],
+    /// Health, robots and gpc.
+    pub other: Counter,
+    /// Paths that are none of ours.
+    pub unknown_path: Counter,
+    /// Paths outside the hit routes, asked with a method they do not have.
+    pub wrong_method: Counter,
+    /// Requests that the HTTP parser refused by itself.
+    pub http_malformed: Counter,
+    /// Connections that ended before the head of a request was there.
+    pub http_slow: Counter,
+    /// Refused hits that were only counted, not kept.
+    pub rejected_not_kept: Counter,
+}
+
+impl Counters {
+    /// Resolves the handles at the recorder of the calling thread.
+    pub fn new() -> Self {
+        let request =
+            |route, outcome| counter!("clickgate_requests_total", "route" => route, "outcome" => outcome);
+        Self {
+            hits: HitRoute::ALL
+                .map(|route| Outcome::ALL.map(|outcome| request(route.name(), outcome.name()))),
+            refused: Refusal::ALL
+                .map(|reason| counter!("clickgate_refused_total", "reason" => reason.name())),
+            shed: Class::ALL.map(|class| counter!("clickgate_shed_total", "class" => class.name())),
+            other: request("other", "served"),
+            unknown_path: request("unknown", "not_found"),
+            wrong_method: request("other", "wrong_method"),
+            http_malformed: counter!("clickgate_http_malformed_total"),
+            http_slow: counter!("clickgate_http_slow_total"),
+            rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
+        }
+    }
+
+    /// Counts one request to a tracking route.
+    pub fn hit(&self, route: HitRoute, outcome: Outcome) {
+        self.hits[route as usize][outcome as usize].increment(1);
+    }
+
+    /// Counts a reason, besides the hit's [`Outcome::Refused`].
+    pub fn refused(&self, reason: Refusal) {
+        self.refused[reason as usize].increment(1);
+    }
+
+    /// Counts a class, besides the hit's [`Outcome::Shed`].
+    pub fn shed(&self, class: Class) {
+        self.shed[class as usize].increment(1);
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The catalog's part.
+pub struct CatalogCounters {
+    /// Hits that had to ask the registry.
+    pub misses: Counter,
+    /// Registry reads without an answer that can be believed.
+    pub unverified: Counter,
+    /// Misses that were not read because too many reads were under way.
+    pub loads_refused: Counter,
+    /// Programs that were not read again in time because the refresher's mailbox was full.
+    pub refreshes_dropped: Counter,
+    /// 1 while changes are followed.
+    pub fresh: Gauge,
+}
+
+impl CatalogCounters {
+    /// Resolves the handles at the recorder of the calling thread.
+    pub fn new() -> Self {
+        Self {
+            misses: counter!("clickgate_catalog_misses_total"),
+            unverified: counter!("clickgate_catalog_unverified_total"),
+            loads_refused: counter!("clickgate_catalog_loads_refused_total"),
+            refreshes_dropped: counter!("clickgate_catalog_refreshes_dropped_total"),
+            fresh: gauge!("clickgate_catalog_fresh"),
+        }
+    }
+}
+
+impl Default for CatalogCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,179 @@
+//! Why a request is taken or refused, step by step.
+//!
+//! The steps come out of the very function that decides over a hit; there is no second
+//! set of rules that could say something else. Nothing is recorded or counted.
+
+use actix_http::{
+    Method, RequestHead, Uri,
+    header::{HeaderName, HeaderValue},
+};
+use programs::rfc3339;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalog::Verdict,
+    clock::now_ms,
+    decide::{Trace, decide},
+    edge::Site,
+    hit::Hit,
+    refusal::Refused,
+    routes::Target,
+};
+
+/// The request to explain.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// `GET` unless said.
+    #[serde(default = "get")]
+    pub method: String,
+    /// A path with its query, or a whole URL.
+    pub url: String,
+    /// Names and values, in order.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The moment to decide for, in milliseconds since 1970; now unless said.
+    #[serde(default)]
+    pub at_ms: Option<u64>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// What a request would get.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `event`, `impression` or `click`.
+    pub route: &'static str,
+    /// The moment it was decided for.
+    pub at: String,
+    /// The checks in their order, up to the first that failed.
+    pub steps: Vec<Step>,
+    /// Whether an event would be put into the log.
+    pub recorded: bool,
+    /// The result of the steps.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub check: &'static str,
+    /// Whether it was passed.
+    pub passed: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// The result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decision {
+    /// The hit is taken.
+    Accepted,
+    /// It is not.
+    Refused {
+        /// The reason's name.
+        reason: &'static str,
+        /// What exactly was wrong.
+        detail: String,
+    },
+}
+
+/// Why a request cannot be explained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// It is not a request.
+    #[error("{field} {value:?} cannot be used: {reason}")]
+    NotARequest {
+        /// `method`, `url` or `headers`.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It is a request, but not to a tracking route.
+    #[error("{0:?} is not a path of /event, /i or /c")]
+    NotAHit(String),
+}
+
+/// Writes down what it sees.
+#[derive(Default)]
+pub(crate) struct Recorder(Vec<Step>);
+
+impl Recorder {
+    pub(crate) fn into_steps(self) -> Vec<Step> {
+        self.0
+    }
+}
+
+impl Trace for Recorder {
+    fn step<V>(
+        &mut self,
+        check: &'static str,
+        outcome: Result<V, Refused>,
+        describe: impl FnOnce(&V) -> String,
+    ) -> Result<V, Refused> {
+        let detail = match &outcome {
+            Ok(found) => describe(found),
+            Err(refused) => refused.detail.to_string(),
+        };
+        self.0.push(Step { check, passed: outcome.is_ok(), detail });
+        outcome
+    }
+}
+
+/// Decides over `request` as the edge would.
+pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
+    let head = head_of(request)?;
+    let Target::Hit(route, program) = Target::of(head.uri.path(), &site.config.prefixes) else {
+        return Err(ExplainError::NotAHit(head.uri.path().to_owned()));
+    };
+    let at_ms = request.at_ms.unwrap_or_else(now_ms);
+    let hit = Hit::read(route, program, &head, &site.config, at_ms);
+    let verdict = match &hit.program {
+        Some(id) => site.catalog.find(id, now_ms()).await,
+        None => Verdict::Unknown,
+    };
+    let mut recorder = Recorder::default();
+    let decision = match decide(&hit, &verdict, at_ms, &site.rules, &mut recorder) {
+        Ok(_) => Decision::Accepted,
+        Err(refused) => {
+            Decision::Refused { reason: refused.reason.name(), detail: refused.detail.into_owned() }
+        }
+    };
+    Ok(Explanation {
+        route: route.name(),
+        at: rfc3339::format_ms(at_ms),
+        steps: recorder.into_steps(),
+        recorded: hit.counted && decision == Decision::Accepted,
+        decision,
+    })
+}
+
+fn head_of(request: &ExplainRequest) -> Result<RequestHead, ExplainError> {
+    let wrong = |field, value: &str, reason: &dyn std::fmt::Display| ExplainError::NotARequest {
+        field,
+        value: value.to_owned(),
+        reason: reason.to_string(),
+    };
+    let mut head = RequestHead::default();
+    let method = Method::from_bytes(request.method.as_bytes());
+    head.method = method.map_err(|error| wrong("method", &request.method, &error))?;
+    head.uri = request.url.parse::<Uri>().map_err(|error| wrong("url", &request.url, &error))?;
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return Err(wrong("method", &request.method, &"the tracking routes take GET and HEAD"));
+    }
+    for (name, value) in &request.headers {
+        let parsed_name =
+            HeaderName::try_from(name.as_str()).map_err(|error| wrong("headers", name, &error))?;
+        let parsed_value =
+            HeaderValue::try_from(value.as_str()).map_err(|error| wrong("headers", value, &error))?;
+        head.headers.append(parsed_name, parsed_value);
+    }
+    Ok(head)
+}

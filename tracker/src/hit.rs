@@ -1,0 +1,276 @@
+//! One request to a tracking route, read but not judged.
+//!
+//! Reading never fails: what is wrong with a hit is part of it, so that the decision
+//! has one place and its order is ours. Everything that can be borrowed from the
+//! request is; everything that is copied is bounded.
+
+use std::borrow::Cow;
+
+use actix_http::{
+    Method, RequestHead,
+    header::{HeaderMap, HeaderName, REFERER, USER_AGENT},
+};
+use programs::ProgramId;
+
+use crate::{
+    client::{TruncatedIp, client_ip},
+    config::Config,
+    query::{Parameters, QueryError, decode_path},
+    routes::HitRoute,
+};
+
+/// Longest user agent and longest referrer that an event keeps, in bytes.
+pub const HEADER_BYTES_MAX: usize = 1_024;
+
+/// The parameter that holds the visitor's id.
+pub const VISITOR: &str = "v";
+/// The parameter that holds the client's clock, in milliseconds since 1970.
+const CLIENT_TIME: &str = "t";
+/// How far the client's clock may be ahead of ours before it is not believed.
+const CLIENT_AHEAD_MAX_MS: u64 = 23 * 3_600_000;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// A request to a tracking route.
+#[derive(Debug)]
+pub struct Hit<'r> {
+    /// The route it came by.
+    pub route: HitRoute,
+    /// Milliseconds since 1970 on our clock when it arrived.
+    pub received_at_ms: u64,
+    /// Path and query as they were sent.
+    pub target: &'r str,
+    /// Bytes of the request line: method, target, version.
+    pub request_line_bytes: usize,
+    /// The program id as it was written, not decoded.
+    pub program_text: &'r str,
+    /// The program id, decoded and checked; `None` if it cannot be one.
+    pub program: Option<Cow<'r, str>>,
+    /// The parameters, or why there are none. Without the visitor id under GPC.
+    pub parameters: Result<Parameters<'r>, QueryError>,
+    /// Empty if there was none; at most [`HEADER_BYTES_MAX`].
+    pub user_agent: Cow<'r, str>,
+    /// Empty if there was none; at most [`HEADER_BYTES_MAX`].
+    pub referrer: Cow<'r, str>,
+    /// W3C trace context; empty if there was none or it is malformed.
+    pub traceparent: &'r str,
+    /// Whether the client asked not to be known, and we honour it.
+    pub gpc: bool,
+    /// Whether this is a person's hit: not HEAD, not a prefetch.
+    pub counted: bool,
+    /// The client's truncated address; `None` under GPC or if it is not known.
+    pub ip: Option<TruncatedIp>,
+}
+
+impl<'r> Hit<'r> {
+    /// Reads a request to `route`, whose path ended with `program_text`.
+    pub fn read(
+        route: HitRoute,
+        program_text: &'r str,
+        head: &'r RequestHead,
+        config: &Config,
+        received_at_ms: u64,
+    ) -> Self {
+        let headers = &head.headers;
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        let request_line_bytes = head.method.as_str().len() + target.len() + " HTTP/1.1\r\n".len();
+        let gpc = config.honour_gpc && headers.get(SEC_GPC).is_some_and(|value| value == "1");
+        let oversize = request_line_bytes > config.limits.request_line_bytes_max;
+        let mut parameters = if oversize {
+            Err(QueryError::TooLarge(format!("the request line has {request_line_bytes} bytes")))
+        } else {
+            Parameters::parse(head.uri.query().unwrap_or(""), &config.limits)
+        };
+        if gpc && let Ok(parameters) = &mut parameters {
+            parameters.withhold(VISITOR);
+        }
+        let peer = head.peer_addr.map(|peer| peer.ip()).filter(|_| !gpc);
+        let forwarded = headers.get_all(FORWARDED_FOR).map(|value| value.as_bytes());
+        Self {
+            route,
+            received_at_ms,
+            target,
+            request_line_bytes,
+            program_text,
+            program: decode_path(program_text).ok().filter(|id| ProgramId::is_valid(id)),
+            parameters,
+            user_agent: bounded(headers, USER_AGENT),
+            referrer: bounded(headers, REFERER),
+            traceparent: traceparent(headers),
+            gpc,
+            counted: head.method != Method::HEAD && !is_prefetch(headers),
+            ip: peer.and_then(|peer| {
+                if config.trusted_proxies.is_empty() {
+                    return Some(TruncatedIp::of(peer));
+                }
+                let values: Vec<_> = forwarded.collect();
+                client_ip(peer, values.into_iter(), &config.trusted_proxies)
+            }),
+        }
+    }
+
+    /// The first value of parameter `name`, if the parameters could be read.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.as_ref().ok().and_then(|parameters| parameters.get(name))
+    }
+
+    /// What the client's clock said in parameter `t`; 0 if it said nothing or is
+    /// further ahead of ours than time zones explain.
+    pub fn client_time_ms(&self) -> u64 {
+        let said = self.parameter(CLIENT_TIME).and_then(|text| text.parse::<u64>().ok());
+        said.filter(|ms| *ms <= self.received_at_ms + CLIENT_AHEAD_MAX_MS).unwrap_or(0)
+    }
+}
+
+/// A header's first value as text: what is not UTF-8 is replaced, the end cut off.
+fn bounded(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
+    let Some(value) = headers.get(name) else {
+        return Cow::Borrowed("");
+    };
+    let bytes = value.as_bytes();
+    match String::from_utf8_lossy(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]) {
+        Cow::Borrowed(text) => Cow::Borrowed(text),
+        // A replacement is three bytes long, so the text may have grown.
+        Cow::Owned(text) => Cow::Owned(cut(&text, HEADER_BYTES_MAX).to_owned()),
+    }
+}
+
+/// The longest start of `text` of at most `bytes_max` bytes.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// `00-` 32 hex `-` 16 hex `-` 2 hex, in lower case; anything else is not kept.
+fn traceparent(headers: &HeaderMap) -> &str {
+    let text = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let fits = text.len() == 55
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        });
+    if fits { text } else { "" }
+}
+
+/// A speculative request: nobody has looked at or clicked on anything yet.
+fn is_prefetch(headers: &HeaderMap) -> bool {
+    let says_prefetch = |name| {
+        let value = headers.get(name);
+        value.is_some_and(|value| {
+            value.as_bytes().get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
+        })
+    };
+    says_prefetch(SEC_PURPOSE) || says_prefetch(PURPOSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::{Uri, header::HeaderValue};
+
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    fn head(target: &str, headers: &[(&'static str, &[u8])]) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.uri = target.parse::<Uri>().unwrap();
+        head.peer_addr = Some("203.0.113.9:4711".parse().unwrap());
+        for (name, value) in headers {
+            head.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+        }
+        head
+    }
+
+    fn read<'r>(head: &'r RequestHead, program: &'r str) -> Hit<'r> {
+        Hit::read(HitRoute::Click, program, head, &Config::default(), NOW)
+    }
+
+    #[test]
+    fn a_hit_knows_what_the_request_said() {
+        let head = head(
+            "/c/21%32312?v=me&t=1789999999000&a=b",
+            &[
+                ("user-agent", b"curl/8"),
+                ("referer", b"https://a.example/"),
+                ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ],
+        );
+        let hit = read(&head, "21%32312");
+        assert_eq!(hit.program.as_deref(), Some("212312"));
+        assert_eq!((hit.parameter("v"), hit.client_time_ms()), (Some("me"), 1_789_999_999_000));
+        assert_eq!((hit.user_agent.as_ref(), hit.referrer.as_ref()), ("curl/8", "https://a.example/"));
+        assert_eq!(hit.traceparent.len(), 55);
+        assert_eq!(hit.ip.unwrap().to_string(), "203.0.113.0");
+        assert!(hit.counted && !hit.gpc);
+    }
+
+    #[test]
+    fn gpc_leaves_neither_visitor_nor_address() {
+        let head = head("/c/1?v=me&a=1&v=again", &[("sec-gpc", b"1")]);
+        let hit = read(&head, "1");
+        assert!(hit.gpc && hit.ip.is_none());
+        assert_eq!((hit.parameter("v"), hit.parameter("a")), (None, Some("1")));
+    }
+
+    #[test]
+    fn gpc_can_be_switched_off_and_only_1_means_it() {
+        let asked = head("/c/1?v=me", &[("sec-gpc", b"1")]);
+        let config = Config { honour_gpc: false, ..Config::default() };
+        assert!(!Hit::read(HitRoute::Click, "1", &asked, &config, NOW).gpc);
+        let not_asked = head("/c/1?v=me", &[("sec-gpc", b"0")]);
+        assert!(!read(&not_asked, "1").gpc);
+    }
+
+    #[test]
+    fn head_and_prefetch_are_not_counted() {
+        for (name, value) in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("purpose", "Prefetch"),
+        ] {
+            assert!(!read(&head("/c/1", &[(name, value.as_bytes())]), "1").counted, "{name}: {value}");
+        }
+        assert!(read(&head("/c/1", &[("purpose", b"pre")]), "1").counted);
+        let mut by_head = head("/c/1", &[]);
+        by_head.method = Method::HEAD;
+        assert!(!read(&by_head, "1").counted);
+    }
+
+    #[test]
+    fn headers_are_cut_and_bad_bytes_replaced() {
+        let long = [b'\xff'; 2_000];
+        let head = head("/c/1", &[("user-agent", &long), ("referer", "é".repeat(600).as_bytes())]);
+        let hit = read(&head, "1");
+        assert!((1_022..=HEADER_BYTES_MAX).contains(&hit.user_agent.len()));
+        assert!(hit.user_agent.chars().all(|c| c == '\u{fffd}'));
+        assert_eq!(hit.referrer.len(), HEADER_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_trace_context_of_another_shape_is_not_kept() {
+        for value in
+            ["00-short-01", &"0".repeat(55), "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
+        {
+            assert_eq!(read(&head("/c/1", &[("traceparent", value.as_bytes())]), "1").traceparent, "");
+        }
+    }
+
+    #[test]
+    fn a_client_clock_far_ahead_is_not_believed() {
+        for text in ["1890000000000", "soon", "-1", "99999999999999999999"] {
+            let target = format!("/c/1?t={text}");
+            assert_eq!(read(&head(&target, &[]), "1").client_time_ms(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_oversize_request_line_is_not_taken_apart() {
+        let target = format!("/c/1?a={}", "x".repeat(20_480));
+        let head = head(&target, &[]);
+        assert!(matches!(read(&head, "1").parameters, Err(QueryError::TooLarge(_))));
+    }
+}

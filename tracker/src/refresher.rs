@@ -1,0 +1,194 @@
+//! The actor that keeps the catalog in step with the registry.
+//!
+//! A thin shell: what to do with a change is in [`follower`]. Losing the registry stops
+//! the actor, and its supervisor starts it again; so connecting the first time and the
+//! hundredth is the same code. A panic ends it for good: its catalog writer is dropped,
+//! the catalog is no longer fresh, the lifeline tells the owner, which starts another.
+//!
+//! Mailbox: `refresh_queue_max`. When it is full, [`ReadAgain`] is dropped, counted, and
+//! asked for again by the next hit on that program.
+
+mod follower;
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{
+    Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
+    Message, ResponseActFuture, StreamHandler, Supervised, WrapFuture,
+};
+use futures_util::{Stream, stream};
+use programs::{Notice, ProgramId, Registry, Subscription};
+use tracing::warn;
+
+use crate::{catalog::CatalogWriter, lifeline::Lifeline};
+pub use follower::{FollowError, Follower};
+
+/// How often we compare with the registry, in case a notice was lost.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Pause before the second attempt to connect; doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// From the catalog, when a hit found a program that has become old: once per program
+/// and age, so 170 a second with 100,000 programs and ten minutes.
+#[derive(Clone, Debug)]
+pub struct ReadAgain {
+    /// Which program.
+    pub id: ProgramId,
+}
+
+impl Message for ReadAgain {
+    type Result = ();
+}
+
+/// From the admin address, when somebody asks for it: load everything again. Answers
+/// with the number of programs held.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill;
+
+impl Message for Fill {
+    type Result = Result<u64, FollowError>;
+}
+
+/// Follows the registry, sole writer of the catalog.
+pub struct Refresher<R> {
+    /// Taken out while a future works with it; actix runs one at a time (`ctx.wait`).
+    follower: Option<Follower<R>>,
+    mailbox_max: usize,
+    /// Attempts to connect since a connection was last useful.
+    attempts: u32,
+    _lifeline: Lifeline,
+}
+
+impl<R: Registry> Refresher<R> {
+    /// Will follow `registry` once it is started.
+    pub fn new(registry: Arc<R>, catalog: CatalogWriter, mailbox_max: usize, lifeline: Lifeline) -> Self {
+        let follower = Some(Follower::new(registry, catalog));
+        Self { follower, mailbox_max, attempts: 0, _lifeline: lifeline }
+    }
+
+    /// Lets the follower work; messages wait meanwhile.
+    fn work<T, F, W>(&mut self, task: W) -> impl ActorFuture<Self, Output = T> + use<T, R, F, W>
+    where
+        T: 'static,
+        F: Future<Output = (Follower<R>, T)>,
+        W: FnOnce(Follower<R>) -> F,
+    {
+        let follower = self.follower.take().expect("one future at a time has it, and puts it back");
+        task(follower).into_actor(self).map(|(follower, done), refresher: &mut Self, _| {
+            refresher.follower = Some(follower);
+            done
+        })
+    }
+
+    fn pause(&self) -> Duration {
+        match self.attempts {
+            0 => Duration::ZERO,
+            attempts => {
+                let most = PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(10)).min(PAUSE_MAX);
+                most.mul_f64(0.5 + fastrand::f64() / 2.0)
+            }
+        }
+    }
+
+    fn compare(&mut self, ctx: &mut Context<Self>) {
+        self.work(|mut follower| async move {
+            let compared = follower.compare().await;
+            (follower, compared)
+        })
+        .map(|compared, _, ctx| stop_on_error(compared, ctx))
+        .wait(ctx);
+    }
+}
+
+/// Ends the connection; the supervisor begins a new one.
+fn stop_on_error<R: Registry>(followed: Result<(), FollowError>, ctx: &mut Context<Refresher<R>>) {
+    if let Err(error) = followed {
+        warn!(%error, "no longer following program changes");
+        ctx.stop();
+    }
+}
+
+impl<R: Registry> Actor for Refresher<R> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.mailbox_max);
+        let pause = self.pause();
+        self.attempts = self.attempts.saturating_add(1);
+        self.work(move |mut follower| async move {
+            tokio::time::sleep(pause).await;
+            let connected = follower.connect().await;
+            (follower, connected)
+        })
+        .map(|connected, _, ctx| match connected {
+            Ok(subscription) => {
+                ctx.add_stream(notices(subscription));
+                ctx.run_interval(COMPARE_EVERY, |refresher, ctx| refresher.compare(ctx));
+            }
+            Err(error) => stop_on_error(Err(error), ctx),
+        })
+        .wait(ctx);
+    }
+}
+
+impl<R: Registry> Supervised for Refresher<R> {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        if let Some(follower) = &self.follower {
+            follower.catalog().set_fresh(false);
+        }
+    }
+}
+
+/// The stream's end stops the actor, which is actix's default and what we want.
+impl<R: Registry> StreamHandler<Notice> for Refresher<R> {
+    fn handle(&mut self, notice: Notice, ctx: &mut Self::Context) {
+        self.work(|mut follower| async move {
+            let heard = follower.hear(notice).await;
+            (follower, heard)
+        })
+        .map(|heard, refresher, ctx| {
+            if heard.is_ok() {
+                refresher.attempts = 1;
+            }
+            stop_on_error(heard, ctx);
+        })
+        .wait(ctx);
+    }
+}
+
+impl<R: Registry> Handler<ReadAgain> for Refresher<R> {
+    type Result = ();
+
+    fn handle(&mut self, message: ReadAgain, ctx: &mut Self::Context) {
+        self.work(|follower| async move {
+            follower.read_again(message.id).await;
+            (follower, ())
+        })
+        .wait(ctx);
+    }
+}
+
+impl<R: Registry> Handler<Fill> for Refresher<R> {
+    type Result = actix::AtomicResponse<Self, Result<u64, FollowError>>;
+
+    fn handle(&mut self, _: Fill, _: &mut Self::Context) -> Self::Result {
+        let filled: ResponseActFuture<Self, _> = Box::pin(self.work(|mut follower| async move {
+            let filled = follower.reload().await;
+            (follower, filled)
+        }));
+        actix::AtomicResponse::new(filled)
+    }
+}
+
+fn notices(subscription: Subscription) -> impl Stream<Item = Notice> {
+    stream::unfold(subscription, |mut subscription| async move {
+        match subscription.next().await {
+            Notice::Closed => None,
+            notice => Some((notice, subscription)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! Connects: sockets, workers with their lanes, the refresher, the end.
+//!
+//! # Why not `actix_web::App`?
+//!
+//! The edge has three prefixes and five fixed paths, and must count every request, also
+//! those that match nothing or are no HTTP. A plain `HttpService` gives us both: the
+//! request as it came, and, as the service's error, what its parser refused.
+//!
+//! # Stopping
+//!
+//! [`TrackerHandle::drain`] makes `/health/ready` answer 503 while hits are still
+//! served; [`TrackerHandle::stop`] closes the listener, lets the hits in flight finish,
+//! and drops the lanes. [`Tracker::run`] returns after the last lane is gone, so the
+//! log may be closed then.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Arbiter, Recipient, Supervisor};
+use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody, error::DispatchError};
+use actix_server::Server;
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
+use programs::Registry;
+use stream::{LaneError, Log};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+};
+use tracing::{error, info};
+
+use crate::{
+    admin::TrackerAdmin,
+    answer::Answer,
+    catalog::Catalog,
+    config::{Config, ConfigError},
+    counters::{CatalogCounters, Counters},
+    decide::Rules,
+    edge::{Edge, Site},
+    lifeline::lifeline,
+    refresher::{Fill, ReadAgain, Refresher},
+};
+
+/// Pause before a refresher that panicked is started again.
+const REFRESHER_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that wait in the kernel for a worker.
+const BACKLOG: u32 = 1_024;
+
+/// A tracker with its address taken, not yet running.
+pub struct Tracker<R> {
+    site: Arc<Site>,
+    registry: Arc<R>,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    refresher: RefresherAddress,
+}
+
+/// Why a tracker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Settings that cannot be used; all of them are listed.
+    #[error("{}", list(.0))]
+    Config(Vec<ConfigError>),
+    /// The address cannot be taken.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Why a running tracker ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A worker could not get its lane of the log; nothing is served without one.
+    #[error("a worker could not open its lane of the log: {0}")]
+    Lane(LaneError),
+    /// The workers could not be started, or ended.
+    #[error("the workers ended: {0}")]
+    Workers(io::Error),
+}
+
+/// Steers a tracker from outside. Cheap to clone.
+#[derive(Clone)]
+pub struct TrackerHandle {
+    site: Arc<Site>,
+    stop: watch::Sender<bool>,
+}
+
+impl TrackerHandle {
+    /// `/health/ready` answers 503 from now on; hits are served as before.
+    pub fn drain(&self) {
+        self.site.draining.store(true, Ordering::Release);
+    }
+
+    /// No further connections; hits in flight finish, within `shutdown_timeout_seconds`.
+    /// [`Tracker::run`] returns when that is done.
+    pub fn stop(&self) {
+        self.drain();
+        self.stop.send_replace(true);
+    }
+}
+
+impl<R: Registry> Tracker<R> {
+    /// Checks the settings and takes the address; with port 0 a free one.
+    ///
+    /// Metrics go to the recorder of the calling thread.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(config: Config, log: Log, registry: Arc<R>) -> Result<Self, BindError> {
+        config.check().map_err(BindError::Config)?;
+        let listen = |source| BindError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let catalog = Catalog::new(config.catalog.clone(), Arc::clone(&registry), CatalogCounters::new());
+        let site = Site {
+            rules: Rules::new(&config),
+            counters: Counters::new(),
+            draining: AtomicBool::new(false),
+            catalog,
+            config,
+            log,
+        };
+        let (stop, _) = watch::channel(false);
+        Ok(Self {
+            site: Arc::new(site),
+            registry,
+            listener,
+            address,
+            stop,
+            refresher: RefresherAddress::default(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        vec![self.address]
+    }
+
+    /// To stop it.
+    pub fn handle(&self) -> TrackerHandle {
+        TrackerHandle { site: Arc::clone(&self.site), stop: self.stop.clone() }
+    }
+
+    /// For the admin address.
+    pub fn admin(&self) -> TrackerAdmin {
+        TrackerAdmin { site: Arc::clone(&self.site), refresher: self.refresher.clone() }
+    }
+
+    /// Serves until [`TrackerHandle::stop`]; to be called inside an actix system.
+    ///
+    /// # Errors
+    /// See [`RunError`]: the process should end.
+    pub async fn run(self) -> Result<(), RunError> {
+        let mut stop = self.stop.subscribe();
+        let keeper = actix_rt::spawn(keep_refreshing(
+            Arc::clone(&self.site),
+            Arc::clone(&self.registry),
+            self.refresher.clone(),
+        ));
+        let (lanes, mut lanes_gone) = LaneGuard::channel();
+        let failure: Arc<Mutex<Option<LaneError>>> = Arc::default();
+        info!(address = %self.address, workers = self.site.config.workers_or_cores(), "tracker listens");
+
+        let served = match start(&self.site, self.listener, lanes, Arc::clone(&failure)) {
+            Ok(server) => {
+                let handle = server.handle();
+                // Spawned, so that a stop waits for it: a server that is dropped lets go of its clients.
+                let mut server = actix_rt::spawn(server);
+                tokio::select! {
+                    ended = &mut server => ended,
+                    _ = stop.wait_for(|stop| *stop) => {
+                        handle.stop(true).await;
+                        server.await
+                    }
+                }
+                .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            }
+            Err(error) => Err(error),
+        };
+        keeper.abort();
+        self.refresher.clear();
+        // Every lane holds a guard; none sends anything.
+        let _ = lanes_gone.recv().await;
+        let refused = failure.lock().expect("nothing panics while it is held").take();
+        match (refused, served) {
+            (Some(error), _) => Err(RunError::Lane(error)),
+            (None, Err(error)) => Err(RunError::Workers(error)),
+            (None, Ok(())) if *stop.borrow() => Ok(()),
+            (None, Ok(())) => Err(RunError::Workers(io::Error::other("the server stopped by itself"))),
+        }
+    }
+}
+
+/// Lives as long as the lane beside it, so that the end of the last one is noticed.
+#[derive(Clone)]
+struct LaneGuard {
+    _alive: mpsc::Sender<()>,
+}
+
+impl LaneGuard {
+    fn channel() -> (Self, mpsc::Receiver<()>) {
+        let (alive, gone) = mpsc::channel(1);
+        (Self { _alive: alive }, gone)
+    }
+}
+
+/// Builds the workers; each opens its lane on its own thread.
+fn start(
+    site: &Arc<Site>,
+    listener: TcpListener,
+    lanes: LaneGuard,
+    failure: Arc<Mutex<Option<LaneError>>>,
+) -> io::Result<Server> {
+    let config = &site.config;
+    let workers = config.workers_or_cores();
+    let builder = Server::build()
+        .workers(workers)
+        .backlog(BACKLOG)
+        .max_concurrent_connections(config.connections_per_worker_max)
+        .shutdown_timeout(config.shutdown_timeout_seconds)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let site = Arc::clone(site);
+    let worker = move || {
+        let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
+        let stopping = stopping.clone();
+        fn_factory(move || {
+            let lane = site.log.open_lane();
+            let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
+            let stopping = stopping.clone();
+            async move {
+                match lane {
+                    Ok(lane) => {
+                        let edge = Edge::new(Arc::clone(&site), lane, workers);
+                        let worker = Worker { edge, _lanes: lanes };
+                        http(&site, worker, stopping).new_service(()).await
+                    }
+                    Err(error) => {
+                        error!(%error, "a worker could not open its lane");
+                        failure.lock().expect("nothing panics while it is held").get_or_insert(error);
+                        Err(())
+                    }
+                }
+            }
+        })
+    };
+    Ok(builder.listen("tracker", listener, worker)?.run())
+}
+
+struct Worker {
+    // Dropped in this order: the guard tells that the lane is gone.
+    edge: Edge,
+    _lanes: LaneGuard,
+}
+
+/// HTTP/1 on a connection, with our limits, and what it refuses counted.
+fn http(
+    site: &Arc<Site>,
+    worker: Worker,
+    stopping: actix_server::GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<> {
+    let config = &site.config;
+    let worker = Rc::new(worker);
+    let counted = Arc::clone(site);
+    HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(KeepAlive::Timeout(Duration::from_secs(config.keep_alive_seconds)))
+        .client_request_timeout(Duration::from_millis(config.client_request_timeout_ms))
+        .client_disconnect_timeout(Duration::from_millis(config.client_disconnect_timeout_ms))
+        .tcp_nodelay(true)
+        .h1(fn_service(move |request: Request| {
+            let worker = Rc::clone(&worker);
+            async move { Ok::<Answer, Response<BoxBody>>(worker.edge.answer(request.head()).await) }
+        }))
+        .tcp()
+        .map_err(move |error| match error {
+            DispatchError::Parse(_) => counted.counters.http_malformed.increment(1),
+            DispatchError::SlowRequestTimeout => counted.counters.http_slow.increment(1),
+            _ => {}
+        })
+}
+
+/// Where the refresher of the moment is reached.
+#[derive(Clone, Default)]
+pub(crate) struct RefresherAddress(Arc<Mutex<Option<Recipient<Fill>>>>);
+
+impl RefresherAddress {
+    pub(crate) fn fill(&self) -> Option<Recipient<Fill>> {
+        self.0.lock().expect("nothing panics while it is held").clone()
+    }
+
+    fn set(&self, refresher: Recipient<Fill>) {
+        *self.0.lock().expect("nothing panics while it is held") = Some(refresher);
+    }
+
+    fn clear(&self) {
+        *self.0.lock().expect("nothing panics while it is held") = None;
+    }
+}
+
+/// Runs the refresher on a thread of its own, and another one after a panic.
+async fn keep_refreshing<R: Registry>(site: Arc<Site>, registry: Arc<R>, address: RefresherAddress) {
+    loop {
+        let arbiter = ArbiterOwner(Arbiter::new());
+        let (line, snapped) = lifeline();
+        let mailbox_max = site.config.catalog.refresh_queue_max;
+        if let Some(writer) = site.catalog.writer() {
+            let refresher = Refresher::new(Arc::clone(&registry), writer, mailbox_max, line);
+            // Held here: a supervised actor without an address ends after its next stop.
+            let actor = Supervisor::start_in_arbiter(&arbiter.0.handle(), move |_| refresher);
+            site.catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
+            address.set(actor.clone().recipient());
+            snapped.await;
+            error!("the refresher is gone; starting another");
+        }
+        drop(arbiter);
+        tokio::time::sleep(REFRESHER_PAUSE).await;
+    }
+}
+
+/// Ends its thread when dropped.
+struct ArbiterOwner(Arbiter);
+
+impl Drop for ArbiterOwner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn list(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,9 @@
+//! The tracker as its clients see it: real sockets, a real log, a real registry.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(missing_docs, reason = "tests are their names")]
+
+mod answers;
+mod flood;
+mod hits;
+mod life;
+mod world;
