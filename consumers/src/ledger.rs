@@ -122,7 +122,7 @@ impl From<LaneReport> for Report {
 
 /// The ledger of one lane.
 ///
-/// `seen.count() == fates.sum()`, always: both change in [`record`](Self::record) only,
+/// `seen.count() == fates.sum()`, always: both change when a record is entered,
 /// and a changed fate leaves the sum alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

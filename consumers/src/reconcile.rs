@@ -1,9 +1,9 @@
 //! Where every number has gone: the ledger beside the log. Pure.
 //!
 //! Every number of `0..issued` is in exactly one place, looked for in this order:
-//! the ledger (split there into what its record became), the log, the abandoned
-//! ones. What is in none of them is **missing**. So the columns add up to `issued`
-//! by construction, and a missing number is one that nobody can explain.
+//! the ledger's records (split there into what they became), the ledger's abandoned
+//! numbers, the log. What is in none of them is **missing**. So the columns add up
+//! to `issued` by construction, and a missing number is one that nobody can explain.
 //!
 //! Read the log first and the ledger second: a record that is stored and trimmed
 //! between the two readings is then in the ledger; the other way round it would be
@@ -13,24 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::BootId;
 use serde::Serialize;
+use stream::{LaneState, LaneStatus};
 
 use crate::ledger::{Fates, LaneLedger, LedgerRow};
 use crate::ranges::Ranges;
 
 /// Missing ranges that one lane lists; more are counted only.
 const MISSING_RANGES_MAX: usize = 16;
-
-/// How a lane is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LaneState {
-    /// Its process writes to it, or was last heard of while it did.
-    Open,
-    /// It was closed.
-    Closed,
-    /// A crash ended it.
-    Unclean,
-}
 
 /// What the log knows of one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +32,15 @@ pub struct LogLane {
     pub state: LaneState,
     /// Numbers given out.
     pub issued: u64,
-    /// The number below which all is written. Of an open lane, `written..issued` is on its way
-    /// to the file and counts as in the log.
-    pub written: u64,
-    /// Half-open ranges of numbers whose records are in segment files.
+    /// Half-open ranges of numbers that segment files hold, as records or as given up.
     pub in_log: Vec<(u64, u64)>,
-    /// Half-open ranges of numbers that never became durable.
-    pub abandoned: Vec<(u64, u64)>,
+}
+
+impl From<&LaneStatus> for LogLane {
+    fn from(lane: &LaneStatus) -> Self {
+        let in_log = lane.in_log.clone();
+        Self { boot: lane.boot, lane: lane.lane, state: lane.state, issued: lane.issued, in_log }
+    }
 }
 
 /// Numbers by where they are; all but `issued` add up to `issued`.
@@ -126,14 +117,12 @@ pub fn reconcile(ledger: &[LedgerRow], log: &[LogLane]) -> Reconciliation {
 }
 
 fn row(boot: BootId, lane: u32, ledger: &LaneLedger, log: Option<&LogLane>) -> LaneRow {
-    let in_files: Ranges = log.iter().flat_map(|log| log.in_log.iter().copied()).collect();
-    let on_the_way = match log {
-        Some(log) if log.state == LaneState::Open => Ranges::of(log.written, log.issued),
-        _ => Ranges::new(),
-    };
-    let in_log = in_files.union(&on_the_way);
-    let abandoned: Ranges = log.iter().flat_map(|log| log.abandoned.iter().copied()).collect();
-    let abandoned = abandoned.union(ledger.abandoned());
+    let mut in_log: Ranges = log.iter().flat_map(|log| log.in_log.iter().copied()).collect();
+    if let Some(log) = log.filter(|log| log.state == LaneState::Open) {
+        // Given out while the log was being asked: on the way to the file.
+        let known = in_log.end().max(ledger.seen().end()).max(ledger.abandoned().end());
+        in_log.insert(known, log.issued);
+    }
 
     let issued = [
         ledger.end().map_or(0, |end| end.issued),
@@ -141,18 +130,18 @@ fn row(boot: BootId, lane: u32, ledger: &LaneLedger, log: Option<&LogLane>) -> L
         log.map_or(0, |log| log.issued),
         ledger.seen().end(),
         in_log.end(),
-        abandoned.end(),
+        ledger.abandoned().end(),
     ];
     let issued = issued.into_iter().max().unwrap_or(0);
 
     let unseen = Ranges::of(0, issued).subtract(ledger.seen());
-    let not_in_log = unseen.subtract(&in_log);
-    let missing = not_in_log.subtract(&abandoned);
+    let not_given_up = unseen.subtract(ledger.abandoned());
+    let missing = not_given_up.subtract(&in_log);
     let places = Places {
         issued,
         fates: ledger.fates(),
-        in_log: unseen.count() - not_in_log.count(),
-        abandoned: not_in_log.count() - missing.count(),
+        abandoned: unseen.count() - not_given_up.count(),
+        in_log: not_given_up.count() - missing.count(),
         missing: missing.count(),
     };
     let missing_ranges = missing.as_slice().iter().copied().take(MISSING_RANGES_MAX).collect();
@@ -204,9 +193,8 @@ mod tests {
         vec![LedgerRow { boot: BOOT, lane: 0, ledger }]
     }
 
-    fn log(state: LaneState, issued: u64, written: u64, in_log: &[(u64, u64)]) -> Vec<LogLane> {
-        let in_log = in_log.to_vec();
-        vec![LogLane { boot: BOOT, lane: 0, state, issued, written, in_log, abandoned: vec![] }]
+    fn log(state: LaneState, issued: u64, in_log: &[(u64, u64)]) -> Vec<LogLane> {
+        vec![LogLane { boot: BOOT, lane: 0, state, issued, in_log: in_log.to_vec() }]
     }
 
     fn stored(numbers: std::ops::Range<u64>) -> impl FnOnce(&mut LaneLedger) {
@@ -215,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_segment_that_was_removed_by_hand_is_missing() {
-        let answer = reconcile(&ledger(stored(0..10)), &log(LaneState::Closed, 30, 30, &[(20, 30)]));
+        let answer = reconcile(&ledger(stored(0..10)), &log(LaneState::Closed, 30, &[(20, 30)]));
         let row = &answer.lanes[0];
         assert_eq!((row.places.fates.stored, row.places.in_log, row.places.missing), (10, 10, 10));
         assert_eq!(row.missing_ranges, [(10, 20)]);
@@ -223,11 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_open_lane_has_not_written_yet_is_on_its_way() {
-        let answer = reconcile(&[], &log(LaneState::Open, 12, 8, &[(0, 8)]));
+    fn what_an_open_lane_gave_out_last_is_on_its_way() {
+        let answer = reconcile(&[], &log(LaneState::Open, 12, &[(0, 8)]));
         assert_eq!((answer.totals.issued, answer.totals.in_log, answer.totals.missing), (12, 12, 0));
-        let answer = reconcile(&[], &log(LaneState::Unclean, 12, 8, &[(0, 8)]));
+        let answer = reconcile(&[], &log(LaneState::Unclean, 12, &[(0, 8)]));
         assert_eq!(answer.totals.missing, 4, "a dead lane writes nothing more");
+        let answer = reconcile(&ledger(stored(6..9)), &log(LaneState::Open, 12, &[(6, 8)]));
+        assert_eq!((answer.totals.in_log, answer.totals.missing), (3, 6), "only behind all that is known");
     }
 
     #[test]
@@ -256,7 +246,7 @@ mod tests {
     #[test]
     fn missing_ranges_are_listed_up_to_a_limit_and_counted_beyond() {
         let every_other = (0..100).map(|number| number * 2).map(|number| (number, number + 1));
-        let answer = reconcile(&[], &log(LaneState::Closed, 199, 199, &every_other.collect::<Vec<_>>()));
+        let answer = reconcile(&[], &log(LaneState::Closed, 199, &every_other.collect::<Vec<_>>()));
         assert_eq!((answer.totals.missing, answer.lanes[0].missing_ranges.len()), (99, MISSING_RANGES_MAX));
     }
 
@@ -269,11 +259,20 @@ mod tests {
         assert_eq!(json["lanes"][0]["boot"], BOOT.to_string());
     }
 
-    /// What is known of one number: its fate in the ledger, and whether the log has it, the log
-    /// gave it up, the ledger knows it as given up.
-    fn number() -> impl Strategy<Value = (Option<Fate>, bool, bool, bool)> {
+    #[test]
+    fn a_number_that_was_given_up_counts_as_stored_if_it_turns_up_and_never_as_in_the_log() {
+        let ledger = ledger(|lane| (stored(0..3)(lane), lane.abandon(2, 5)).1);
+        let places = reconcile(&ledger, &log(LaneState::Unclean, 5, &[(0, 5)])).totals;
+        assert_eq!((places.fates.stored, places.abandoned, places.in_log), (3, 2, 0));
+    }
+
+    /// What is known of one number: its fate in the ledger, whether the ledger has it as given up,
+    /// whether the log has it.
+    type Known = (Option<Fate>, bool, bool);
+
+    fn number() -> impl Strategy<Value = Known> {
         let fates = [Fate::Stored, Fate::Duplicate, Fate::Dead, Fate::Dropped, Fate::Rejected, Fate::Report];
-        (prop::option::of(prop::sample::select(fates.to_vec())), any::<bool>(), any::<bool>(), any::<bool>())
+        (prop::option::of(prop::sample::select(fates.to_vec())), any::<bool>(), any::<bool>())
     }
 
     proptest! {
@@ -285,36 +284,31 @@ mod tests {
         ) {
             let mut numbered: Vec<_> = (0u64..).zip(&numbers).collect();
             numbered.rotate_left((order % 60) as usize % numbers.len().max(1));
-            let mut log = log(LaneState::Closed, said, said, &[]);
-            let ledger = ledger(|lane| for (number, (fate, in_log, gave_up, given_up)) in numbered {
+            let mut log = log(LaneState::Closed, said, &[]);
+            let ledger = ledger(|lane| for (number, (fate, given_up, in_log)) in numbered {
                 if let Some(fate) = fate {
                     lane.record(number, *fate);
-                }
-                if *in_log {
-                    log[0].in_log.push((number, number + 1));
-                }
-                if *gave_up {
-                    log[0].abandoned.push((number, number + 1));
                 }
                 if *given_up {
                     lane.abandon(number, number + 1);
                 }
+                if *in_log {
+                    log[0].in_log.push((number, number + 1));
+                }
             });
-            let answer = reconcile(&ledger, &log);
-            let places = answer.totals;
+            let places = reconcile(&ledger, &log).totals;
 
-            let known = |(fate, in_log, gave_up, given_up): &(Option<Fate>, bool, bool, bool)| {
-                fate.is_some() || *in_log || *gave_up || *given_up
+            let known = |it: &&Known| it.0.is_some() || it.1 || it.2;
+            let count = |is: &dyn Fn(&&Known) -> bool| {
+                numbers.iter().take(places.issued as usize).filter(is).count() as u64
             };
-            let last_known = numbers.iter().rposition(known).map_or(0, |last| last as u64 + 1);
+            let last_known = numbers.iter().rposition(|it| known(&it)).map_or(0, |last| last as u64 + 1);
             prop_assert_eq!(places.issued, last_known.max(said));
-            let ledger_count = numbers.iter().filter(|it| it.0.is_some()).count() as u64;
-            prop_assert_eq!(places.fates.sum(), ledger_count);
-            prop_assert_eq!(places.in_log, numbers.iter().filter(|it| it.0.is_none() && it.1).count() as u64);
-            let unknown = numbers.iter().filter(|it| !known(it)).count() as u64;
+            prop_assert_eq!(places.fates.sum(), count(&|it| it.0.is_some()));
+            prop_assert_eq!(places.abandoned, count(&|it| it.0.is_none() && it.1));
+            prop_assert_eq!(places.in_log, count(&|it| it.0.is_none() && !it.1 && it.2));
             let beyond = places.issued.saturating_sub(numbers.len() as u64);
-            let not_issued = (numbers.len() as u64).saturating_sub(places.issued);
-            prop_assert_eq!(places.missing, unknown + beyond - not_issued);
+            prop_assert_eq!(places.missing, count(&|it| !known(it)) + beyond);
             prop_assert_eq!(
                 places.fates.sum() + places.in_log + places.abandoned + places.missing,
                 places.issued

@@ -133,3 +133,68 @@ macro_rules! faults_from {
     )*};
 }
 faults_from!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Fate, LaneEnd, LaneLedger, Report};
+
+    const ID: Uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_00ff);
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn keys_and_values_of_format_1_are_these_bytes_for_ever() {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        assert!(event_key("212313", ID, &mut key));
+        assert_eq!(hex(&key), "06323132333133019200000000700080000000000000ff");
+        assert_eq!(parse_event_key(&key).unwrap(), ("212313", ID));
+
+        timed(1_790_000_000_123, b"rest", &mut value);
+        assert_eq!(hex(&value), "000001a0c4506c7b72657374");
+        assert_eq!(parse_timed("arrivals", &value).unwrap(), (1_790_000_000_123, b"rest".as_slice()));
+
+        let key = ledger_key(ID, 3);
+        assert_eq!(hex(&key), "019200000000700080000000000000ff00000003");
+        assert_eq!(parse_ledger_key(&key).unwrap(), (ID, 3));
+    }
+
+    #[test]
+    fn a_ledger_of_format_1_is_this_json_for_ever() {
+        let mut ledger = LaneLedger::default();
+        for (number, fate) in [(0, Fate::Report), (1, Fate::Stored), (2, Fate::Dead)] {
+            ledger.record(number, fate);
+        }
+        ledger.abandon(3, 5);
+        ledger.ended(LaneEnd { issued: 5, clean: false });
+        let refused = [("expired".to_owned(), 7)].into();
+        ledger.reported(Report { issued: 1, refused, at_ms: 9, ..Report::default() });
+        let json = concat!(
+            r#"{"seen":[[0,3]],"fates":{"stored":1,"duplicates":0,"dead_letters":1,"dropped":0,"#,
+            r#""rejected":0,"reports":1},"abandoned":[[3,5]],"end":{"issued":5,"clean":false},"#,
+            r#""report":{"issued":1,"abandoned":0,"refused":{"expired":7},"shed":{},"at_ms":9,"closing":false}}"#,
+        );
+        assert_eq!(serde_json::to_string(&ledger).unwrap(), json);
+        assert_eq!(serde_json::from_str::<LaneLedger>(json).unwrap(), ledger);
+    }
+
+    #[test]
+    fn a_program_id_without_a_key_has_none() {
+        let mut key = Vec::new();
+        assert!(!event_key("", ID, &mut key));
+        assert!(event_key(&"p".repeat(PROGRAM_BYTES_MAX), ID, &mut key));
+        assert!(!event_key(&"p".repeat(PROGRAM_BYTES_MAX + 1), ID, &mut key));
+    }
+
+    #[test]
+    fn damaged_keys_and_values_are_errors() {
+        for cut in 0..17 {
+            assert!(parse_event_key(&vec![0xff; cut]).is_err(), "{cut} bytes");
+        }
+        assert!(parse_timed("arrivals", b"1234567").is_err());
+        assert!(parse_ledger_key(&[0; 19]).is_err());
+        assert!(parse_ledger_key(&[0; 21]).is_err());
+    }
+}

@@ -3,6 +3,7 @@
 
 mod dead_letters;
 mod expiry;
+mod log;
 mod pull;
 mod redelivery;
 mod table;
