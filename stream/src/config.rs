@@ -15,6 +15,8 @@ pub struct LogConfig {
     pub lane_bytes_max: usize,
     /// Longest time that written records wait for a sync at any level.
     pub sync_interval: Duration,
+    /// After a write found no room: how long the lane sheds before it tries again.
+    pub full_pause: Duration,
     /// Names of the cursors. A segment is kept until each of them has passed it.
     pub cursors: Vec<String>,
 }
@@ -26,6 +28,7 @@ impl Default for LogConfig {
             log_bytes_max: 8 << 30,
             lane_bytes_max: 4 << 20,
             sync_interval: Duration::from_secs(1),
+            full_pause: Duration::from_millis(100),
             cursors: Vec::new(),
         }
     }

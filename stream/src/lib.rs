@@ -41,6 +41,8 @@ mod status;
 mod crash_tests;
 #[cfg(test)]
 mod lane_tests;
+#[cfg(test)]
+mod recovery_tests;
 
 pub use check::{SegmentReport, check};
 pub use config::LogConfig;

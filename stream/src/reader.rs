@@ -5,6 +5,7 @@
 //! publishes after each write; nobody is woken, so whoever reads polls.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -136,23 +137,24 @@ fn enter<'a>(
     lane: &LaneShared,
     position: &Position,
 ) -> Result<Option<&'a mut OpenFile>, SourceError> {
-    if !open.contains_key(&key) {
-        let ahead = |segment: &&Arc<Segment>| !segment.is_sealed() || segment.end() > position.next;
-        let Some(segment) = lane.segments().iter().find(ahead).cloned() else { return Ok(None) };
-        let path = log.dir.join(segment.id.file_name());
-        let file = match log.disk.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::error!(
-                    segment = %path.display(), first = segment.first,
-                    "a segment that was not read yet is gone; reconcile will count its numbers as missing"
-                );
-                None
-            }
-            file => Some(file.map_err(SourceError::Unavailable)?),
-        };
-        open.insert(key, OpenFile { segment, file, offset: SEGMENT_HEADER_BYTES as u64 });
-    }
-    Ok(open.get_mut(&key))
+    let vacant = match open.entry(key) {
+        Entry::Occupied(occupied) => return Ok(Some(occupied.into_mut())),
+        Entry::Vacant(vacant) => vacant,
+    };
+    let ahead = |segment: &&Arc<Segment>| !segment.is_sealed() || segment.end() > position.next;
+    let Some(segment) = lane.segments().iter().find(ahead).cloned() else { return Ok(None) };
+    let path = log.dir.join(segment.id.file_name());
+    let file = match log.disk.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::error!(
+                segment = %path.display(), first = segment.first,
+                "a segment that was not read yet is gone; reconcile will count its numbers as missing"
+            );
+            None
+        }
+        file => Some(file.map_err(SourceError::Unavailable)?),
+    };
+    Ok(Some(vacant.insert(OpenFile { segment, file, offset: SEGMENT_HEADER_BYTES as u64 })))
 }
 
 /// Reads whole batches from `offset` up to `readable`, about `bytes_max` of them.

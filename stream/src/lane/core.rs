@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto::Message;
 
@@ -22,8 +22,6 @@ use crate::record::{Class, Number, RecordKind, Shed};
 
 /// In front of the pending records: room for both headers.
 const FRONT_BYTES: usize = SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES;
-/// After a write found no room, the lane sheds this long before it tries again.
-const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// Separate ranges of abandoned numbers a lane keeps for its waiters. A lane that
 /// abandons more often than this is broken, and is poisoned.
 const ABANDONED_RANGES_MAX: usize = 4_096;
@@ -243,7 +241,7 @@ impl LaneCore {
         }
         self.unmarked += count;
         self.shared.abandoned.fetch_add(count, Relaxed);
-        self.full_until = Some(Instant::now() + FULL_PAUSE);
+        self.full_until = Some(Instant::now() + self.log.config.full_pause);
         self.forget_pending();
     }
 

@@ -105,7 +105,8 @@ impl Recovery<'_> {
         for sequence in sequences {
             segments.push(self.read(SegmentId { boot, lane: id, sequence: *sequence })?);
         }
-        let (holes, issued) = self.judge(&segments, facts.as_ref())?;
+        let known_synced = known_synced(&segments, facts.as_ref());
+        let (holes, issued) = self.judge(&segments, facts.as_ref(), known_synced)?;
         let state = match facts {
             Some(LaneFacts { state: LaneState::Closed, .. }) => LaneState::Closed,
             _ => LaneState::Unclean,
@@ -113,7 +114,7 @@ impl Recovery<'_> {
         let lane = LaneShared::new(boot, id, state);
         for (at, segment) in segments.iter().enumerate() {
             let holes: Vec<&Hole> = holes.iter().filter(|hole| hole.segment == at).collect();
-            if let Some(kept) = self.repair(segment, &holes)? {
+            if let Some(kept) = self.repair(segment, &holes, known_synced)? {
                 lane.segments().push_back(Arc::new(kept));
             }
         }
@@ -145,9 +146,8 @@ impl Recovery<'_> {
         &self,
         segments: &[ScannedSegment],
         facts: Option<&LaneFacts>,
+        synced: Number,
     ) -> Result<(Vec<Hole>, Number), OpenError> {
-        let said = segments.iter().map(|segment| segment.scan.synced_to()).max().unwrap_or(0);
-        let synced = said.max(facts.map_or(0, |facts| facts.synced));
         let mut holes = Vec::new();
         // The number that must come next; unknown behind a segment that is not there.
         let mut expected: Option<Number> = None;
@@ -215,7 +215,16 @@ impl Recovery<'_> {
 
     /// Leaves the segment whole, synced and of its length; `None` if nothing of it
     /// remains.
-    fn repair(&self, segment: &ScannedSegment, holes: &[&Hole]) -> Result<Option<Segment>, OpenError> {
+    ///
+    /// What is not known to be synced is written again rather than synced: after a
+    /// sync that failed, the kernel may hold pages that it shows us, counts as
+    /// clean, and will never write.
+    fn repair(
+        &self,
+        segment: &ScannedSegment,
+        holes: &[&Hole],
+        known_synced: Number,
+    ) -> Result<Option<Segment>, OpenError> {
         let ScannedSegment { id, bytes, scan } = segment;
         let path = self.dir.join(id.file_name());
         self.keep_torn(segment)?;
@@ -223,23 +232,23 @@ impl Recovery<'_> {
             self.disk.remove(&path).map_err(at(&path))?;
             return Ok(None);
         }
-        let length = if scan.damaged_at.is_some() || !holes.is_empty() {
-            tracing::warn!(
-                segment = %path.display(), offset = scan.damaged_at.unwrap_or(scan.end),
-                "repaired a torn segment"
-            );
+        let (first, end) = bounds(segment, holes);
+        let damaged = scan.damaged_at.is_some() || !holes.is_empty();
+        let length = if damaged || end > known_synced {
+            if damaged {
+                let offset = scan.damaged_at.unwrap_or(scan.end);
+                tracing::warn!(segment = %path.display(), offset, "repaired a torn segment");
+            }
             let whole = rewrite(segment, holes);
             replace(self.disk, self.dir, &id.file_name(), &whole).map_err(at(&path))?;
             whole.len()
         } else {
-            let file = self.disk.open(&path).map_err(at(&path))?;
             if scan.end < bytes.len() {
+                let file = self.disk.open(&path).map_err(at(&path))?;
                 file.set_len(scan.end as u64).map_err(at(&path))?;
             }
-            file.sync_all().map_err(at(&path))?;
             scan.end
         };
-        let (first, end) = bounds(segment, holes);
         let mut kept = Segment::new(*id, first);
         let is_lost = |hole: &&&Hole| hole.kind == BatchKind::Lost;
         kept.lost = holes.iter().filter(is_lost).map(|hole| (hole.first, hole.end)).collect();
@@ -259,6 +268,12 @@ impl Recovery<'_> {
         let name = format!("{}.torn", segment.id.file_name());
         replace(self.disk, self.dir, &name, torn).map_err(at(&self.dir.join(&name)))
     }
+}
+
+/// The number below which everything was synced, as far as anything tells.
+fn known_synced(segments: &[ScannedSegment], facts: Option<&LaneFacts>) -> Number {
+    let said = segments.iter().map(|segment| segment.scan.synced_to()).max().unwrap_or(0);
+    said.max(facts.map_or(0, |facts| facts.synced))
 }
 
 /// Whether the segment that was written last is there, used or not.
