@@ -22,6 +22,8 @@
 //! `events`. DynamoDB's `program#hour#bucket` spreads a program's writes over
 //! partitions; one file has one partition and one writer, and needs neither.
 
+#[cfg(test)]
+mod crash_tests;
 mod expire;
 mod letters;
 mod read;

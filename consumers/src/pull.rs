@@ -64,6 +64,8 @@ pub async fn run<S: Source, T: Table>(
     status: &StatusHandle,
 ) -> Result<Ended, RunError> {
     loop {
+        // Before the turn: what was appended before the stop must be seen after it.
+        let stopping = asked_to_stop(&stop);
         let turn = tokio::select! {
             biased;
             turn = turn(&mut source, table, config, status) => turn?,
@@ -73,7 +75,7 @@ pub async fn run<S: Source, T: Table>(
         let pause = match turn {
             Turn::Full => continue,
             Turn::Partial => config.commit_pause(),
-            Turn::Idle if asked_to_stop(&stop) => return Ok(ended(Ended::CaughtUp)),
+            Turn::Idle if stopping => return Ok(ended(Ended::CaughtUp)),
             Turn::Idle => config.poll(),
         };
         tokio::select! {
@@ -121,9 +123,9 @@ async fn turn<S: Source, T: Table>(
     status: &StatusHandle,
 ) -> Result<Turn, RunError> {
     let mut retry = Retry { config, status, pause_limit: FIRST_PAUSE_LIMIT };
-    let (batches, turn) = loop {
+    let batches = loop {
         match gather(source, config.batch_bytes_max.max(1)).await {
-            Ok(gathered) => break gathered,
+            Ok(batches) => break batches,
             Err(error) if may_pass(&error) => retry.pause("the source cannot be read", &error).await,
             Err(error) => return Err(RunError::Source(error)),
         }
@@ -131,6 +133,7 @@ async fn turn<S: Source, T: Table>(
     if batches.is_empty() {
         return Ok(Turn::Idle);
     }
+    let full = batches.iter().map(bytes_of).sum::<usize>() >= config.batch_bytes_max;
     let written = loop {
         let now_ms = now_ms();
         match process(&batches, table, now_ms).await {
@@ -147,7 +150,7 @@ async fn turn<S: Source, T: Table>(
     }
     loop {
         match source.commit().await {
-            Ok(()) => return Ok(turn),
+            Ok(()) => return Ok(if full { Turn::Full } else { Turn::Partial }),
             Err(error) if may_pass(&error) => retry.pause("the cursor cannot be moved", &error).await,
             Err(error) => return Err(RunError::Source(error)),
         }
@@ -157,7 +160,7 @@ async fn turn<S: Source, T: Table>(
 /// Takes batches until there are `bytes_max` or there is nothing more at the moment.
 ///
 /// An error behind the first batch waits for the next turn, where the source says it again.
-async fn gather<S: Source>(source: &mut S, bytes_max: usize) -> Result<(Vec<Batch>, Turn), SourceError> {
+async fn gather<S: Source>(source: &mut S, bytes_max: usize) -> Result<Vec<Batch>, SourceError> {
     let (mut batches, mut bytes) = (Vec::new(), 0);
     while bytes < bytes_max {
         match source.next(bytes_max - bytes).await {
@@ -165,12 +168,11 @@ async fn gather<S: Source>(source: &mut S, bytes_max: usize) -> Result<(Vec<Batc
                 bytes += bytes_of(&batch);
                 batches.push(batch);
             }
-            Ok(None) if batches.is_empty() => return Ok((batches, Turn::Idle)),
             Err(error) if batches.is_empty() => return Err(error),
-            Ok(None) | Err(_) => return Ok((batches, Turn::Partial)),
+            Ok(None) | Err(_) => break,
         }
     }
-    Ok((batches, Turn::Full))
+    Ok(batches)
 }
 
 /// Payload and, so that a batch of empty items counts too, the items themselves.

@@ -168,3 +168,48 @@ async fn an_end_of_a_lane_and_abandoned_numbers_reach_the_ledger() {
     let whole = consumers::reconcile(&table.store().ledger().unwrap(), &[]);
     assert_eq!((whole.totals.fates.stored, whole.totals.abandoned, whole.totals.missing), (4, 1, 0));
 }
+
+#[tokio::test]
+async fn what_arrives_just_before_the_stop_is_stored() {
+    /// Gets its last batch, and the stop, right after it said that it has nothing.
+    struct Late(Option<stream::Batch>, bool, watch::Sender<Option<Instant>>);
+    impl stream::Source for Late {
+        async fn next(&mut self, _bytes_max: usize) -> Result<Option<stream::Batch>, SourceError> {
+            if std::mem::replace(&mut self.1, true) {
+                return Ok(self.0.take());
+            }
+            self.2.send(Some(Instant::now() + Duration::from_secs(60))).unwrap();
+            Ok(None)
+        }
+        async fn commit(&mut self) -> Result<(), SourceError> {
+            Ok(())
+        }
+    }
+    let world = World::new();
+    let table = LocalTable::new(world.open());
+    let (stop, stopped) = watch::channel(None);
+    let source = Late(Some(events(0..3)), false, stop);
+    let ended = run(source, &table, &world.config, stopped, &StatusHandle::new()).await;
+    assert_eq!((ended.unwrap(), all_items(table.store()).len()), (Ended::CaughtUp, 3));
+}
+
+#[tokio::test]
+async fn a_loop_between_a_source_and_a_table_that_are_send_can_be_spawned() {
+    struct Nothing;
+    impl stream::Source for Nothing {
+        async fn next(&mut self, _bytes_max: usize) -> Result<Option<stream::Batch>, SourceError> {
+            Ok(None)
+        }
+        async fn commit(&mut self) -> Result<(), SourceError> {
+            Ok(())
+        }
+    }
+    let world = World::new();
+    let table = LocalTable::new(world.open());
+    let (stop, stopped) = watch::channel(None);
+    let config = world.config.clone();
+    let running =
+        tokio::spawn(async move { run(Nothing, &table, &config, stopped, &StatusHandle::new()).await });
+    stop.send(Some(Instant::now() + Duration::from_secs(60))).unwrap();
+    assert_eq!(running.await.unwrap().unwrap(), Ended::CaughtUp);
+}

@@ -1,0 +1,180 @@
+//! A machine that dies at any operation of the disk, and a disk that keeps what was synced
+//! and of the rest what it likes: any subset, the last pieces torn.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::{fs, io};
+
+use fastrand::Rng;
+use proptest::prelude::*;
+use proto::{Message, TrackingEvent, Uuid};
+use redb::{Builder, StorageBackend};
+use stream::{Batch, Item, Record, RecordKind};
+
+use super::store::Store;
+use crate::config::Config;
+use crate::decode::Work;
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default)]
+struct Disk {
+    synced: Vec<u8>,
+    now: Vec<u8>,
+    unsynced: Vec<Op>,
+    operations_left: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Op {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => bytes.resize(*length, 0),
+            Self::Write(at, data) => {
+                bytes.resize(bytes.len().max(at + data.len()), 0);
+                bytes[*at..at + data.len()].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn act(&mut self, op: Op) -> io::Result<()> {
+        self.alive()?;
+        op.apply(&mut self.now);
+        self.unsynced.push(op);
+        Ok(())
+    }
+
+    fn alive(&mut self) -> io::Result<()> {
+        let dead = || io::Error::other("the machine is off");
+        self.operations_left = self.operations_left.checked_sub(1).ok_or_else(dead)?;
+        Ok(())
+    }
+
+    fn power_loss(&mut self, random: &mut Rng) {
+        for op in std::mem::take(&mut self.unsynced) {
+            match op {
+                Op::Write(at, data) if random.u8(..) < 64 => {
+                    let kept = random.usize(..=data.len() / SECTOR) * SECTOR;
+                    Op::Write(at, data[..kept].to_vec()).apply(&mut self.synced);
+                }
+                op if random.bool() => op.apply(&mut self.synced),
+                _ => {}
+            }
+        }
+        self.now = self.synced.clone();
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Handle(Arc<Mutex<Disk>>);
+
+impl Handle {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk().now.len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        let disk = self.disk();
+        let bytes = disk.now.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(bytes);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk().act(Op::Length(usize::try_from(len).unwrap()))
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.alive()?;
+        for op in std::mem::take(&mut disk.unsynced) {
+            op.apply(&mut disk.synced);
+        }
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk().act(Op::Write(usize::try_from(offset).unwrap(), data.to_vec()))
+    }
+}
+
+fn work(numbers: std::ops::Range<u64>) -> Work {
+    let item = |number| {
+        let event = TrackingEvent {
+            programid: format!("p{}", number % 7),
+            message_id: Uuid::from_u128(u128::from(number)).to_string(),
+            user_agent: "x".repeat(300),
+            ..TrackingEvent::default()
+        };
+        Item::Record(Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() })
+    };
+    Work::of(&[Batch { boot: Uuid::from_u128(1), lane: 0, items: numbers.map(item).collect() }], 1)
+}
+
+fn stored(store: &Store) -> BTreeSet<u64> {
+    let mut numbers = BTreeSet::new();
+    store
+        .scan(|_, id| {
+            numbers.insert(u64::try_from(id.as_u128()).unwrap());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    numbers
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_a_write_returned_for_survives_the_machine_and_the_rest_is_all_or_nothing(
+        lives in prop::collection::vec((1u64..120, 1u64..200), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { table: directory.path().join("table.redb"), ..Config::default() };
+        drop(Store::open(&config).unwrap());
+        let handle = Handle::default();
+        let created = fs::read(&config.table).unwrap();
+        *handle.disk() = Disk { synced: created.clone(), now: created, ..Disk::default() };
+
+        let mut random = Rng::with_seed(seed);
+        let (mut acknowledged, mut tried) = (0, 0);
+        for (operations, batch) in lives {
+            handle.disk().operations_left = u64::MAX;
+            let backend = handle.clone();
+            let open = Box::new(move || Builder::new().create_with_backend(backend.clone()));
+            let store = Store::open_with(&config, open).unwrap();
+
+            let numbers = stored(&store);
+            let end = numbers.len() as u64;
+            prop_assert!(end == acknowledged || end == tried, "{} is neither {} nor {}", end, acknowledged, tried);
+            prop_assert!(numbers.into_iter().eq(0..end));
+            prop_assert_eq!(store.count(None).unwrap().items, end);
+            let ledger = store.ledger().unwrap();
+            prop_assert_eq!(ledger.iter().map(|row| row.ledger.fates().stored).sum::<u64>(), end);
+
+            handle.disk().operations_left = operations;
+            acknowledged = end;
+            loop {
+                tried = acknowledged + batch;
+                if store.write(&work(acknowledged..tried)).is_err() {
+                    break;
+                }
+                acknowledged = tried;
+            }
+            drop(store);
+            handle.disk().power_loss(&mut random);
+        }
+    }
+}
