@@ -46,8 +46,8 @@ impl TrackerAdmin {
     }
 
     /// Figures of the catalog.
-    pub fn catalog(&self) -> CatalogStatistics {
-        self.site.catalog.statistics()
+    pub async fn catalog(&self) -> CatalogStatistics {
+        self.site.catalog.statistics().await
     }
 
     /// Loads all programs again; returns how many are held. Hits go on meanwhile.

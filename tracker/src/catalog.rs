@@ -84,9 +84,9 @@ struct Shared {
 /// What the admin pages say of the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogStatistics {
-    /// Programs held, removed ones that are still remembered included. Approximate.
+    /// Programs held, removed ones that are still remembered included.
     pub entries: u64,
-    /// Ids remembered not to exist. Approximate.
+    /// Ids remembered not to exist.
     pub unknown_entries: u64,
     /// Registry reads under way.
     pub loads: usize,
@@ -164,8 +164,11 @@ impl Catalog {
     }
 
     /// Figures for the admin pages.
-    pub fn statistics(&self) -> CatalogStatistics {
+    pub async fn statistics(&self) -> CatalogStatistics {
         let shared = &self.shared;
+        // moka counts when it tidies up.
+        shared.slots.run_pending_tasks().await;
+        shared.unknown.run_pending_tasks().await;
         CatalogStatistics {
             entries: shared.slots.entry_count(),
             unknown_entries: shared.unknown.entry_count(),

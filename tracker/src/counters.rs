@@ -2,8 +2,8 @@
 //!
 //! Each request is in exactly one [`Outcome`] of one route, so the sum over
 //! `clickgate_requests_total` is the number of requests; those that the HTTP parser
-//! itself refused are in `clickgate_http_malformed_total`. No program label: there are
-//! 100,000 of them.
+//! itself refused are in `clickgate_http_malformed_total`. A connection that never sends
+//! a whole head made no request: it gets 408. No program label: there are 100,000 of them.
 
 use metrics::{Counter, Gauge, counter, gauge};
 use stream::Class;
@@ -57,8 +57,6 @@ pub struct Counters {
     pub wrong_method: Counter,
     /// Requests that the HTTP parser refused by itself.
     pub http_malformed: Counter,
-    /// Connections that ended before the head of a request was there.
-    pub http_slow: Counter,
     /// Refused hits that were only counted, not kept.
     pub rejected_not_kept: Counter,
 }
@@ -78,7 +76,6 @@ impl Counters {
             unknown_path: request("unknown", "not_found"),
             wrong_method: request("other", "wrong_method"),
             http_malformed: counter!("clickgate_http_malformed_total"),
-            http_slow: counter!("clickgate_http_slow_total"),
             rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
         }
     }

@@ -140,7 +140,7 @@ impl Edge {
             (HitRoute::Impression, _) if failed => answer::pixel(StatusCode::SERVICE_UNAVAILABLE),
             (HitRoute::Impression, _) => answer::pixel(StatusCode::OK),
             (HitRoute::Click, Accepted::Known(program)) => self.landing(hit, program, message_id),
-            (HitRoute::Click, Accepted::Unverified) => self.fallback(None, Refusal::UnverifiedProgram),
+            (HitRoute::Click, Accepted::Unverified) => self.fallback(None, Refusal::UnverifiedProgram.name()),
             (HitRoute::Event, Accepted::Known(program)) if !failed => {
                 answer::enriched(hit, program, message_id)
             }
@@ -185,7 +185,7 @@ impl Edge {
             HitRoute::Impression => answer::pixel(StatusCode::OK),
             HitRoute::Click => {
                 let program = if let Verdict::Known(program) = verdict { Some(&**program) } else { None };
-                self.fallback(program, refused.reason)
+                self.fallback(program, refused.reason.name())
             }
         };
         (outcome, answer)
@@ -214,15 +214,15 @@ impl Edge {
             url.render(message_id, |name| hit.parameter(name), &mut location);
             answer::redirect(location)
         });
-        landing.unwrap_or_else(|| self.fallback(Some(program), Refusal::UnknownProgram))
+        landing.unwrap_or_else(|| self.fallback(Some(program), "no_landing_url"))
     }
 
     /// The program's own place for what is refused, else ours, else 404.
-    fn fallback(&self, program: Option<&Program>, reason: Refusal) -> Answer {
+    fn fallback(&self, program: Option<&Program>, error: &'static str) -> Answer {
         let theirs = program.and_then(|program| program.fallback_url.as_ref()).map(|url| url.as_str());
         let url = theirs.or(self.site.config.fallback_url.as_deref());
         url.and_then(|url| answer::redirect(url.to_owned()))
-            .unwrap_or_else(|| answer::error(StatusCode::NOT_FOUND, reason.name()))
+            .unwrap_or_else(|| answer::error(StatusCode::NOT_FOUND, error))
     }
 
     fn page(&self, page: Target, head: &RequestHead) -> Answer {

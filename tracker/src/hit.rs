@@ -77,7 +77,7 @@ impl<'r> Hit<'r> {
     ) -> Self {
         let headers = &head.headers;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        let request_line_bytes = head.method.as_str().len() + target.len() + " HTTP/1.1\r\n".len();
+        let request_line_bytes = head.method.as_str().len() + target.len() + "  HTTP/1.1\r\n".len();
         let gpc = config.honour_gpc && headers.get(SEC_GPC).is_some_and(|value| value == "1");
         let oversize = request_line_bytes > config.limits.request_line_bytes_max;
         let mut parameters = if oversize {
@@ -168,21 +168,8 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_http::{Uri, header::HeaderValue};
-
     use super::*;
-
-    const NOW: u64 = 1_790_000_000_000;
-
-    fn head(target: &str, headers: &[(&'static str, &[u8])]) -> RequestHead {
-        let mut head = RequestHead::default();
-        head.uri = target.parse::<Uri>().unwrap();
-        head.peer_addr = Some("203.0.113.9:4711".parse().unwrap());
-        for (name, value) in headers {
-            head.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
-        }
-        head
-    }
+    use crate::testing::{NOW, head};
 
     fn read<'r>(head: &'r RequestHead, program: &'r str) -> Hit<'r> {
         Hit::read(HitRoute::Click, program, head, &Config::default(), NOW)

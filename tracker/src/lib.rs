@@ -48,6 +48,8 @@ mod refusal;
 mod reject;
 mod routes;
 mod server;
+#[cfg(test)]
+mod testing;
 
 pub use admin::{FillError, TrackerAdmin};
 pub use catalog::CatalogStatistics;

@@ -288,10 +288,10 @@ fn http(
             async move { Ok::<Answer, Response<BoxBody>>(worker.edge.answer(request.head()).await) }
         }))
         .tcp()
-        .map_err(move |error| match error {
-            DispatchError::Parse(_) => counted.counters.http_malformed.increment(1),
-            DispatchError::SlowRequestTimeout => counted.counters.http_slow.increment(1),
-            _ => {}
+        .map_err(move |error| {
+            if let DispatchError::Parse(_) = error {
+                counted.counters.http_malformed.increment(1);
+            }
         })
 }
 

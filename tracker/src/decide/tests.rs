@@ -1,1 +1,167 @@
+use std::sync::Arc;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    explain::Recorder,
+    testing::{NOW, head},
+};
+
+const RULES: &str = r#"{
+    "programId": "1", "programName": "n", "checksum": "123", "customerId": 1, "customerName": "c", "valid": true,
+    "strict": true, "requireChecksum": true, "startsAt": 1789999999000, "endsAt": 1790000001000,
+    "parameters": {"size": {"required": true, "type": "integer", "min": 1, "max": 9}, "a": {}, "b": {}},
+    "conflicts": [["a", "b"]]
+}"#;
+
+fn ruled() -> Program {
+    programs::read_programs(RULES).unwrap().remove(0)
+}
+
+fn decide_on(
+    route: HitRoute,
+    path: &str,
+    verdict: &Verdict,
+    now_ms: u64,
+    config: &Config,
+) -> Result<String, Refused> {
+    let head = head(path, &[]);
+    let id = head.uri.path().rsplit('/').next().unwrap();
+    let hit = Hit::read(route, id, &head, config, NOW);
+    let (rules, mut recorder) = (Rules::new(config), Recorder::default());
+    let decision = decide(&hit, verdict, now_ms, &rules, &mut ());
+    let explained = decide(&hit, verdict, now_ms, &rules, &mut recorder);
+    assert_eq!(decision, explained, "looking on changes nothing");
+
+    let steps = recorder.into_steps();
+    let (last, before) = steps.split_last().unwrap();
+    assert!(before.iter().all(|step| step.passed), "the first broken rule is the last step");
+    assert_eq!(last.passed, decision.is_ok());
+    if let Err(refused) = &decision {
+        assert_eq!(last.detail, refused.detail);
+    }
+    decision.map(|accepted| match accepted {
+        Accepted::Known(program) => program.name.clone(),
+        Accepted::Unverified => "unverified".into(),
+    })
+}
+
+fn reason(path: &str, verdict: &Verdict, now_ms: u64) -> (&'static str, String) {
+    match decide_on(HitRoute::Click, path, verdict, now_ms, &Config::default()) {
+        Ok(_) => ("accepted", String::new()),
+        Err(refused) => (refused.reason.name(), refused.detail.into_owned()),
+    }
+}
+
+#[test]
+fn each_rule_has_its_reason_and_says_what_was_wrong() {
+    let known = Verdict::Known(Arc::new(ruled()));
+    for (path, expected, says) in [
+        ("/c/1?size=5&sum=123", "accepted", ""),
+        ("/c/1?size=5&sum=123&a=1&utm_x=1&gclid=2&cb=3&_=4", "accepted", ""),
+        ("/c/a%20b?size=5", "malformed_program_id", "1 to 64"),
+        ("/c/%ff", "malformed_program_id", "1 to 64"),
+        ("/c/", "malformed_program_id", "1 to 64"),
+        ("/c/1?sum=123", "missing_parameter", "\"size\" is required"),
+        ("/c/1?size=&sum=123", "invalid_parameter", "\"size\" is not an integer"),
+        ("/c/1?size=5&size=10&sum=123", "invalid_parameter", "\"size\" is greater than 9"),
+        ("/c/1?size=5&sum=123&x=%", "invalid_parameter", "parameter \"x\""),
+        ("/c/1?size=5&sum=123&x=1", "unexpected_parameter", "has no parameter \"x\""),
+        ("/c/1?size=5&sum=123&gclid2=1", "unexpected_parameter", "\"gclid2\""),
+        ("/c/1?size=5&sum=123&b=1&a=1", "conflicting_parameters", "\"a\" and \"b\" exclude"),
+        ("/c/1?size=5", "checksum_mismatch", "\"sum\" is required"),
+        ("/c/1?size=5&sum=124", "checksum_mismatch", "not the program's checksum"),
+    ] {
+        let (reason, detail) = reason(path, &known, NOW);
+        assert_eq!(reason, expected, "{path}: {detail}");
+        assert!(detail.contains(says), "{path}: {detail}");
+    }
+}
+
+#[test]
+fn the_window_is_open_from_its_start_until_just_before_its_end() {
+    let known = Verdict::Known(Arc::new(ruled()));
+    for (now_ms, expected) in [
+        (NOW - 1_001, "not_started"),
+        (NOW - 1_000, "accepted"),
+        (NOW + 999, "accepted"),
+        (NOW + 1_000, "expired"),
+    ] {
+        assert_eq!(reason("/c/1?size=5&sum=123", &known, now_ms).0, expected, "{now_ms}");
+    }
+}
+
+#[test]
+fn the_first_broken_rule_is_the_reason() {
+    let mut program = ruled();
+    program.valid = false;
+    let inactive = Verdict::Known(Arc::new(program));
+    let everything_wrong = format!("/c/1?x=%&{}", "y=1&".repeat(101));
+    assert_eq!(reason(&everything_wrong, &inactive, 0).0, "inactive_program");
+    assert_eq!(reason(&format!("/c/?{}", "y=1&".repeat(101)), &inactive, 0).0, "too_large");
+    assert_eq!(reason("/c/?x=%", &inactive, 0).0, "malformed_program_id");
+    assert_eq!(reason("/c/1?x=%", &Verdict::Unknown, 0).0, "unknown_program");
+    assert_eq!(reason("/c/1?x=%", &inactive, 0).0, "inactive_program");
+}
+
+#[test]
+fn a_program_without_rules_takes_any_parameters() {
+    let sample = Verdict::Known(Arc::new(programs::samples().remove(0)));
+    assert_eq!(reason("/c/212312?anything=1&sum=wrong&%C3%BC=2", &sample, NOW).0, "accepted");
+}
+
+#[test]
+fn an_unverified_program_is_taken_or_not_as_configured_and_never_by_event() {
+    let accept = Config::default();
+    let refuse = Config { unverified: Unverified::Refuse, ..Config::default() };
+    let decided = |route, config| match decide_on(route, "/c/1?x=%", &Verdict::Unverified, NOW, config) {
+        Ok(name) => name,
+        Err(refused) => refused.reason.name().to_owned(),
+    };
+    for route in [HitRoute::Click, HitRoute::Impression] {
+        assert_eq!(decided(route, &refuse), "unverified_program");
+        assert_eq!(decided(route, &accept), "unverified");
+    }
+    assert_eq!(decided(HitRoute::Event, &accept), "unverified_program");
+}
+
+prop_compose! {
+    fn any_program()(
+        valid in prop::bool::weighted(0.8),
+        strict in any::<bool>(),
+        require_checksum in any::<bool>(),
+        window in prop_oneof![Just((None, None)), (0..3u64, 3..6u64).prop_map(|(a, b)| (Some(a), Some(b)))],
+        with_rules in any::<bool>(),
+    ) -> Program {
+        let mut program = ruled();
+        if !with_rules {
+            program.parameters.clear();
+            program.conflicts.clear();
+        }
+        Program { valid, strict, require_checksum, starts_at: window.0, ends_at: window.1, ..program }
+    }
+}
+
+proptest! {
+    /// `decide_on` asserts that the decision with and without onlooker agree, step by step.
+    #[test]
+    fn the_explanation_and_the_decision_agree(
+        program in any_program(),
+        query in prop::collection::vec("(size|sum|a|b|x|utm_x|%|=)(=(5|123|x|%f0|%41)?)?", 0..6),
+        id in "(1|2|%|%31|a b)?".prop_map(|id| id.replace(' ', "+")),
+        knowledge in 0..4,
+        now_ms in 0..7u64,
+        route in prop::sample::select(HitRoute::ALL.to_vec()),
+        unverified in prop::sample::select(vec![Unverified::Accept, Unverified::Refuse]),
+    ) {
+        let verdict = match knowledge {
+            0 => Verdict::Unknown,
+            1 => Verdict::Unverified,
+            _ => Verdict::Known(Arc::new(program)),
+        };
+        let config = Config { unverified, ..Config::default() };
+        let path = format!("/c/{id}?{}", query.join("&"));
+        let _ = decide_on(route, &path, &verdict, now_ms, &config);
+    }
+}

@@ -1,1 +1,160 @@
+use std::sync::atomic::Ordering::SeqCst;
 
+use actix::{Addr, Arbiter, Supervisor};
+
+use super::*;
+use crate::{
+    catalog::{Catalog, Verdict},
+    config::CatalogConfig,
+    counters::CatalogCounters,
+    lifeline::lifeline,
+    testing::{Held, NOW, id, program},
+};
+
+struct Following {
+    registry: Arc<Held>,
+    catalog: Catalog,
+    actor: Addr<Refresher<Held>>,
+    arbiter: Arbiter,
+}
+
+impl Following {
+    fn start(registry: &Arc<Held>, config: CatalogConfig) -> (Self, impl Future<Output = ()>) {
+        let mailbox_max = config.refresh_queue_max;
+        let catalog = Catalog::new(config, Arc::clone(registry), CatalogCounters::new());
+        let (line, snapped) = lifeline();
+        let refresher = Refresher::new(Arc::clone(registry), catalog.writer().unwrap(), mailbox_max, line);
+        let arbiter = Arbiter::new();
+        let actor = Supervisor::start_in_arbiter(&arbiter.handle(), move |_| refresher);
+        catalog.set_refresher(actor.clone().recipient());
+        (Self { registry: Arc::clone(registry), catalog, actor, arbiter }, snapped)
+    }
+
+    async fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while !holds(self) {
+            assert!(std::time::Instant::now() < end, "never {what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Returns when everything that was in the mailbox is done: the second message is
+    /// taken out after the work of the first has ended.
+    async fn settle(&self) {
+        for _ in 0..2 {
+            self.actor.send(ReadAgain { id: id("none") }).await.unwrap();
+        }
+    }
+
+    async fn name(&self, id: &str, now_ms: u64) -> String {
+        match self.catalog.find(id, now_ms).await {
+            Verdict::Known(program) => program.name.clone(),
+            verdict => format!("{verdict:?}"),
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.arbiter.stop();
+    }
+}
+
+#[test]
+fn a_registry_that_comes_late_or_goes_away_is_followed_once_it_is_there() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        registry.away.store(true, SeqCst);
+        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        assert!(!following.catalog.is_loaded());
+        registry.away.store(false, SeqCst);
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+
+        registry.away.store(true, SeqCst);
+        registry.replace(programs::LocalRegistry::open(&registry.dir.path().join("next.redb")).unwrap());
+        following.eventually("not fresh", |following| !following.catalog.is_fresh()).await;
+        registry.away.store(false, SeqCst);
+        following.eventually("fresh again", |following| following.catalog.is_fresh()).await;
+
+        registry.put(program("1", "one", 1)).await.unwrap();
+        while following.catalog.statistics().await.entries == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!((following.name("1", NOW).await.as_str(), registry.reads()), ("one", 0));
+    });
+}
+
+#[test]
+fn a_program_that_has_become_old_is_read_again_once_and_served_meanwhile() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        registry.put(program("1", "one", 1)).await.unwrap();
+        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+
+        let old = crate::clock::now_ms() + 661_000;
+        registry.hold();
+        for _ in 0..100 {
+            assert_eq!(following.name("1", old).await, "one");
+        }
+        following.eventually("read", |following| following.registry.reads() == 1).await;
+        registry.let_go();
+        following.settle().await;
+        assert_eq!(registry.reads(), 3, "a hundred hits asked once, settling twice");
+    });
+}
+
+#[test]
+fn a_full_mailbox_drops_the_request_and_the_next_hit_asks_again() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        let ids: Vec<_> = (0..50).map(|at| at.to_string()).collect();
+        registry.import(ids.iter().map(|id| program(id, "there", 1)).collect()).await.unwrap();
+        let config =
+            CatalogConfig { refresh_queue_max: 2, registry_timeout_ms: 60_000, ..CatalogConfig::default() };
+        let (following, _snapped) = Following::start(&registry, config);
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+
+        let old = crate::clock::now_ms() + 661_000;
+        registry.hold();
+        for id in &ids {
+            assert_eq!(following.name(id, old).await, "there");
+        }
+        registry.let_go();
+        following.settle().await;
+        assert!(registry.reads() < 10, "{} of 50 had room", registry.reads());
+        for id in &ids {
+            assert_eq!(following.name(id, old).await, "there");
+            following.settle().await;
+        }
+        assert!(ids.iter().all(|id| registry.was_read(id)));
+    });
+}
+
+#[test]
+fn filling_loads_what_no_notice_told() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        registry.import((0..7).map(|at| program(&at.to_string(), "there", 1)).collect()).await.unwrap();
+        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        assert_eq!(following.actor.send(Fill).await.unwrap().unwrap(), 7);
+        following.catalog.purge_all().await;
+        assert_eq!(following.actor.send(Fill).await.unwrap().unwrap(), 7);
+        assert_eq!(following.name("3", NOW).await, "there");
+        assert_eq!(registry.reads(), 0);
+    });
+}
+
+#[test]
+fn a_panic_snaps_the_lifeline_and_leaves_the_catalog_not_fresh_and_writable() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        let (following, snapped) = Following::start(&registry, CatalogConfig::default());
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+        registry.panics.store(true, SeqCst);
+        following.actor.try_send(ReadAgain { id: id("1") }).unwrap();
+        snapped.await;
+        following.eventually("not fresh", |following| !following.catalog.is_fresh()).await;
+        assert!(following.catalog.writer().is_some());
+    });
+}

@@ -1,5 +1,14 @@
 //! Start, readiness, stop.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use stream::Level;
+use tracker::{BindError, Config, Levels, Tracker};
+
 use crate::world::{World, config};
 
 const SAMPLES: &str = include_str!("../../../programs/src/samples.json");
@@ -12,4 +21,106 @@ fn a_hit_is_in_the_log_once_it_was_answered() {
     let logged = world.stop();
     assert_eq!(logged.events.len(), 1);
     assert_eq!(logged.events[0].program_name, "program2");
+}
+
+#[test]
+fn stopping_lets_hits_in_flight_finish_and_does_not_wait_for_idle_connections() {
+    let synced = Levels { event: Level::Synced, ..Levels::default() };
+    let world = World::start(Config { levels: synced, ..config() }, SAMPLES);
+    let mut idle = TcpStream::connect(world.address).unwrap();
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    idle.read_exact(&mut [0; 12]).unwrap();
+
+    let address = world.address;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut acknowledged = 0;
+                // Ends when the tracker refuses the connection or closes it unanswered.
+                while let Ok(mut stream) = TcpStream::connect(address) {
+                    let _ = stream
+                        .write_all(b"GET /event/212312 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+                    let mut answer = Vec::new();
+                    let _ = stream.read_to_end(&mut answer);
+                    if !answer.starts_with(b"HTTP/1.1 200") {
+                        break;
+                    }
+                    acknowledged += 1;
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    world.eventually("busy", |world| {
+        world
+            .counters()
+            .get("clickgate_requests_total{route=event,outcome=accepted}")
+            .is_some_and(|hits| *hits > 50)
+    });
+    let began = Instant::now();
+    let logged = world.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+    let acknowledged: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    assert!(logged.events.len() >= acknowledged, "{} events of {acknowledged}", logged.events.len());
+    assert!(logged.reports.values().all(|report| report.closing), "every lane said that it ended");
+}
+
+#[test]
+fn a_tracker_is_not_ready_before_the_programs_were_loaded_and_while_it_drains() {
+    let world = World::start(config(), SAMPLES);
+    assert!(world.admin.health().ready);
+    world.handle.drain();
+    assert!(!world.admin.health().ready);
+    assert!(world.get("/health/ready").starts_with("HTTP/1.1 503"));
+    assert!(world.get("/event/212312").starts_with("HTTP/1.1 200"));
+    world.stop();
+}
+
+#[test]
+fn a_slow_client_is_told_so() {
+    let world = World::start(Config { client_request_timeout_ms: 100, ..config() }, SAMPLES);
+    let answer = world.raw(b"GET /event/212312 HT");
+    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+    world.stop();
+}
+
+#[test]
+fn a_lane_that_cannot_be_opened_ends_the_tracker_with_the_reason() {
+    let world = World::start(config(), SAMPLES);
+    let (log, registry) = (world.log.clone(), world.registry.clone());
+    let events = world.dir().join("events");
+    let away = world.dir().join("away");
+    std::fs::rename(&events, &away).unwrap();
+    let tracker = Tracker::bind(config(), log, registry).unwrap();
+    let error = actix_rt::System::new().block_on(tracker.run()).unwrap_err();
+    assert!(error.to_string().starts_with("a worker could not open its lane of the log: "), "{error}");
+    std::fs::rename(&away, &events).unwrap();
+    world.stop();
+}
+
+#[test]
+fn an_address_that_is_taken_and_settings_that_are_wrong_are_named() {
+    let world = World::start(config(), SAMPLES);
+    let taken = Config { listen: world.address, ..config() };
+    let error = Tracker::bind(taken, world.log.clone(), world.registry.clone()).err().unwrap();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {}: ", world.address)), "{error}");
+
+    let wrong = Config { workers: 600, fallback_url: Some("javascript:alert(1)".into()), ..config() };
+    let error = Tracker::bind(wrong, world.log.clone(), world.registry.clone()).err().unwrap();
+    assert!(matches!(&error, BindError::Config(errors) if errors.len() == 2), "{error}");
+    world.stop();
+}
+
+#[test]
+fn the_admin_can_purge_and_fill() {
+    let world = World::start(config(), SAMPLES);
+    let statistics = crate::world::block_on(world.admin.catalog());
+    assert_eq!((statistics.entries, statistics.loaded), (3, true));
+    crate::world::block_on(world.admin.purge(None));
+    assert_eq!(crate::world::block_on(world.admin.catalog()).entries, 0);
+    assert!(world.get("/event/212312").starts_with("HTTP/1.1 200"), "read from the registry");
+    assert_eq!(crate::world::block_on(world.admin.catalog()).entries, 1);
+    assert_eq!(crate::world::block_on(world.admin.fill()).unwrap(), 3);
+    assert_eq!(crate::world::block_on(world.admin.catalog()).entries, 3);
+    world.stop();
 }

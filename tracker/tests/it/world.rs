@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -27,6 +27,7 @@ pub struct World {
     pub admin: TrackerAdmin,
     pub handle: TrackerHandle,
     snapshotter: Snapshotter,
+    counted: Mutex<HashMap<String, u64>>,
     thread: JoinHandle<Result<(), RunError>>,
     _dir: TempDir,
 }
@@ -79,7 +80,17 @@ impl World {
         });
         let (address, handle, admin) = (tracker.local_addrs()[0], tracker.handle(), tracker.admin());
         let thread = std::thread::spawn(move || actix_rt::System::new().block_on(tracker.run()));
-        Self { address, log, registry, admin, handle, snapshotter, thread, _dir: dir }
+        Self {
+            address,
+            log,
+            registry,
+            admin,
+            handle,
+            snapshotter,
+            counted: Mutex::default(),
+            thread,
+            _dir: dir,
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -127,15 +138,18 @@ impl World {
         }
     }
 
-    /// The sums of all counters, by name and labels: `name{key=value,…}`.
+    /// All counters since the start that are not 0: `name{key=value,…}`.
     pub fn counters(&self) -> HashMap<String, u64> {
-        let entries = self.snapshotter.snapshot().into_vec().into_iter();
-        let counters = entries.filter_map(|(key, _, _, value)| {
-            let DebugValue::Counter(count) = value else { return None };
+        let mut counted = self.counted.lock().unwrap();
+        // A snapshot takes the counts away.
+        for (key, _, _, value) in self.snapshotter.snapshot().into_vec() {
+            let DebugValue::Counter(count) = value else { continue };
             let labels: Vec<_> = key.key().labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
-            Some((format!("{}{{{}}}", key.key().name(), labels.join(",")), count))
-        });
-        counters.filter(|(_, count)| *count > 0).collect()
+            if count > 0 {
+                *counted.entry(format!("{}{{{}}}", key.key().name(), labels.join(","))).or_default() += count;
+            }
+        }
+        counted.clone()
     }
 
     /// Stops as SIGTERM does and reads the log to its end.

@@ -1,1 +1,178 @@
+use std::sync::atomic::Ordering::SeqCst;
 
+use programs::LocalRegistry;
+
+use super::*;
+use crate::{
+    catalog::{Catalog, Verdict},
+    config::CatalogConfig,
+    counters::CatalogCounters,
+    testing::{Held, NOW, id, program},
+};
+
+/// A follower of `registry` and the catalog it fills.
+fn follow(registry: &Arc<Held>) -> (Follower<Held>, Catalog) {
+    let catalog = Catalog::new(CatalogConfig::default(), Arc::clone(registry), CatalogCounters::new());
+    let writer = catalog.writer().unwrap();
+    (Follower::new(Arc::clone(registry), writer), catalog)
+}
+
+/// What the catalog holds, without asking the registry.
+async fn held(registry: &Held, catalog: &Catalog, id: &str) -> String {
+    registry.away.store(true, SeqCst);
+    let verdict = catalog.find(id, NOW).await;
+    registry.away.store(false, SeqCst);
+    match verdict {
+        Verdict::Known(program) => program.name.clone(),
+        verdict => format!("{verdict:?}"),
+    }
+}
+
+async fn hear_all(follower: &mut Follower<Held>, subscription: &mut Subscription, notices: usize) {
+    for _ in 0..notices {
+        let notice = subscription.next().await;
+        follower.hear(notice).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn programs_are_loaded_and_changes_followed() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = follower.connect().await.unwrap();
+    assert!(catalog.is_loaded() && catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+
+    registry.put(program("1", "one again", 2)).await.unwrap();
+    registry.put(program("2", "two", 1)).await.unwrap();
+    registry.remove(&id("2"), 2).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 3).await;
+    assert_eq!(held(&registry, &catalog, "1").await, "one again");
+    assert_eq!(held(&registry, &catalog, "2").await, "Unknown");
+}
+
+#[tokio::test]
+async fn a_change_between_subscribing_and_loading_is_seen_and_harmless_twice() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = registry.subscribe().await.unwrap();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    follower.connect().await.unwrap();
+    let before = catalog.statistics().await;
+    let notice = subscription.next().await;
+    follower.hear(notice).await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+    assert_eq!(catalog.statistics().await.generation, before.generation, "nothing was loaded again");
+}
+
+#[tokio::test]
+async fn a_hole_in_the_versions_is_filled_from_the_change_log() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = follower.connect().await.unwrap();
+    for at in 1..=3 {
+        registry.put(program(&at.to_string(), "there", 1)).await.unwrap();
+    }
+    subscription.next().await;
+    subscription.next().await;
+    let before = catalog.statistics().await;
+    hear_all(&mut follower, &mut subscription, 1).await;
+    for at in 1..=3 {
+        assert_eq!(held(&registry, &catalog, &at.to_string()).await, "there", "{at}");
+    }
+    assert_eq!(catalog.statistics().await.generation, before.generation, "without a full load");
+}
+
+#[tokio::test]
+async fn a_follower_that_was_too_slow_catches_up() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = follower.connect().await.unwrap();
+    let many = (0..3_000).map(|at| program(&at.to_string(), "there", 1)).collect();
+    registry.import(many).await.unwrap();
+    let notice = subscription.next().await;
+    assert!(matches!(notice, Notice::Lagged { .. }), "{notice:?}");
+    follower.hear(notice).await.unwrap();
+    for at in [0, 1, 1_500, 2_999] {
+        assert_eq!(held(&registry, &catalog, &at.to_string()).await, "there", "{at}");
+    }
+}
+
+#[tokio::test]
+async fn another_store_replaces_everything_also_by_lower_versions() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    for revision in 1..=5 {
+        registry.put(program("1", "of the first store", revision)).await.unwrap();
+    }
+    registry.put(program("2", "of the first store", 1)).await.unwrap();
+    let mut subscription = follower.connect().await.unwrap();
+
+    let second = LocalRegistry::open(&registry.dir.path().join("second.redb")).unwrap();
+    second.put(program("1", "of the second store", 1)).await.unwrap();
+    registry.replace(second);
+    let notice = subscription.next().await;
+    assert!(matches!(follower.hear(notice).await, Err(FollowError::Closed)));
+    follower.connect().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "of the second store");
+    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
+}
+
+#[tokio::test]
+async fn a_store_that_fell_back_behind_us_is_loaded_again() {
+    let registry = Held::new();
+    registry.put(program("1", "saved", 1)).await.unwrap();
+    let place = registry.dir.path().join("restored.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.put(program("2", "lost", 1)).await.unwrap();
+    follower.connect().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "lost");
+
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    follower.compare().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "saved");
+    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
+}
+
+#[tokio::test]
+async fn a_store_that_was_never_filled_takes_nothing_away() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    follower.connect().await.unwrap();
+    registry.replace(LocalRegistry::open(&registry.dir.path().join("empty.redb")).unwrap());
+    registry.unready.store(true, SeqCst);
+    assert!(matches!(follower.connect().await, Err(FollowError::NotReady { .. })));
+    assert!(!catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+
+    registry.unready.store(false, SeqCst);
+    follower.connect().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "Unverified", "not held any more");
+}
+
+#[tokio::test]
+async fn without_the_registry_the_catalog_stays_readable_and_is_not_fresh() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    follower.connect().await.unwrap();
+    registry.away.store(true, SeqCst);
+    assert!(matches!(follower.compare().await, Err(FollowError::Registry(_))));
+    assert!(follower.connect().await.is_err());
+    assert!(!catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+}
+
+#[tokio::test]
+async fn a_lost_notice_is_found_by_comparing() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    follower.connect().await.unwrap();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    follower.compare().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+}
