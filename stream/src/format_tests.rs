@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::log::scan::{Scan, without_zeros};
+use crate::log::scan::{Scan, Survey, without_zeros};
 
 const ID: SegmentId = SegmentId {
     boot: proto::Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001),
@@ -77,7 +77,7 @@ fn every_version_is_read_for_ever_and_the_newest_is_written_byte_for_byte() {
         assert_eq!(payloads(&golden(hex)), expected, "version {version}");
         let scan = Scan::of(&golden(hex).into(), &ID).unwrap();
         assert_eq!(scan.damaged_at, None);
-        assert_eq!(scan.synced_to(), if version == 1 { 0 } else { 41 });
+        assert_eq!(Survey::of(ID, 0, &scan).synced_to, if version == 1 { 0 } else { 41 });
     }
     assert_eq!(FORMAT_VERSION, 2, "a new version gets its golden file here");
 }

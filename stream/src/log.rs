@@ -31,6 +31,7 @@ use crate::record::{Class, RECORD_BYTES_MAX};
 use crate::status::{CursorStatus, LaneStatus};
 
 pub(crate) mod recovery;
+mod repair;
 pub(crate) mod scan;
 
 pub use recovery::OpenError;

@@ -21,14 +21,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use proto::BootId;
 
-use crate::disk::{Disk, read_all, replace};
-use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, BatchKind, FORMAT_VERSION, SegmentHeader, SegmentId, WrittenByNewer,
-    seal_batch,
-};
+use crate::disk::{Disk, read_all};
+use crate::format::{BatchKind, SegmentId, WrittenByNewer};
 use crate::lane::file::{LaneFacts, LaneFile, LaneState, file_name};
-use crate::lane::shared::{LaneShared, Segment};
-use crate::log::scan::{Scan, ScannedSegment, without_zeros};
+use crate::lane::shared::LaneShared;
+use crate::log::repair::Repair;
+use crate::log::scan::{Scan, Survey};
 use crate::record::Number;
 
 /// Why a log could not be opened.
@@ -82,13 +80,13 @@ pub(crate) struct Recovery<'a> {
 }
 
 /// A range of numbers that no batch holds.
-struct Hole {
+pub(crate) struct Hole {
     /// Index of the segment that is to name it.
-    segment: usize,
-    first: Number,
-    end: Number,
+    pub segment: usize,
+    pub first: Number,
+    pub end: Number,
     /// `Abandoned`, or `Lost` by a salvage.
-    kind: BatchKind,
+    pub kind: BatchKind,
 }
 
 impl Recovery<'_> {
@@ -114,7 +112,9 @@ impl Recovery<'_> {
         let lane = LaneShared::new(boot, id, state);
         for (at, segment) in segments.iter().enumerate() {
             let holes: Vec<&Hole> = holes.iter().filter(|hole| hole.segment == at).collect();
-            if let Some(kept) = self.repair(segment, &holes, known_synced)? {
+            if let Some(kept) =
+                (Repair { disk: self.disk, dir: self.dir }).segment(segment, &holes, known_synced)?
+            {
                 lane.segments().push_back(Arc::new(kept));
             }
         }
@@ -133,18 +133,18 @@ impl Recovery<'_> {
         Ok(lane)
     }
 
-    fn read(&self, id: SegmentId) -> Result<ScannedSegment, OpenError> {
+    fn read(&self, id: SegmentId) -> Result<Survey, OpenError> {
         let path = self.dir.join(id.file_name());
         let file = self.disk.open(&path).map_err(at(&path))?;
         let bytes = Bytes::from(read_all(&*file).map_err(at(&path))?);
         let scan = Scan::of(&bytes, &id).map_err(|version| OpenError::Newer { path, version })?;
-        Ok(ScannedSegment { id, bytes, scan })
+        Ok(Survey::of(id, bytes.len(), &scan))
     }
 
     /// Finds the numbers that no batch holds, and how many were issued.
     fn judge(
         &self,
-        segments: &[ScannedSegment],
+        segments: &[Survey],
         facts: Option<&LaneFacts>,
         synced: Number,
     ) -> Result<(Vec<Hole>, Number), OpenError> {
@@ -160,20 +160,20 @@ impl Recovery<'_> {
                 _ => {}
             }
             expected_sequence = sequence + 1;
-            if let (Some(first), Some(header)) = (expected, segment.scan.header)
+            if let (Some(first), Some(header)) = (expected, segment.header)
                 && header.first > first
             {
                 self.hole(segments, &mut holes, at.saturating_sub(1), first..header.first, synced)?;
                 expected = Some(header.first);
             }
-            expected = expected.or(segment.scan.first());
-            for (_, batch) in &segment.scan.batches {
+            expected = expected.or(segment.first());
+            for (from, to) in &segment.ranges {
                 if let Some(first) = expected
-                    && batch.first > first
+                    && *from > first
                 {
-                    self.hole(segments, &mut holes, at, first..batch.first, synced)?;
+                    self.hole(segments, &mut holes, at, first..*from, synced)?;
                 }
-                expected = Some(batch.end());
+                expected = Some(*to);
             }
         }
         let known = synced.max(facts.map_or(0, |facts| facts.written));
@@ -187,7 +187,7 @@ impl Recovery<'_> {
     /// Notes a hole. What of it was synced is rot.
     fn hole(
         &self,
-        segments: &[ScannedSegment],
+        segments: &[Survey],
         holes: &mut Vec<Hole>,
         segment: usize,
         numbers: Range<Number>,
@@ -196,10 +196,10 @@ impl Recovery<'_> {
         let sound_from = numbers.start.max(synced.min(numbers.end));
         if numbers.start < sound_from {
             if !self.salvage {
-                let ScannedSegment { id, scan, .. } = &segments[segment];
+                let Survey { id, .. } = &segments[segment];
                 return Err(OpenError::Rot {
                     path: self.dir.join(id.file_name()),
-                    offset: scan.damaged_at.unwrap_or(scan.end),
+                    offset: segments[segment].sound_bytes(),
                     lane: id.lane,
                     first: numbers.start,
                     last: sound_from - 1,
@@ -212,118 +212,26 @@ impl Recovery<'_> {
         }
         Ok(())
     }
-
-    /// Leaves the segment whole, synced and of its length; `None` if nothing of it
-    /// remains.
-    ///
-    /// What is not known to be synced is written again rather than synced: after a
-    /// sync that failed, the kernel may hold pages that it shows us, counts as
-    /// clean, and will never write.
-    fn repair(
-        &self,
-        segment: &ScannedSegment,
-        holes: &[&Hole],
-        known_synced: Number,
-    ) -> Result<Option<Segment>, OpenError> {
-        let ScannedSegment { id, bytes, scan } = segment;
-        let path = self.dir.join(id.file_name());
-        self.keep_torn(segment)?;
-        if scan.batches.is_empty() && holes.is_empty() {
-            self.disk.remove(&path).map_err(at(&path))?;
-            return Ok(None);
-        }
-        let (first, end) = bounds(segment, holes);
-        let damaged = scan.damaged_at.is_some() || !holes.is_empty();
-        let length = if damaged || end > known_synced {
-            if damaged {
-                let offset = scan.damaged_at.unwrap_or(scan.end);
-                tracing::warn!(segment = %path.display(), offset, "repaired a torn segment");
-            }
-            let whole = rewrite(segment, holes);
-            replace(self.disk, self.dir, &id.file_name(), &whole).map_err(at(&path))?;
-            whole.len()
-        } else {
-            if scan.end < bytes.len() {
-                let file = self.disk.open(&path).map_err(at(&path))?;
-                file.set_len(scan.end as u64).map_err(at(&path))?;
-            }
-            scan.end
-        };
-        let mut kept = Segment::new(*id, first);
-        let is_lost = |hole: &&&Hole| hole.kind == BatchKind::Lost;
-        kept.lost = holes.iter().filter(is_lost).map(|hole| (hole.first, hole.end)).collect();
-        let was_lost = |batch: &&(usize, BatchHeader)| batch.1.kind == BatchKind::Lost;
-        kept.lost.extend(scan.batches.iter().filter(was_lost).map(|(_, batch)| (batch.first, batch.end())));
-        kept.lost.sort_unstable();
-        kept.wrote(end, length as u64);
-        *kept.rejected_bytes.get_mut() = scan.rejected_bytes;
-        *kept.sealed.get_mut() = true;
-        Ok(Some(kept))
-    }
-
-    fn keep_torn(&self, segment: &ScannedSegment) -> Result<(), OpenError> {
-        let Some(from) = segment.scan.damaged_at else { return Ok(()) };
-        let torn = &segment.bytes[from..];
-        let torn = &torn[..without_zeros(torn)];
-        let name = format!("{}.torn", segment.id.file_name());
-        replace(self.disk, self.dir, &name, torn).map_err(at(&self.dir.join(&name)))
-    }
 }
 
 /// The number below which everything was synced, as far as anything tells.
-fn known_synced(segments: &[ScannedSegment], facts: Option<&LaneFacts>) -> Number {
-    let said = segments.iter().map(|segment| segment.scan.synced_to()).max().unwrap_or(0);
+fn known_synced(segments: &[Survey], facts: Option<&LaneFacts>) -> Number {
+    let said = segments.iter().map(|segment| segment.synced_to).max().unwrap_or(0);
     said.max(facts.map_or(0, |facts| facts.synced))
 }
 
 /// Whether the segment that was written last is there, used or not.
-fn newest_is_here(segments: &[ScannedSegment], facts: Option<&LaneFacts>) -> bool {
-    let is_newest = |segment: &ScannedSegment| {
+fn newest_is_here(segments: &[Survey], facts: Option<&LaneFacts>) -> bool {
+    let is_newest = |segment: &Survey| {
         facts.is_none_or(|facts| {
             segment.id.sequence == facts.newest_sequence
-                || (segment.id.sequence > facts.newest_sequence && !segment.scan.unused)
+                || (segment.id.sequence > facts.newest_sequence && !segment.unused)
         })
     };
     segments.iter().any(is_newest)
 }
 
-/// First number and the number after the last one, of what a segment will hold.
-fn bounds(segment: &ScannedSegment, holes: &[&Hole]) -> (Number, Number) {
-    let batches = segment.scan.batches.iter().map(|(_, batch)| (batch.first, batch.end()));
-    let ranges = batches.chain(holes.iter().map(|hole| (hole.first, hole.end)));
-    let (mut first, mut end) = (Number::MAX, 0);
-    for (from, to) in ranges {
-        first = first.min(from);
-        end = end.max(to);
-    }
-    (first, end)
-}
-
-/// The segment without its damage: the batches that check and a mark for each hole,
-/// in the order of their numbers.
-fn rewrite(segment: &ScannedSegment, holes: &[&Hole]) -> Vec<u8> {
-    let ScannedSegment { id, bytes, scan } = segment;
-    let created_at_ms = scan.header.map_or(0, |header| header.created_at_ms);
-    let (first, _) = bounds(segment, holes);
-    let mut whole = SegmentHeader { version: FORMAT_VERSION, first, created_at_ms }.encode(id).to_vec();
-    let mut holes = holes.iter().peekable();
-    let mark = |whole: &mut Vec<u8>, hole: &Hole| {
-        let at = whole.len();
-        whole.resize(at + BATCH_HEADER_BYTES, 0);
-        seal_batch(whole, at, id, hole.kind, hole.first, hole.end - hole.first, 0);
-    };
-    for (offset, batch) in &scan.batches {
-        while let Some(hole) = holes.next_if(|hole| hole.first < batch.first) {
-            mark(&mut whole, hole);
-        }
-        whole.extend_from_slice(&bytes[*offset..(offset + batch.total_bytes()).min(bytes.len())]);
-        whole.resize(whole.len().next_multiple_of(8), 0);
-    }
-    holes.for_each(|hole| mark(&mut whole, hole));
-    whole
-}
-
-fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| match source.get_ref().and_then(|inner| inner.downcast_ref::<WrittenByNewer>()) {
         Some(version) => OpenError::Newer { path: path.to_owned(), version: *version },
         None => OpenError::Io { path: path.to_owned(), source },

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::format::{
-    BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, WrittenByNewer, bytes_of_kind, check_batch,
+    BatchHeader, BatchKind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentId, WrittenByNewer, bytes_of_kind,
+    check_batch,
 };
 use crate::record::{Number, RecordKind};
 
@@ -61,11 +62,6 @@ impl Scan {
         Ok(scan)
     }
 
-    /// The highest number of which some batch says that all below it were synced.
-    pub fn synced_to(&self) -> Number {
-        self.batches.iter().map(|(_, batch)| batch.synced_to).max().unwrap_or(0)
-    }
-
     /// First number, if the header or a batch tells.
     pub fn first(&self) -> Option<Number> {
         let header = self.header.map(|header| header.first);
@@ -80,9 +76,59 @@ pub(crate) fn without_zeros(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// One segment file of a lane, read.
-pub(crate) struct ScannedSegment {
+/// What recovery keeps of a segment while it looks at the others of its lane. Its
+/// size depends on the damage, not on the number of batches.
+pub(crate) struct Survey {
     pub id: SegmentId,
-    pub bytes: Bytes,
-    pub scan: Scan,
+    pub file_bytes: usize,
+    pub header: Option<SegmentHeader>,
+    pub unused: bool,
+    /// Half-open ranges of numbers that batches name, in order.
+    pub ranges: Vec<(Number, Number)>,
+    /// Of those, what an earlier salvage gave up.
+    pub lost: Vec<(Number, Number)>,
+    /// Some batch says that all numbers below it were synced.
+    pub synced_to: Number,
+    pub damaged_at: Option<usize>,
+    pub end: usize,
+    pub rejected_bytes: u64,
+}
+
+impl Survey {
+    pub fn of(id: SegmentId, file_bytes: usize, scan: &Scan) -> Self {
+        let mut ranges: Vec<(Number, Number)> = Vec::new();
+        let mut lost = Vec::new();
+        for (_, batch) in &scan.batches {
+            match ranges.last_mut() {
+                Some(last) if last.1 == batch.first => last.1 = batch.end(),
+                _ => ranges.push((batch.first, batch.end())),
+            }
+            if batch.kind == BatchKind::Lost {
+                lost.push((batch.first, batch.end()));
+            }
+        }
+        Self {
+            id,
+            file_bytes,
+            header: scan.header,
+            unused: scan.unused,
+            ranges,
+            lost,
+            synced_to: scan.batches.iter().map(|(_, batch)| batch.synced_to).max().unwrap_or(0),
+            damaged_at: scan.damaged_at,
+            end: scan.end,
+            rejected_bytes: scan.rejected_bytes,
+        }
+    }
+
+    /// First number, if the header or a batch tells.
+    pub fn first(&self) -> Option<Number> {
+        let header = self.header.map(|header| header.first);
+        header.or_else(|| self.ranges.first().map(|(first, _)| *first))
+    }
+
+    /// Where something that does not check begins, or the whole batches end.
+    pub fn sound_bytes(&self) -> usize {
+        self.damaged_at.unwrap_or(self.end)
+    }
 }
