@@ -1,0 +1,15 @@
+//! End to end: the real binary, real sockets, real files, real signals.
+//!
+//! Each test has a world of its own: a directory that is removed at its end, and
+//! ports that were free when it began.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod bad_input;
+mod crash;
+mod disk_full;
+mod http;
+mod newcomer;
+mod operators;
+mod syscalls;
+mod world;
