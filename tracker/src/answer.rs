@@ -104,7 +104,7 @@ pub fn enriched(hit: &Hit, program: &Program, message_id: &str) -> Answer {
     json(StatusCode::OK, body)
 }
 
-/// `/event` refused, or a click that has nowhere to go.
+/// `/event` refused.
 pub fn refusal(reason: Refusal, status: StatusCode) -> Answer {
     match reason {
         // As the AWS sample says it.

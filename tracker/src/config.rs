@@ -66,6 +66,16 @@ pub struct Prefixes {
 }
 
 /// How safe a hit of each route is before it is answered.
+///
+/// | route | in the log, at this level | not taken by the log | refused by a rule |
+/// |---|---|---|---|
+/// | `/event` | 200 | 503 | 4xx; 503 if the program cannot be checked |
+/// | `/i` | 200 and the GIF | 503 and the GIF | 200 and the GIF |
+/// | `/c` | 302 | 302 | 302 to a fallback, else 404 |
+///
+/// So a pixel's 200 says "in the log, or refused by a rule", and a browser shows the dot
+/// whatever the status. A click's 302 is no acknowledgement: a person waits behind it,
+/// and is sent on even when the log is full or failed; that is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Levels {

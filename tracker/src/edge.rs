@@ -1,18 +1,7 @@
 //! What one worker does with a request: translate, ask for the decision, wait for its
 //! own write, answer.
 //!
-//! # What an answer acknowledges
-//!
-//! | route | in the log | not taken by the log | refused by a rule |
-//! |---|---|---|---|
-//! | `/event` | 200 | 503 | 4xx, 503 if the program cannot be checked |
-//! | `/i` | 200 and the GIF | 503 and the GIF | 200 and the GIF |
-//! | `/c` | 302 | 302 | 302 to a fallback, else 404 |
-//!
-//! "In the log" means: at the level of the route. So a 200 of a pixel says "in the log,
-//! or refused by a rule"; a browser shows the dot whatever the status. A click's 302 is
-//! no acknowledgement: a person waits behind it, and is sent on even when the log is
-//! full or failed; that it was not kept is counted.
+//! What an answer acknowledges is said at [`crate::Levels`].
 
 use std::{
     cell::RefCell,
@@ -135,8 +124,13 @@ impl Edge {
         let mut text = Uuid::encode_buffer();
         let message_id: &str = self.ids.next(hit.received_at_ms).hyphenated().encode_lower(&mut text);
         let outcome = self.record(hit, accepted, message_id).await;
+        (outcome, self.acknowledge(hit, accepted, message_id, outcome))
+    }
+
+    /// The answer to an accepted hit; see the table at [`crate::Levels`].
+    fn acknowledge(&self, hit: &Hit, accepted: Accepted, message_id: &str, outcome: Outcome) -> Answer {
         let failed = matches!(outcome, Outcome::Shed | Outcome::NotDurable);
-        let answer = match (hit.route, accepted) {
+        match (hit.route, accepted) {
             (HitRoute::Impression, _) if failed => answer::pixel(StatusCode::SERVICE_UNAVAILABLE),
             (HitRoute::Impression, _) => answer::pixel(StatusCode::OK),
             (HitRoute::Click, Accepted::Known(program)) => self.landing(hit, program, message_id),
@@ -145,8 +139,7 @@ impl Edge {
                 answer::enriched(hit, program, message_id)
             }
             (HitRoute::Event, _) => answer::overloaded(),
-        };
-        (outcome, answer)
+        }
     }
 
     /// Puts the event into the log and waits until it is as safe as its route demands.
@@ -261,3 +254,6 @@ fn check(health: Health) -> Answer {
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,13 +21,16 @@
 //! |---|---|---|
 //! | connections waiting in the kernel | 1,024 | the kernel refuses |
 //! | connections per worker | `connections_per_worker_max` 25,000 | wait in the kernel |
-//! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class: see [`edge`] |
+//! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class |
 //! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
 //! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
 //! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
 //! | rejected records | `rejected_per_second_max` 100 per reason, 5 % of the log | only counted |
 //!
-//! The catalog is filled from the side: the [`refresher`] follows the registry.
+//! What an answer acknowledges, and at which level, is said at [`Levels`].
+//!
+//! The catalog is filled from the side: the refresher, an actor on a
+//! thread of its own, follows the registry and is the only one that changes a program.
 
 mod admin;
 mod answer;
@@ -37,13 +40,13 @@ mod clock;
 mod config;
 mod counters;
 mod decide;
-pub mod edge;
+mod edge;
 mod event;
 mod explain;
 mod hit;
 mod lifeline;
 mod query;
-pub mod refresher;
+mod refresher;
 mod refusal;
 mod reject;
 mod routes;
@@ -56,5 +59,6 @@ pub use catalog::CatalogStatistics;
 pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
 pub use edge::Health;
 pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
+pub use refresher::FollowError;
 pub use refusal::Refusal;
 pub use server::{BindError, RunError, Tracker, TrackerHandle};

@@ -1,6 +1,6 @@
 //! The actor that keeps the catalog in step with the registry.
 //!
-//! A thin shell: what to do with a change is in [`follower`]. Losing the registry stops
+//! A thin shell: what to do with a change is in [`Follower`]. Losing the registry stops
 //! the actor, and its supervisor starts it again; so connecting the first time and the
 //! hundredth is the same code. A panic ends it for good: its catalog writer is dropped,
 //! the catalog is no longer fresh, the lifeline tells the owner, which starts another.

@@ -345,3 +345,49 @@ impl Drop for ArbiterOwner {
 fn list(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use stream::LogConfig;
+
+    use super::*;
+    use crate::testing::{Held, NOW, id, program};
+
+    #[test]
+    fn a_refresher_that_panicked_is_replaced_and_the_catalog_is_fresh_again() {
+        actix_rt::System::new().block_on(async {
+            let registry = Held::new();
+            registry.put(program("1", "one", 1)).await.unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let log = Log::open(dir.path(), "events", LogConfig::default()).unwrap();
+            let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
+            let tracker = Tracker::bind(config, log, Arc::clone(&registry)).unwrap();
+            let (catalog, handle) = (tracker.site.catalog.clone(), tracker.handle());
+            let running = actix_rt::spawn(tracker.run());
+            let fresh = async |wanted| {
+                let changed = async {
+                    while catalog.is_fresh() != wanted {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(10), changed).await.unwrap();
+            };
+            fresh(true).await;
+            registry.panics.store(true, SeqCst);
+            catalog.find("1", NOW * 2).await;
+            fresh(false).await;
+            registry.panics.store(false, SeqCst);
+            fresh(true).await;
+            // The new one is asked, too.
+            registry.forget_reads();
+            catalog.find("1", NOW * 2).await;
+            while !registry.was_read(id("1").as_str()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            handle.stop();
+            running.await.unwrap().unwrap();
+        });
+    }
+}
