@@ -3,7 +3,9 @@
 use consumers::{Config, Count, LocalTable, Start, Swept};
 use proto::TrackingEvent;
 
-use crate::world::{DAY, NOW, World, all_items, batch, boot, event, events, id, record, rejected, write};
+use crate::world::{
+    DAY, NOW, World, all_items, batch, boot, event, events, eventually, id, record, rejected, write,
+};
 
 fn swept(events: u64, rejected: u64, more: bool) -> Swept {
     Swept { events, rejected, more }
@@ -76,9 +78,7 @@ async fn the_sweep_runs_by_itself_until_it_is_stopped() {
     let (stop, stopped) = tokio::sync::watch::channel(None);
     let (swept_table, config) = (table.clone(), world.config.clone());
     let sweeping = tokio::spawn(async move { consumers::sweep(swept_table, &config, stopped).await });
-    while table.store().count(None).unwrap().items > 0 {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    }
+    eventually("everything is swept", || table.store().count(None).unwrap().items == 0).await;
     stop.send(Some(tokio::time::Instant::now())).unwrap();
     sweeping.await.unwrap();
     assert_eq!(table.store().count(None).unwrap(), Count { items: 0, expired: 5 });

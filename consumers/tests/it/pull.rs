@@ -8,7 +8,9 @@ use stream::{Item, SourceError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::world::{Failing, Stream, World, all_items, batch, boot, events, ledger_stored, poison, write};
+use crate::world::{
+    Failing, Stream, World, all_items, batch, boot, events, eventually, ledger_stored, poison, write,
+};
 
 async fn run_until_caught_up<T: consumers::Table>(
     stream: &Stream,
@@ -142,9 +144,7 @@ async fn a_running_loop_stores_what_comes_later_and_stops_at_once_without_a_send
     let feeding = async {
         for n in 0..3 {
             stream.batches.borrow_mut().push(events(n..n + 1));
-            while status.get().fates.stored <= n {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            eventually("it is stored", || status.get().fates.stored > n).await;
         }
         drop(stop);
     };

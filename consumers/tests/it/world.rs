@@ -98,6 +98,15 @@ pub fn ledger_stored(store: &Store) -> u64 {
     store.ledger().unwrap().iter().map(|row| row.ledger.fates().stored).sum()
 }
 
+/// Looks again every (paused) 10 ms until `holds`, for an hour at most.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3_600);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < until, "never: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 /// A lane that outlives its readers: every new source starts at what was committed.
 #[derive(Clone, Default)]
 pub struct Stream {
