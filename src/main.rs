@@ -1,1 +1,30 @@
-fn main() {}
+//! The command `clickgate`: one subcommand per role, `up` for all roles in one process, and
+//! the operator's tools.
+//!
+//! ```text
+//! cli ──► config ──► roles      data directory: claimed, opened, served until a signal
+//!                └─► commands   an operation (ops): asked of the owner, or done here
+//! admin: the owner's second address, the same operations over HTTP
+//! ```
+
+mod admin;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod data;
+mod diagnostics;
+mod exit;
+mod ops;
+mod output;
+mod owner;
+mod render;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    exit::code(commands::run(cli::Cli::parse()))
+}

@@ -1,0 +1,279 @@
+//! The command line, as `--help` teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::CODES;
+
+/// The crate's version and, where it was built from a git work tree, the commit.
+pub const VERSION: &str = env!("CLICKGATE_VERSION");
+
+/// Answers pixels, clicks and events, keeps every accepted one in a crash-safe log, and stores
+/// it once.
+///
+/// Without a subcommand it is `clickgate up`: everything in one process, nothing else needed.
+#[derive(Debug, Parser)]
+#[command(name = "clickgate", version = VERSION, after_help = CODES, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    /// `up` unless said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file (TOML); `clickgate config keys` lists what may be in it
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Data directory: log, programs, stored events
+    #[arg(long, value_name = "DIR", global = true, default_value = "data")]
+    pub data: PathBuf,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Write diagnostics as JSON, one object a line
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run all roles in one process: answer hits, log them, store them
+    #[command(after_help = "Example:\n  clickgate up --data ./data\n  \
+        curl -i 'http://127.0.0.1:8080/c/212313?utm_campaign=spring'")]
+    Up,
+    /// Run the tracker alone: answer hits and log them; a later consumer stores them
+    #[command(after_help = "Example:\n  clickgate tracker --config edge.toml")]
+    Tracker,
+    /// Run the consumer alone: store what is in the log
+    #[command(after_help = "Example:\n  clickgate consumer --data ./data")]
+    Consumer,
+    /// Look at and change the programs (campaigns)
+    #[command(subcommand)]
+    Programs(Programs),
+    /// Look at stored events and refused hits
+    #[command(subcommand)]
+    Events(Events),
+    /// Account for every number that was given out; exit code 1 if records are missing
+    #[command(after_help = "Example:\n  clickgate reconcile --json")]
+    Reconcile,
+    /// Look at and deal with what could not be stored
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Look at the log's files and readers
+    #[command(subcommand)]
+    Log(Log),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Say step by step why a hit would be taken or refused; nothing is recorded
+    #[command(after_help = "Example:\n  clickgate explain '/c/212313?utm_campaign=spring'\n  \
+        clickgate explain '/i/212312' --header 'Sec-GPC: 1' --at 2026-12-24T00:00:00Z")]
+    Explain(Explain),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Programs {
+    /// Store one program, from a file, from standard input (-) or as JSON
+    #[command(after_help = "Example:\n  clickgate programs put '{\"programId\": \"42\", \
+        \"programName\": \"spring\", \"customerId\": 7, \"customerName\": \"Shop\", \"valid\": true, \
+        \"landingUrl\": \"https://shop.example/?click={click_id}\"}'")]
+    Put {
+        /// A file, - for standard input, or the JSON itself
+        program: String,
+    },
+    /// Show one program as JSON
+    #[command(after_help = "Example:\n  clickgate programs get 212312")]
+    Get { id: String },
+    /// List all programs; with --json as a file that can be imported
+    #[command(after_help = "Example:\n  clickgate programs list --json > programs.json")]
+    List,
+    /// Remove a program; its hits are refused from then on
+    #[command(after_help = "Example:\n  clickgate programs rm 212312")]
+    Rm {
+        id: String,
+        /// Revision of the removal; now (milliseconds since 1970) unless given
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+    /// Store many programs at once: a JSON array, or one program a line
+    #[command(after_help = "Anything wrong in the file is listed with its place, and nothing is \
+        imported.\n\nExample:\n  clickgate programs import programs.json")]
+    Import {
+        /// A file, or - for standard input
+        file: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Events {
+    /// Show the newest stored events, and further ones as they come
+    #[command(
+        after_help = "Example:\n  clickgate events tail\n  clickgate events tail --no-follow --limit 1 --json"
+    )]
+    Tail {
+        /// Begin with this many of the newest
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
+        limit: u32,
+        /// Begin with the oldest that is kept, and leave none out
+        #[arg(long, conflicts_with = "limit")]
+        all: bool,
+        /// End when there is nothing more
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Show one event
+    #[command(after_help = "Example:\n  clickgate events get 019ab1f2-… --program 212312")]
+    Get {
+        message_id: String,
+        #[arg(long, value_name = "ID")]
+        program: String,
+    },
+    /// Show a program's events by time
+    #[command(after_help = "Times are RFC 3339, a day, or milliseconds since 1970.\n\nExample:\n  \
+        clickgate events query --program 212312 --from 2026-11-22 --to 2026-11-23T12:00:00Z")]
+    Query {
+        #[arg(long, value_name = "ID")]
+        program: String,
+        /// The earliest time
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// The time before which they are
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Show at most this many
+        #[arg(long, default_value_t = 100)]
+        limit: u64,
+    },
+    /// Count stored events; the last line is the number
+    #[command(after_help = "Example:\n  clickgate events count --program 212312")]
+    Count {
+        #[arg(long, value_name = "ID")]
+        program: Option<String>,
+        /// Read the whole table and count its items, instead of believing its own count
+        #[arg(long)]
+        scan: bool,
+    },
+    /// Show refused hits, with what was wrong; they are kept for some days
+    #[command(after_help = "Example:\n  clickgate events rejected --reason expired")]
+    Rejected {
+        /// Only those of this reason
+        #[arg(long)]
+        reason: Option<String>,
+        /// Show this many of the newest
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// List them, newest last
+    #[command(after_help = "Example:\n  clickgate dead-letters list")]
+    List {
+        /// Show this many of the newest
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show one with its payload
+    #[command(after_help = "Example:\n  clickgate dead-letters show 0")]
+    Show { sequence: u64 },
+    /// Store them as if they had just come; one that still cannot be stored stays
+    #[command(after_help = "Example:\n  clickgate dead-letters replay 0 1 2")]
+    Replay {
+        #[arg(required = true)]
+        sequences: Vec<u64>,
+    },
+    /// Give them up; `reconcile` counts them as dropped
+    #[command(after_help = "Example:\n  clickgate dead-letters drop 0")]
+    Drop {
+        #[arg(required = true)]
+        sequences: Vec<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// Read every segment and say what is in it; changes nothing, also beside a running process
+    #[command(
+        after_help = "Exit code 1 if something in it cannot be read.\n\nExample:\n  clickgate log check"
+    )]
+    Check,
+    /// Open a log with damage that a start refuses, giving up what cannot be read
+    #[command(after_help = "The damaged parts are kept beside the segments, as *.torn; `reconcile` counts \
+        their numbers.\n\nExample:\n  clickgate log salvage")]
+    Salvage,
+    /// Show how far each reader has come
+    #[command(after_help = "Example:\n  clickgate log cursor")]
+    Cursor,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Say everything that is wrong with the file and the environment
+    #[command(after_help = "Example:\n  clickgate config check --config edge.toml")]
+    Check,
+    /// Show the settings in effect as a TOML file; secrets are left out
+    #[command(after_help = "Example:\n  clickgate config print > clickgate.toml")]
+    Print,
+    /// List every key with its default and meaning
+    #[command(after_help = "A variable of the environment is the key in capitals behind CLICKGATE__, with \
+        two underscores for each dot: CLICKGATE__TRACKER__LISTEN.\n\nExample:\n  clickgate config keys")]
+    Keys,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A path with its query, or a whole URL
+    pub url: String,
+    #[arg(long, default_value = "GET")]
+    pub method: String,
+    /// A header of the request, as 'Name: value'
+    #[arg(long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// Decide for this moment instead of now
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_may_follow_the_subcommand_and_up_needs_no_word() {
+        let cli = Cli::parse_from(["clickgate", "events", "count", "--data", "/d", "--json"]);
+        assert_eq!((cli.global.data, cli.global.json), (PathBuf::from("/d"), true));
+        assert!(Cli::parse_from(["clickgate"]).command.is_none());
+    }
+
+    #[test]
+    fn every_subcommand_says_what_it_does_and_shows_an_example() {
+        fn look(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                let name = format!("{path} {}", sub.get_name());
+                assert!(sub.get_about().is_some(), "{name} has no sentence");
+                let group = sub.get_subcommands().next().is_some();
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(group || help.contains(&format!("Example:\n  {name}")), "{name} has no example");
+                look(sub, &name);
+            }
+        }
+        look(&Cli::command(), "clickgate");
+    }
+
+    #[test]
+    fn the_version_begins_with_that_of_the_crate() {
+        assert!(VERSION.starts_with(env!("CARGO_PKG_VERSION")));
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a command's operation is done: by the running owner of the data directory, or here.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use ureq::http::Request;
+
+use crate::config::Settings;
+use crate::data::{Access, Claim, DataDir, DataError, RunFile};
+use crate::ops::{Op, OpError};
+use crate::owner::Owner;
+
+/// An import of 100,000 programs takes seconds; no answer for this long is none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Does operations.
+pub enum Client {
+    /// Nobody had the directory; we have it until this is dropped.
+    Here { runtime: tokio::runtime::Runtime, owner: Box<Owner>, _claim: Claim },
+    /// A process has it.
+    There { agent: ureq::Agent, owner: RunFile },
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The answer says no.
+    #[error(transparent)]
+    Op(#[from] OpError),
+    #[error(
+        "`clickgate {role}` (pid {pid}) owns the data directory, but its admin address {admin} does not \
+         answer: {reason}"
+    )]
+    Silent { role: String, pid: u32, admin: std::net::SocketAddr, reason: String },
+    #[error("cannot start a runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Client {
+    /// Finds out who does it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn open(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
+        match data.access()? {
+            Access::Theirs(owner) => {
+                let config = ureq::Agent::config_builder()
+                    .http_status_as_error(false)
+                    .proxy(None)
+                    .timeout_connect(Some(CONNECT_WITHIN))
+                    .timeout_recv_response(Some(ANSWER_WITHIN));
+                Ok(Self::There { agent: config.build().new_agent(), owner })
+            }
+            Access::Ours(claim) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(ClientError::Runtime)?;
+                let owner = Box::new(Owner::new(settings.clone(), data.clone()));
+                Ok(Self::Here { runtime, owner, _claim: claim })
+            }
+        }
+    }
+
+    /// Whether a process owns the directory, so that something may happen there.
+    pub fn is_owner_running(&self) -> bool {
+        matches!(self, Self::There { .. })
+    }
+
+    /// Does `op`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ask(&self, op: Op) -> Result<Json, ClientError> {
+        match self {
+            Self::Here { runtime, owner, .. } => Ok(runtime.block_on(op.run(owner))?),
+            Self::There { agent, owner } => {
+                let answer = call(agent, owner, &op);
+                let (status, body) = answer.map_err(|error| ClientError::Silent {
+                    role: owner.role.clone(),
+                    pid: owner.pid,
+                    admin: owner.admin,
+                    reason: error.to_string(),
+                })?;
+                if status == 200 { Ok(body) } else { Err(OpError::of_answer(status, &body).into()) }
+            }
+        }
+    }
+}
+
+fn call(agent: &ureq::Agent, owner: &RunFile, op: &Op) -> Result<(u16, Json), ureq::Error> {
+    let call = op.to_call();
+    let request = Request::builder()
+        .method(call.method)
+        .uri(format!("http://{}{}", owner.admin, call.target))
+        .header("Authorization", format!("Bearer {}", owner.token))
+        .header("Content-Type", "application/json")
+        .body(call.body.unwrap_or_default())?;
+    let mut answer = agent.run(request)?;
+    let text = answer.body_mut().with_config().limit(u64::MAX).read_to_string()?;
+    let status = answer.status().as_u16();
+    // What is no JSON did not come from us; its text says more than a parser could.
+    let body = serde_json::from_str(&text).unwrap_or_else(|_| serde_json::json!({ "error": text.trim() }));
+    Ok((status, body))
+}

@@ -1,0 +1,188 @@
+//! From the command line to an operation, and from its answer to the terminal.
+
+mod events;
+mod programs;
+
+use serde_json::{Value as Json, json};
+use tracker::ExplainRequest;
+
+use crate::cli::{self, Cli, Command};
+use crate::client::Client;
+use crate::config::{self, Diagnostics, Settings};
+use crate::data::{Access, DataDir};
+use crate::exit::Failure;
+use crate::ops::{Op, Part, moment_ms};
+use crate::output::Output;
+use crate::owner::EVENTS;
+use crate::render;
+use crate::roles::{self, Role};
+
+/// What every command needs.
+struct Context {
+    settings: Settings,
+    data: DataDir,
+    out: Output,
+}
+
+impl Context {
+    fn ask(&self, op: Op) -> Result<Json, Failure> {
+        Ok(Client::open(&self.settings, &self.data)?.ask(op)?)
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let mut out = Output::new(cli.global.json);
+    let command = cli.command.unwrap_or(Command::Up);
+    if let Command::Config(cli::Config::Keys) = command {
+        return Ok(out.document(&config::keys_json(), |_| config::keys_table().to_string())?);
+    }
+    let mut settings = config::load(cli.global.config.as_deref())?;
+    settings.log.json |= cli.global.log_json;
+    let data = DataDir::new(&cli.global.data);
+    let role = match command {
+        Command::Up => Some(Role::Up),
+        Command::Tracker => Some(Role::Tracker),
+        Command::Consumer => Some(Role::Consumer),
+        _ => None,
+    };
+    if let Some(role) = role {
+        crate::diagnostics::start(&settings.log);
+        drop(out);
+        return roles::run(role, settings, data);
+    }
+    // A tool says only what went wrong; its answer is on standard output.
+    crate::diagnostics::start(&Diagnostics { level: "warn".to_owned(), json: settings.log.json });
+    let mut context = Context { settings, data, out };
+    match command {
+        Command::Programs(command) => programs::run(&mut context, command),
+        Command::Events(command) => events::run(&mut context, command),
+        Command::Reconcile => reconcile(&mut context),
+        Command::DeadLetters(command) => dead_letters(&mut context, command),
+        Command::Log(command) => log(&mut context, &command),
+        Command::Config(command) => show_config(&mut context, &command),
+        Command::Explain(explain) => explained(&mut context, explain),
+        Command::Up | Command::Tracker | Command::Consumer => unreachable!("roles were run above"),
+    }
+}
+
+fn reconcile(context: &mut Context) -> Result<(), Failure> {
+    let answer = context.ask(Op::Reconcile)?;
+    context.out.document(&answer, render::reconciliation)?;
+    match answer["totals"]["missing"].as_u64() {
+        Some(0) => Ok(()),
+        missing => Err(Failure::Failed(format!(
+            "{} records are missing: they were given a number and are neither stored, nor in the log, nor \
+             given up; the ranges above say which",
+            missing.map_or_else(|| "some".to_owned(), |missing| missing.to_string())
+        ))),
+    }
+}
+
+fn dead_letters(context: &mut Context, command: cli::DeadLetters) -> Result<(), Failure> {
+    match command {
+        cli::DeadLetters::List { limit } => {
+            let answer = context.ask(Op::DeadLettersList(Part { after: None, limit: limit as usize }))?;
+            Ok(context.out.document(&answer, render::dead_letters)?)
+        }
+        cli::DeadLetters::Show { sequence } => {
+            let answer = context.ask(Op::DeadLettersShow(sequence))?;
+            Ok(context.out.document(&answer, render::fields)?)
+        }
+        cli::DeadLetters::Replay { sequences } => each(context, &sequences, Op::DeadLettersReplay),
+        cli::DeadLetters::Drop { sequences } => each(context, &sequences, Op::DeadLettersDrop),
+    }
+}
+
+/// Does one after the other, and goes on behind one that fails.
+fn each(context: &mut Context, sequences: &[u64], op: fn(u64) -> Op) -> Result<(), Failure> {
+    let client = Client::open(&context.settings, &context.data)?;
+    let mut failed = Vec::new();
+    for &sequence in sequences {
+        match client.ask(op(sequence)) {
+            Ok(answer) => context.out.line(&answer, render::dead_letter_result)?,
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Failed(failed.join("\n"))) }
+}
+
+fn log(context: &mut Context, command: &cli::Log) -> Result<(), Failure> {
+    match command {
+        cli::Log::Check => {
+            if !context.data.log().join(EVENTS).is_dir() {
+                let place = context.data.path().display();
+                return Err(Failure::Failed(format!("there is no log in {place}; name another with --data")));
+            }
+            let segments = stream::check(&context.data.log(), EVENTS);
+            let segments = segments.map_err(|error| Failure::Failed(error.to_string()))?;
+            let damaged = segments.iter().filter(|segment| segment.damaged_at.is_some()).count();
+            context.out.document(&json!(segments), render::segments)?;
+            match damaged {
+                0 => Ok(()),
+                _ => Err(Failure::Failed(format!(
+                    "{damaged} segments have a part that cannot be read. What a crash tore off is cut by the \
+                     next start; if that start refuses, `clickgate log salvage` goes on without it"
+                ))),
+            }
+        }
+        cli::Log::Salvage => salvage(context),
+        cli::Log::Cursor => {
+            let answer = context.ask(Op::LogStatus)?;
+            Ok(context.out.document(&answer, render::log_status)?)
+        }
+    }
+}
+
+fn salvage(context: &mut Context) -> Result<(), Failure> {
+    let _claim = match context.data.access()? {
+        Access::Ours(claim) => claim,
+        Access::Theirs(owner) => {
+            let (role, pid) = (owner.role, owner.pid);
+            return Err(Failure::Failed(format!(
+                "`clickgate {role}` (pid {pid}) runs on this log, so it has been opened and needs no salvage"
+            )));
+        }
+    };
+    let log = stream::Log::salvage(&context.data.log(), EVENTS, context.settings.stream.clone());
+    let log = log.map_err(|error| Failure::Failed(error.to_string()))?;
+    let answer = json!({ "lanes": log.lanes(), "cursors": log.cursors() });
+    context.out.document(&answer, |_| {
+        "the log can be opened; `clickgate reconcile` says which numbers were given up".to_owned()
+    })?;
+    Ok(())
+}
+
+fn show_config(context: &mut Context, command: &cli::Config) -> Result<(), Failure> {
+    let printed = config::print(&context.settings);
+    match command {
+        cli::Config::Check => {
+            let good = |_: &Json| "the configuration can be used".to_owned();
+            Ok(context.out.document(&json!({ "usable": true }), good)?)
+        }
+        cli::Config::Print => {
+            let table: toml::Table = printed.parse().map_err(|error| Failure::Failed(format!("{error}")))?;
+            Ok(context.out.document(&json!(table), |_| printed)?)
+        }
+        cli::Config::Keys => unreachable!("it needs no settings and was answered before"),
+    }
+}
+
+fn explained(context: &mut Context, explain: cli::Explain) -> Result<(), Failure> {
+    let header = |header: String| match header.split_once(':') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => Err(Failure::BadInput(format!("--header {header:?} is not 'Name: value'"))),
+    };
+    let at_ms = explain.at.as_deref().map(moment_ms).transpose();
+    let request = ExplainRequest {
+        method: explain.method,
+        url: explain.url,
+        headers: explain.headers.into_iter().map(header).collect::<Result<_, _>>()?,
+        at_ms: at_ms.map_err(|reason| Failure::BadInput(format!("--at {reason}")))?,
+    };
+    let answer = context.ask(Op::Explain(request))?;
+    Ok(context.out.document(&answer, render::explanation)?)
+}

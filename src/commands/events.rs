@@ -1,0 +1,111 @@
+//! `clickgate events …`
+
+use std::time::Duration;
+
+use consumers::{PAGE_MAX, Query};
+use proto::Uuid;
+use serde_json::Value as Json;
+
+use super::Context;
+use super::programs::program_id;
+use crate::cli::Events;
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::ops::{Op, Part, moment_ms};
+use crate::render;
+
+/// How often a tail asks for more.
+const POLL: Duration = Duration::from_millis(200);
+
+pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
+    match command {
+        Events::Tail { limit, all, no_follow } => {
+            let after = if all { Some(0) } else { None };
+            tail(context, Part { after, limit: if all { PAGE_MAX } else { limit as usize } }, !no_follow)
+        }
+        Events::Get { message_id, program } => {
+            let id = message_id.parse::<Uuid>();
+            let id =
+                id.map_err(|error| Failure::BadInput(format!("{message_id:?} is no message id: {error}")))?;
+            let event = context.ask(Op::EventsGet(program_id(&program)?, id))?;
+            Ok(context.out.document(&event, render::fields)?)
+        }
+        Events::Query { program, from, to, limit } => query(context, &program, from, to, limit),
+        Events::Count { program, scan } => {
+            let program = program.as_deref().map(program_id).transpose()?;
+            let counted = context.ask(Op::EventsCount { program, scan })?;
+            Ok(context.out.document(&counted, render::count)?)
+        }
+        Events::Rejected { reason, limit } => {
+            let part = Part { after: None, limit: limit as usize };
+            let answer = context.ask(Op::EventsRejected(part, reason))?;
+            lines(context, &answer, render::rejected)
+        }
+    }
+}
+
+fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failure> {
+    let client = Client::open(&context.settings, &context.data)?;
+    let follow = follow && client.is_owner_running();
+    if part.limit == 0 {
+        // Nothing to begin with: only where the end is.
+        let newest = client.ask(Op::EventsTail(Part { after: None, limit: 1 }))?;
+        part = Part { after: newest["next"].as_u64(), limit: PAGE_MAX };
+    }
+    loop {
+        let answer = client.ask(Op::EventsTail(part))?;
+        lines(context, &answer, render::event)?;
+        let shown = answer["items"].as_array().map_or(0, Vec::len);
+        let is_page_full = part.after.is_some() && shown == part.limit;
+        part = Part { after: answer["next"].as_u64(), limit: PAGE_MAX };
+        match (is_page_full, follow) {
+            (true, _) => {}
+            (false, true) => std::thread::sleep(POLL),
+            (false, false) => return Ok(()),
+        }
+    }
+}
+
+fn query(
+    context: &mut Context,
+    program: &str,
+    from: Option<String>,
+    to: Option<String>,
+    limit: u64,
+) -> Result<(), Failure> {
+    let moment = |name: &str, text: Option<String>| {
+        let moment = text.as_deref().map(moment_ms).transpose();
+        moment.map_err(|reason| Failure::BadInput(format!("--{name} {reason}")))
+    };
+    let mut query = Query {
+        program: program_id(program)?.to_string(),
+        from_ms: moment("from", from)?.unwrap_or(0),
+        to_ms: moment("to", to)?.unwrap_or(u64::MAX),
+        after: None,
+        limit: PAGE_MAX,
+    };
+    let client = Client::open(&context.settings, &context.data)?;
+    let mut left = limit;
+    while left > 0 {
+        query.limit = usize::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
+        let page = client.ask(Op::EventsQuery(query.clone()))?;
+        lines(context, &page, render::event)?;
+        left -= (page["items"].as_array().map_or(0, Vec::len) as u64).min(left);
+        match page["next"].as_str().and_then(|next| next.parse().ok()) {
+            Some(next) if left > 0 => query.after = Some(next),
+            Some(_) => {
+                eprintln!("clickgate: there are more; show them with a larger --limit than {limit}");
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+fn lines(context: &mut Context, answer: &Json, human: fn(&Json) -> String) -> Result<(), Failure> {
+    for item in answer["items"].as_array().into_iter().flatten() {
+        context.out.line(item, human)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! What an operator may set: defaults, then one TOML file, then the environment.
+//!
+//! Only here are the file and the environment read. The keys are one list ([`keys`]),
+//! from which reading, checking, `config keys` and `config print` come; the defaults are
+//! those of the crates. A variable is a key in capitals behind `CLICKGATE__`, with two
+//! underscores for each dot: `tracker.catalog.fresh_seconds` is
+//! `CLICKGATE__TRACKER__CATALOG__FRESH_SECONDS`. All that is wrong is said at once, each
+//! with the line of the file or the name of the variable.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+mod field;
+mod file;
+mod keys;
+mod show;
+mod similar;
+
+pub use keys::{KEYS, Key};
+pub use show::{keys_json, keys_table, print};
+
+use field::Value;
+
+const PREFIX: &str = "CLICKGATE__";
+/// The cursor of the consumer that fills the local table. Every role declares it, so that a
+/// tracker alone trims nothing that a later consumer has not read.
+pub const TABLE_CURSOR: &str = "table";
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub tracker: tracker::Config,
+    pub stream: stream::LogConfig,
+    /// Its `table` is set from [`Settings::table`] and the data directory.
+    pub consumer: consumers::Config,
+    pub table: FilePlace,
+    pub registry: FilePlace,
+    pub admin: Admin,
+    pub drain: Drain,
+    pub log: Diagnostics,
+}
+
+/// A file that is in the data directory unless it is named.
+#[derive(Clone, Debug, Default)]
+pub struct FilePlace {
+    pub path: Option<PathBuf>,
+}
+
+/// The second address.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    pub token: Option<String>,
+    /// Further names under which it may be asked for.
+    pub hosts: Vec<String>,
+    pub body_bytes_max: usize,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    pub linger_ms: u64,
+    pub grace_ms: u64,
+}
+
+/// What the process says of itself on stderr.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    pub level: String,
+    pub json: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let stream =
+            stream::LogConfig { cursors: vec![TABLE_CURSOR.to_owned()], ..stream::LogConfig::default() };
+        Self {
+            tracker: tracker::Config::default(),
+            stream,
+            consumer: consumers::Config::default(),
+            table: FilePlace::default(),
+            registry: FilePlace::default(),
+            admin: Admin {
+                listen: ([127, 0, 0, 1], 9090).into(),
+                token: None,
+                hosts: Vec::new(),
+                body_bytes_max: 256 << 20,
+            },
+            drain: Drain { linger_ms: 0, grace_ms: 20_000 },
+            log: Diagnostics { level: "info,actix_server=warn".to_owned(), json: false },
+        }
+    }
+}
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line, from 1, of the configuration file.
+    Line(PathBuf, usize),
+    /// A variable of the environment.
+    Variable(String),
+    /// Nobody set it; it is the default, which does not fit something that was set.
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, line) => write!(f, "{}:{line}", file.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {}{reason}", if key.is_empty() { String::new() } else { format!("{key}: ") })]
+pub struct ConfigError {
+    /// Where.
+    pub place: Place,
+    /// The key, or nothing if it is about the whole file.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// Everything that is wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Wrong(Vec<ConfigError>),
+}
+
+/// Reads `file`, if there is one, and the environment of the process over it.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(file: Option<&Path>) -> Result<Settings, LoadError> {
+    let text = match file {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+            Some((path, text))
+        }
+    };
+    let variables = std::env::vars_os();
+    let text = text.as_ref().map(|(path, text)| (*path, text.as_str()));
+    read(text, variables).map_err(LoadError::Wrong)
+}
+
+/// A value that was set, and where.
+struct Given {
+    key: String,
+    place: Place,
+    /// Or why it is no value at all.
+    value: Result<Value, String>,
+}
+
+fn read(
+    file: Option<(&Path, &str)>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Settings, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let mut given = match file {
+        Some((path, text)) => file::read(path, text, &mut errors),
+        None => Vec::new(),
+    };
+    given.extend(from_environment(variables));
+
+    let mut settings = Settings::default();
+    let mut places = BTreeMap::new();
+    for Given { key, place, value } in given {
+        let set = match Key::find(&key) {
+            Some(known) => value.and_then(|value| known.set(&mut settings, value)),
+            None => Err(similar::unknown(&key)),
+        };
+        match set {
+            Ok(()) => drop(places.insert(key, place)),
+            Err(reason) => errors.push(ConfigError { place, key, reason }),
+        }
+    }
+    let mut refuse = |key: String, reason: String| {
+        // A key that could not be set has been reported already.
+        if !errors.iter().any(|error| error.key == key) {
+            let place = places.get(&key).cloned().unwrap_or(Place::Default);
+            errors.push(ConfigError { place, key, reason });
+        }
+    };
+    for error in settings.tracker.check().err().into_iter().flatten() {
+        let reason = format!("{:?} is not {}", error.value, error.expected);
+        refuse(format!("tracker.{}", error.key), reason);
+    }
+    for (key, reason) in settings.stream.errors() {
+        refuse(format!("stream.{key}"), reason);
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
+        refuse("log.level".to_owned(), format!("{:?} is no filter: {error}", settings.log.level));
+    }
+    if !settings.admin.listen.ip().is_loopback() && settings.admin.token.is_none() {
+        let reason = format!("must be set, as admin.listen {} is not loopback", settings.admin.listen);
+        refuse("admin.token".to_owned(), reason);
+    }
+    if errors.is_empty() { Ok(settings) } else { Err(errors) }
+}
+
+fn from_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Given> {
+    let mut given: Vec<Given> = variables
+        .filter_map(|(name, text)| {
+            let name = name.into_string().ok()?;
+            let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
+            let value = match (text.into_string(), Key::find(&key)) {
+                (Ok(text), Some(known)) => known.value_of(&text),
+                (Ok(text), None) => Ok(Value::Text(text)),
+                (Err(_), _) => Err("is not UTF-8".to_owned()),
+            };
+            Some(Given { key, place: Place::Variable(name), value })
+        })
+        .collect();
+    given.sort_by(|a, b| a.key.cmp(&b.key));
+    given
+}
+
+#[cfg(test)]
+mod tests;

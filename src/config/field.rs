@@ -1,0 +1,231 @@
+//! How a value of the file or the environment becomes a field, and back.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+/// A value, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Number(u64),
+    Flag(bool),
+    Text(String),
+    List(Vec<String>),
+}
+
+/// What a key's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Number,
+    Flag,
+    Text,
+    List,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Flag => "true | false",
+            Self::Text => "text",
+            Self::List => "list of texts",
+        }
+    }
+
+    /// Reads the text of a variable: a list is separated by commas, other kinds are written as
+    /// in the file, texts without quotes.
+    pub fn parse(self, text: &str) -> Result<Value, String> {
+        let wrong = || format!("{text:?} is not a {}", self.name());
+        match self {
+            Self::Number => text.trim().replace('_', "").parse().map(Value::Number).map_err(|_| wrong()),
+            Self::Flag => text.trim().parse().map(Value::Flag).map_err(|_| wrong()),
+            Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::List => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Ok(Value::List(items.map(str::to_owned).collect()))
+            }
+        }
+    }
+}
+
+/// A type that a setting may have.
+pub trait Field: Sized {
+    const KIND: Kind;
+
+    /// # Errors
+    /// Why `value` is none, as a fragment.
+    fn of(value: Value) -> Result<Self, String>;
+
+    /// `None` if it is not set.
+    fn show(&self) -> Option<Value>;
+}
+
+fn mistaken(value: &Value, kind: Kind) -> String {
+    let given = match value {
+        Value::Number(number) => format!("the number {number}"),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Text(text) => format!("the text {text:?}"),
+        Value::List(_) => "a list".to_owned(),
+    };
+    format!("expected a {}, found {given}", kind.name())
+}
+
+macro_rules! number_fields {
+    ($($number:ty),*) => {$(
+        impl Field for $number {
+            const KIND: Kind = Kind::Number;
+
+            fn of(value: Value) -> Result<Self, String> {
+                match value {
+                    Value::Number(number) => {
+                        number.try_into().map_err(|_| format!("{number} is more than {}", Self::MAX))
+                    }
+                    other => Err(mistaken(&other, Self::KIND)),
+                }
+            }
+
+            fn show(&self) -> Option<Value> {
+                Some(Value::Number(*self as u64))
+            }
+        }
+    )*};
+}
+number_fields!(u64, u32, usize);
+
+/// Milliseconds.
+impl Field for Duration {
+    const KIND: Kind = Kind::Number;
+
+    fn of(value: Value) -> Result<Self, String> {
+        u64::of(value).map(Self::from_millis)
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::Number(u64::try_from(self.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Field for bool {
+    const KIND: Kind = Kind::Flag;
+
+    fn of(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Flag(flag) => Ok(flag),
+            other => Err(mistaken(&other, Self::KIND)),
+        }
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::Flag(*self))
+    }
+}
+
+impl Field for String {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => Ok(text),
+            other => Err(mistaken(&other, Self::KIND)),
+        }
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::Text(self.clone()))
+    }
+}
+
+/// The empty text is: not set.
+impl Field for Option<String> {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        String::of(value).map(|text| Some(text).filter(|text| !text.is_empty()))
+    }
+
+    fn show(&self) -> Option<Value> {
+        self.clone().map(Value::Text)
+    }
+}
+
+/// The empty text is: not set.
+impl Field for Option<PathBuf> {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        Option::<String>::of(value).map(|text| text.map(PathBuf::from))
+    }
+
+    fn show(&self) -> Option<Value> {
+        self.as_ref().map(|path| Value::Text(path.display().to_string()))
+    }
+}
+
+impl Field for SocketAddr {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        let text = String::of(value)?;
+        text.parse().map_err(|_| format!("{text:?} is not an address and a port, such as 127.0.0.1:8080"))
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::Text(self.to_string()))
+    }
+}
+
+/// A list of what is written as text.
+impl<T: FromStr<Err: Display> + Display> Field for Vec<T> {
+    const KIND: Kind = Kind::List;
+
+    fn of(value: Value) -> Result<Self, String> {
+        let Value::List(items) = value else {
+            return Err(mistaken(&value, Self::KIND));
+        };
+        let parse = |item: &String| item.parse().map_err(|error| format!("{item:?}: {error}"));
+        items.iter().map(parse).collect()
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::List(self.iter().map(ToString::to_string).collect()))
+    }
+}
+
+/// One of a few words.
+fn word_of<T: DeserializeOwned>(value: Value, words: &str) -> Result<T, String> {
+    let text = String::of(value)?;
+    serde_json::from_value(text.clone().into()).map_err(|_| format!("{text:?} is not one of {words}"))
+}
+
+fn show_word(word: &impl serde::Serialize) -> Option<Value> {
+    let word = serde_json::to_value(word).ok()?;
+    word.as_str().map(|word| Value::Text(word.to_owned()))
+}
+
+impl Field for stream::Level {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        word_of(value, "memory, written, synced, stream")
+    }
+
+    fn show(&self) -> Option<Value> {
+        show_word(self)
+    }
+}
+
+impl Field for tracker::Unverified {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        word_of(value, "accept, refuse")
+    }
+
+    fn show(&self) -> Option<Value> {
+        show_word(self)
+    }
+}

@@ -1,0 +1,148 @@
+//! The list of keys.
+
+use super::Settings;
+use super::field::{Field, Kind, Value};
+
+/// One setting.
+pub struct Key {
+    /// Its table and its name, with dots.
+    pub name: &'static str,
+    /// What it looks like.
+    pub kind: Kind,
+    /// Of a number, both inclusive.
+    pub bounds: Option<(u64, u64)>,
+    /// One sentence.
+    pub doc: &'static str,
+    write: fn(&mut Settings, Value) -> Result<(), String>,
+    read: fn(&Settings) -> Option<Value>,
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// Never shown.
+    pub fn is_secret(&self) -> bool {
+        self.name == "admin.token"
+    }
+
+    /// The variable of the environment that sets it.
+    pub fn variable(&self) -> String {
+        format!("{}{}", super::PREFIX, self.name.replace('.', "__").to_ascii_uppercase())
+    }
+
+    /// Reads the text of a variable.
+    ///
+    /// # Errors
+    /// Why it cannot be one.
+    pub fn value_of(&self, text: &str) -> Result<Value, String> {
+        let value = self.kind.parse(text);
+        value.map_err(|reason| if self.is_secret() { "is no text".to_owned() } else { reason })
+    }
+
+    /// Sets it.
+    ///
+    /// # Errors
+    /// Why the value does not fit; a secret is not quoted.
+    pub fn set(&self, settings: &mut Settings, value: Value) -> Result<(), String> {
+        if let (Value::Number(number), Some((least, most))) = (&value, self.bounds)
+            && !(least..=most).contains(number)
+        {
+            return Err(format!("{number} is not between {least} and {most}"));
+        }
+        let set = (self.write)(settings, value);
+        set.map_err(|reason| if self.is_secret() { "expected a text".to_owned() } else { reason })
+    }
+
+    /// Its value; `None` if it is not set.
+    pub fn shown(&self, settings: &Settings) -> Option<Value> {
+        (self.read)(settings)
+    }
+}
+
+fn set<F: Field>(field: &mut F, value: Value) -> Result<(), String> {
+    *field = F::of(value)?;
+    Ok(())
+}
+
+/// The kind of the field that `_of` leads to.
+const fn kind<F: Field>(_of: fn(&Settings) -> &F) -> Kind {
+    F::KIND
+}
+
+macro_rules! key {
+    ($name:literal, $table:ident $(. $field:ident)+, $bounds:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: kind(|settings| &settings.$table$(.$field)+),
+            bounds: $bounds,
+            doc: $doc,
+            write: |settings, value| set(&mut settings.$table$(.$field)+, value),
+            read: |settings| settings.$table$(.$field)+.show(),
+        }
+    };
+}
+
+/// Every key, table by table. The bounds here are those of a number alone; what must fit
+/// together is checked by the crates ([`tracker::Config::check`], [`stream::LogConfig::errors`]).
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key!("tracker.listen", tracker.listen, None, "Where hits arrive; TLS ends before it."),
+    key!("tracker.workers", tracker.workers, Some((0, 512)), "Worker threads, each with a lane of its own; 0 is one per core."),
+    key!("tracker.connections_per_worker_max", tracker.connections_per_worker_max, Some((1, 1_000_000)), "Open connections per worker; more wait in the kernel."),
+    key!("tracker.trusted_proxies", tracker.trusted_proxies, None, "Networks of load balancers whose X-Forwarded-For is believed, such as 10.0.0.0/8."),
+    key!("tracker.fallback_url", tracker.fallback_url, None, "Where a refused click goes if its program names no place; without one it gets 404."),
+    key!("tracker.reserved_parameters", tracker.reserved_parameters, None, "Parameters that are ours; a strict program cannot refuse them."),
+    key!("tracker.allowed_parameters", tracker.allowed_parameters, None, "Further parameters that a strict program does not refuse; a * at the end is a prefix."),
+    key!("tracker.unverified", tracker.unverified, None, "accept | refuse: hits whose program cannot be checked because the registry is away."),
+    key!("tracker.honour_gpc", tracker.honour_gpc, None, "Whether Sec-GPC: 1 withholds visitor id and IP."),
+    key!("tracker.rejected_per_second_max", tracker.rejected_per_second_max, Some((0, 1_000_000)), "Refused hits that are kept, per reason and second."),
+    key!("tracker.keep_alive_seconds", tracker.keep_alive_seconds, Some((1, 3_600)), "How long an idle connection is kept; longer than the load balancer's 60 s."),
+    key!("tracker.client_request_timeout_ms", tracker.client_request_timeout_ms, Some((1, 600_000)), "Time for the head of a request to arrive; then 408."),
+    key!("tracker.client_disconnect_timeout_ms", tracker.client_disconnect_timeout_ms, Some((1, 600_000)), "Time for a closing client to take the rest of its answer."),
+    key!("tracker.shutdown_timeout_seconds", tracker.shutdown_timeout_seconds, Some((1, 3_600)), "Time for hits in flight to finish once the process stops."),
+    key!("tracker.prefixes.event", tracker.prefixes.event, None, "Path of the JSON route."),
+    key!("tracker.prefixes.impression", tracker.prefixes.impression, None, "Path of the pixel."),
+    key!("tracker.prefixes.click", tracker.prefixes.click, None, "Path of the redirect."),
+    key!("tracker.levels.event", tracker.levels.event, None, "memory | written | synced | stream: how safe an event is before it is answered."),
+    key!("tracker.levels.impression", tracker.levels.impression, None, "The same for the pixel."),
+    key!("tracker.levels.click", tracker.levels.click, None, "The same for the click."),
+    key!("tracker.limits.parameters_max", tracker.limits.parameters_max, Some((1, 1_000)), "Parameters of a request; beyond it the hit is too_large."),
+    key!("tracker.limits.name_bytes_max", tracker.limits.name_bytes_max, Some((1, 65_536)), "Bytes of a parameter's name, decoded."),
+    key!("tracker.limits.value_bytes_max", tracker.limits.value_bytes_max, Some((1, 65_536)), "Bytes of a parameter's value, decoded."),
+    key!("tracker.limits.request_line_bytes_max", tracker.limits.request_line_bytes_max, Some((256, 65_536)), "Bytes of the request line."),
+    key!("tracker.catalog.entries_max", tracker.catalog.entries_max, Some((1, 100_000_000)), "Programs held in memory."),
+    key!("tracker.catalog.fresh_seconds", tracker.catalog.fresh_seconds, Some((1, 86_400)), "Age at which a program is read again."),
+    key!("tracker.catalog.jitter_percent", tracker.catalog.jitter_percent, Some((0, 50)), "How far that age is spread."),
+    key!("tracker.catalog.stale_seconds", tracker.catalog.stale_seconds, Some((0, 604_800)), "How long a program is served after that while the registry is away."),
+    key!("tracker.catalog.unknown_entries_max", tracker.catalog.unknown_entries_max, Some((0, 100_000_000)), "Ids remembered not to exist."),
+    key!("tracker.catalog.unknown_seconds", tracker.catalog.unknown_seconds, Some((0, 3_600)), "How long such an id is believed not to exist."),
+    key!("tracker.catalog.registry_timeout_ms", tracker.catalog.registry_timeout_ms, Some((1, 60_000)), "Longest wait for the registry on a miss."),
+    key!("tracker.catalog.loads_max", tracker.catalog.loads_max, Some((1, 100_000)), "Registry reads under way at once."),
+    key!("tracker.catalog.refresh_queue_max", tracker.catalog.refresh_queue_max, Some((1, 1_000_000)), "Programs waiting to be read again."),
+    key!("stream.segment_bytes", stream.segment_bytes, Some((65_536, 1_073_741_824)), "Bytes of a segment file of the log."),
+    key!("stream.log_bytes_max", stream.log_bytes_max, Some((524_288, 1_125_899_906_842_624)), "Bytes of the log; filling it sheds by class: impressions at 80 %, beacons 90, clicks 95."),
+    key!("stream.lane_bytes_max", stream.lane_bytes_max, Some((4_096, 536_870_912)), "Bytes one turn of a worker's event loop may collect; at most half a segment."),
+    key!("stream.sync_interval_ms", stream.sync_interval, Some((1, 60_000)), "Longest time that written records wait for a sync."),
+    key!("consumer.expiry_days", consumer.expiry_days, Some((1, 36_500)), "Days until an event leaves the local table."),
+    key!("consumer.rejected_days", consumer.rejected_days, Some((1, 36_500)), "Days until a refused hit leaves it."),
+    key!("consumer.batch_bytes_max", consumer.batch_bytes_max, Some((1, 1_073_741_824)), "Payload bytes of one transaction."),
+    key!("consumer.poll_ms", consumer.poll_ms, Some((1, 60_000)), "Wait when the log has nothing new."),
+    key!("consumer.commit_ms", consumer.commit_ms, Some((0, 60_000)), "Wait after a transaction that was not full; it bounds the disk syncs of a quiet machine."),
+    key!("consumer.retry_pause_ms_max", consumer.retry_pause_ms_max, Some((1, 3_600_000)), "Longest pause between two attempts at a table that is away."),
+    key!("consumer.cache_bytes", consumer.cache_bytes, Some((1_048_576, 1_099_511_627_776)), "Memory for the table's pages."),
+    key!("consumer.sweep_seconds", consumer.sweep_seconds, Some((1, 86_400)), "How often expired items are looked for."),
+    key!("consumer.sweep_items_max", consumer.sweep_items_max, Some((1, 1_000_000)), "Items that one transaction of that looks at."),
+    key!("table.path", table.path, None, "The local table's file; table.redb in the data directory unless set."),
+    key!("registry.path", registry.path, None, "The local registry's file; registry.redb in the data directory unless set."),
+    key!("admin.listen", admin.listen, None, "The second address, for operators; off loopback it needs a token for everything."),
+    key!("admin.token", admin.token, None, "Bearer token of the admin address; unless set, a random one per start, in run.json."),
+    key!("admin.hosts", admin.hosts, None, "Further names under which the admin address may be asked for, such as admin.example:9090."),
+    key!("admin.body_bytes_max", admin.body_bytes_max, Some((1_024, 4_294_967_296)), "Bytes of the largest import through the admin address."),
+    key!("drain.linger_ms", drain.linger_ms, Some((0, 600_000)), "How long a stopping process serves on while it is not ready; the time a load balancer needs to notice."),
+    key!("drain.grace_ms", drain.grace_ms, Some((0, 3_600_000)), "How long a stopping process waits until what is in the log is stored."),
+    key!("log.level", log.level, None, "Diagnostics on stderr: error, warn, info, debug, trace, or filters such as info,tracker=debug."),
+    key!("log.json", log.json, None, "Diagnostics as JSON, one object a line."),
+];

@@ -1,0 +1,77 @@
+//! The keys and their values for people: `config keys` and `config print`.
+
+use serde_json::{Value as Json, json};
+
+use super::field::Value;
+use super::{KEYS, Settings};
+use crate::output::Table;
+
+/// Every key, its default and its meaning.
+pub fn keys_table() -> Table {
+    let defaults = Settings::default();
+    let mut table = Table::new(&["key", "type", "default", "bounds", "meaning"]);
+    for key in KEYS {
+        let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |value| toml_of(&value));
+        let bounds = key.bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
+        table.row([key.name.into(), key.kind.name().into(), default, bounds, key.doc.into()]);
+    }
+    table
+}
+
+/// As [`keys_table`], for programs.
+pub fn keys_json() -> Json {
+    let defaults = Settings::default();
+    let key = |key: &super::Key| {
+        json!({
+            "key": key.name,
+            "variable": key.variable(),
+            "type": key.kind.name(),
+            "default": key.shown(&defaults).map(|value| json_of(&value)),
+            "least": key.bounds.map(|bounds| bounds.0),
+            "most": key.bounds.map(|bounds| bounds.1),
+            "secret": key.is_secret(),
+            "doc": key.doc,
+        })
+    };
+    KEYS.iter().map(key).collect()
+}
+
+/// The settings as a TOML file; secrets are not shown.
+pub fn print(settings: &Settings) -> String {
+    let mut text = String::new();
+    let mut open = "";
+    for key in KEYS {
+        let (table, name) = key.name.rsplit_once('.').expect("every key is in a table");
+        if table != open {
+            let space = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{space}[{table}]\n"));
+            open = table;
+        }
+        let line = match key.shown(settings) {
+            Some(_) if key.is_secret() => format!("# {name} is set, and not shown\n"),
+            Some(value) => format!("{name} = {}\n", toml_of(&value)),
+            None => format!("# {name} is not set\n"),
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+fn toml_of(value: &Value) -> String {
+    let value = match value {
+        Value::Number(number) => toml::Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)),
+        Value::Flag(flag) => toml::Value::Boolean(*flag),
+        Value::Text(text) => toml::Value::String(text.clone()),
+        Value::List(items) => toml::Value::Array(items.iter().cloned().map(toml::Value::String).collect()),
+    };
+    value.to_string()
+}
+
+fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Number(number) => json!(number),
+        Value::Flag(flag) => json!(flag),
+        Value::Text(text) => json!(text),
+        Value::List(items) => json!(items),
+    }
+}

@@ -1,0 +1,148 @@
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::*;
+
+fn read_both(file: &str, variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let variables = variables.iter().map(|(name, text)| (OsString::from(name), OsString::from(text)));
+    let read = read(Some((Path::new("edge.toml"), file)), variables);
+    read.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn nothing_set_is_the_defaults_of_the_crates() {
+    let settings = read_both("", &[]).unwrap();
+    assert_eq!(settings.tracker, tracker::Config::default());
+    assert_eq!(settings.consumer, consumers::Config::default());
+    assert_eq!(settings.stream.cursors, [TABLE_CURSOR]);
+}
+
+#[test]
+fn the_environment_is_read_over_the_file() {
+    let file = "tracker.workers = 3\n[tracker.catalog]\nfresh_seconds = 60\n[drain]\nlinger_ms = 5";
+    let settings = read_both(
+        file,
+        &[
+            ("CLICKGATE__TRACKER__CATALOG__FRESH_SECONDS", "90"),
+            ("CLICKGATE__TRACKER__TRUSTED_PROXIES", "10.0.0.0/8, 192.168.0.0/16"),
+            ("CLICKGATE__TRACKER__LEVELS__CLICK", "synced"),
+            ("CLICKGATE__STREAM__SYNC_INTERVAL_MS", "250"),
+            ("CLICKGATE_OTHER", "not ours"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((settings.tracker.workers, settings.tracker.catalog.fresh_seconds), (3, 90));
+    assert_eq!(settings.tracker.trusted_proxies.len(), 2);
+    assert_eq!(settings.tracker.levels.click, stream::Level::Synced);
+    assert_eq!(settings.stream.sync_interval.as_millis(), 250);
+    assert_eq!(settings.drain.linger_ms, 5);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_place() {
+    let file = "\
+        [tracker]\n\
+        worker = 3\n\
+        listen = 8080\n\
+        keep_alive_seconds = -1\n\
+        trusted_proxies = [\"10.0.0.0/8\", \"office\"]\n\
+        [strem]\n\
+        segment_bytes = 1\n\
+        [stream]\n\
+        segment_bytes = 1\n\
+        [log]\n\
+        json = \"yes\"\n";
+    let variables = [
+        ("CLICKGATE__TRACKER__LEVELS__CLICK", "sometimes"),
+        ("CLICKGATE__NO__SUCH__KEY", "1"),
+        ("CLICKGATE__DRAIN__GRACE_MS", "20s"),
+    ];
+    let errors = read_both(file, &variables).unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "edge.toml:2: tracker.worker: unknown key; did you mean tracker.workers?",
+            "edge.toml:3: tracker.listen: expected a text, found the number 8080",
+            "edge.toml:4: tracker.keep_alive_seconds: -1 is not a number from 0 to 18446744073709551615",
+            "edge.toml:5: tracker.trusted_proxies: \"office\": invalid IP address syntax",
+            "edge.toml:7: strem.segment_bytes: unknown key; did you mean stream.segment_bytes?",
+            "edge.toml:9: stream.segment_bytes: 1 is not between 65536 and 1073741824",
+            "edge.toml:11: log.json: expected a true | false, found the text \"yes\"",
+            "CLICKGATE__DRAIN__GRACE_MS: drain.grace_ms: \"20s\" is not a number",
+            "CLICKGATE__NO__SUCH__KEY: no.such.key: unknown key; `clickgate config keys` lists all",
+            "CLICKGATE__TRACKER__LEVELS__CLICK: tracker.levels.click: \"sometimes\" is not one of memory, \
+             written, synced, stream",
+        ]
+    );
+}
+
+#[test]
+fn what_does_not_fit_together_names_the_place_where_it_was_set() {
+    let file =
+        "[stream]\nsegment_bytes = 1048576\nlane_bytes_max = 1048576\n[tracker.prefixes]\nclick = \"i\"\n";
+    let variables = [("CLICKGATE__ADMIN__LISTEN", "0.0.0.0:9090"), ("CLICKGATE__LOG__LEVEL", "tracker=loud")];
+    let errors = read_both(file, &variables).unwrap_err();
+    let starts = [
+        "edge.toml:5: tracker.prefixes.click: \"i\" is not a path",
+        "edge.toml:3: stream.lane_bytes_max: 1048576 is not between",
+        "CLICKGATE__LOG__LEVEL: log.level: \"tracker=loud\" is no filter",
+        "default: admin.token: must be set, as admin.listen 0.0.0.0:9090 is not loopback",
+    ];
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+    for (error, start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start), "{error:?} does not start with {start:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_names_the_line() {
+    let errors = read_both("[tracker]\nworkers = = 3\n", &[]).unwrap_err();
+    assert!(errors[0].starts_with("edge.toml:2: "), "{errors:?}");
+}
+
+#[test]
+fn printed_settings_are_read_again_as_the_same() {
+    let file = "[tracker]\nfallback_url = \"https://a.example/\"\nworkers = 7\n[admin]\nhosts = [\"a\", \"b\"]\n\
+                [table]\npath = \"/t.redb\"\n";
+    let printed = print(&read_both(file, &[]).unwrap());
+    let again = print(&read_both(&printed, &[]).unwrap());
+    assert_eq!(printed, again);
+    assert!(printed.contains("fallback_url = \"https://a.example/\""), "{printed}");
+}
+
+#[test]
+fn a_secret_is_never_shown_and_never_quoted() {
+    let settings = read_both("", &[("CLICKGATE__ADMIN__TOKEN", "s3cret")]).unwrap();
+    assert_eq!(settings.admin.token.as_deref(), Some("s3cret"));
+    let printed = print(&settings);
+    assert!(!printed.contains("s3cret") && printed.contains("# token is set, and not shown"), "{printed}");
+    let errors = read_both("admin.token = [\"s3cret\"]", &[]).unwrap_err();
+    assert_eq!(errors, ["edge.toml:1: admin.token: expected a text"]);
+}
+
+#[test]
+fn every_key_can_be_set_by_the_value_that_it_shows() {
+    let mut settings = read_both("", &[]).unwrap();
+    for key in KEYS {
+        assert!(key.name.contains('.'), "{} is in no table", key.name);
+        assert_eq!(KEYS.iter().filter(|other| other.name == key.name).count(), 1, "{}", key.name);
+        if let Some(value) = key.shown(&settings) {
+            key.set(&mut settings, value.clone()).unwrap_or_else(|error| panic!("{}: {error}", key.name));
+            assert_eq!(key.shown(&settings), Some(value), "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn every_setting_of_the_tracker_has_a_key() {
+    fn look(value: &serde_json::Value, above: &str) {
+        for (name, value) in value.as_object().unwrap() {
+            let key = format!("{above}.{name}");
+            match value {
+                serde_json::Value::Object(_) => look(value, &key),
+                _ => assert!(Key::find(&key).is_some(), "{key} cannot be set"),
+            }
+        }
+    }
+    look(&serde_json::to_value(tracker::Config::default()).unwrap(), "tracker");
+}

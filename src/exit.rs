@@ -1,0 +1,95 @@
+//! How the command ends, as a code for programs and a sentence for people.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::client::ClientError;
+use crate::config::LoadError;
+use crate::data::DataError;
+use crate::ops::OpError;
+
+/// Why a command does not end with 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It could not be done: 1.
+    #[error("{0}")]
+    Failed(String),
+    /// What was given cannot be used, and nothing was changed: 2.
+    #[error("{0}")]
+    BadInput(String),
+    /// The process stopped, and some records wait in the log for the next start: 3.
+    #[error(
+        "stopped with {0} records still in the log; they are safe there, and the next \
+         `clickgate up` or `clickgate consumer` stores them"
+    )]
+    Remaining(u64),
+    /// Nobody reads our output any more: 0, quietly.
+    #[error("the reader of the output is gone")]
+    ReaderGone,
+}
+
+/// What `--help` says of it.
+pub const CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed; for `reconcile`: records are missing
+  2    the command line, the configuration or the input cannot be used; nothing was changed
+  3    stopped with records still in the log
+  130  stopped at once by a second signal";
+
+/// Says why on stderr.
+pub fn code(ended: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = ended else {
+        return ExitCode::SUCCESS;
+    };
+    let code = match &failure {
+        Failure::ReaderGone => return ExitCode::SUCCESS,
+        Failure::Failed(_) => 1,
+        Failure::BadInput(_) => 2,
+        Failure::Remaining(_) => 3,
+    };
+    eprintln!("clickgate: {failure}");
+    ExitCode::from(code)
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Failed(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::BadInput(match error {
+            LoadError::Wrong(_) => format!("the configuration cannot be used:\n{error}"),
+            LoadError::Unreadable { .. } => error.to_string(),
+        })
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<OpError> for Failure {
+    fn from(error: OpError) -> Self {
+        match error {
+            OpError::Invalid(..) => Self::BadInput(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Op(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One operation, two ways.
+//!
+//! ```text
+//! command ──► Op ──┬─ to_call ──► admin API of the owner ──► of_call ──► Op ──► run
+//!                  └─ nobody owns the directory: run here
+//! ```
+//!
+//! So a command does the same beside a running process and without one, and the admin API
+//! cannot do anything that a command cannot. An answer is JSON.
+
+mod call;
+mod dead_letters;
+mod error;
+mod event_json;
+mod events;
+mod log;
+mod programs;
+
+pub use call::moment_ms;
+pub use error::{OpError, chain};
+pub use log::reconciliation;
+
+use ::programs::{Program, ProgramId};
+use consumers::Query;
+use proto::Uuid;
+use serde_json::{Value as Json, json};
+use tracker::ExplainRequest;
+
+use crate::owner::Owner;
+
+/// Everything that can be asked of the owner of a data directory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// All programs, as an array that can be imported again.
+    ProgramsList,
+    ProgramsGet(ProgramId),
+    ProgramsPut(Box<Program>),
+    /// The revision of the removal is now unless given.
+    ProgramsRemove(ProgramId, Option<u64>),
+    ProgramsImport(Vec<Program>),
+    /// Stored events in the order of storing.
+    EventsTail(Part),
+    EventsGet(ProgramId, Uuid),
+    EventsQuery(Query),
+    /// Of one program or of all; `scan` counts by reading the whole table.
+    EventsCount {
+        program: Option<ProgramId>,
+        scan: bool,
+    },
+    /// Refused hits, of one reason or all.
+    EventsRejected(Part, Option<String>),
+    Reconcile,
+    LogStatus,
+    DeadLettersList(Part),
+    DeadLettersShow(u64),
+    DeadLettersReplay(u64),
+    DeadLettersDrop(u64),
+    Explain(ExplainRequest),
+    CacheFill,
+    /// One program, or all.
+    CachePurge(Option<ProgramId>),
+}
+
+/// A part of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The `next` of an earlier answer; the newest items without it.
+    pub after: Option<u64>,
+    /// Items; at most [`consumers::PAGE_MAX`].
+    pub limit: usize,
+}
+
+impl Op {
+    /// Does it with the open files of `owner`.
+    ///
+    /// # Errors
+    /// See [`OpError`].
+    pub async fn run(self, owner: &Owner) -> Result<Json, OpError> {
+        match self {
+            Self::ProgramsList => programs::list(owner).await,
+            Self::ProgramsGet(id) => programs::get(owner, &id).await,
+            Self::ProgramsPut(program) => programs::put(owner, *program).await,
+            Self::ProgramsRemove(id, revision) => programs::remove(owner, &id, revision).await,
+            Self::ProgramsImport(programs) => programs::import(owner, programs).await,
+            Self::EventsTail(part) => events::tail(owner, part).await,
+            Self::EventsGet(program, id) => events::get(owner, &program, id).await,
+            Self::EventsQuery(query) => events::query(owner, query).await,
+            Self::EventsCount { program, scan } => events::count(owner, program, scan).await,
+            Self::EventsRejected(part, reason) => events::rejected(owner, part, reason).await,
+            Self::Reconcile => log::reconcile(owner).await,
+            Self::LogStatus => log::status(owner).await,
+            Self::DeadLettersList(part) => dead_letters::list(owner, part).await,
+            Self::DeadLettersShow(sequence) => dead_letters::show(owner, sequence).await,
+            Self::DeadLettersReplay(sequence) => dead_letters::replay(owner, sequence).await,
+            Self::DeadLettersDrop(sequence) => dead_letters::drop(owner, sequence).await,
+            Self::Explain(request) => {
+                let explained = owner.decider().await?.explain(&request).await;
+                Ok(json!(explained.map_err(|error| OpError::Invalid(error.to_string(), Vec::new()))?))
+            }
+            Self::CacheFill => {
+                let filled = running_tracker(owner)?.fill().await;
+                let programs = filled.map_err(|error| OpError::Unavailable(error.to_string()))?;
+                Ok(json!({ "programs": programs }))
+            }
+            Self::CachePurge(id) => {
+                running_tracker(owner)?.purge(id.as_ref()).await;
+                Ok(json!({ "purged": id.map_or_else(|| "all".to_owned(), |id| id.to_string()) }))
+            }
+        }
+    }
+}
+
+fn running_tracker(owner: &Owner) -> Result<&tracker::TrackerAdmin, OpError> {
+    let none = || OpError::Unavailable("no tracker runs in this process".to_owned());
+    owner.running_tracker().ok_or_else(none)
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,301 @@
+//! An operation as a call of the admin API, and back.
+
+use std::str::FromStr;
+
+use consumers::{PAGE_MAX, Query};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use programs::{ImportError, Program, ProgramId, read_programs, rfc3339};
+use proto::Uuid;
+use serde_json::{Value as Json, json};
+use tracker::ExplainRequest;
+use url::form_urlencoded;
+
+use super::{Op, OpError, Part};
+
+const ITEMS_UNLESS_SAID: usize = 100;
+/// What of a path segment is written as `%XX`.
+const SEGMENT: &AsciiSet = &CONTROLS.add(b' ').add(b'/').add(b'?').add(b'#').add(b'%').add(b'"');
+
+/// A call of the admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub method: &'static str,
+    /// Path and query.
+    pub target: String,
+    /// JSON.
+    pub body: Option<String>,
+}
+
+impl Call {
+    fn get(path: &str, query: &[(&str, Option<String>)]) -> Self {
+        Self { method: "GET", target: target(path, query), body: None }
+    }
+
+    fn post(path: &str, body: &Json) -> Self {
+        Self { method: "POST", target: path.to_owned(), body: Some(body.to_string()) }
+    }
+}
+
+fn target(path: &str, query: &[(&str, Option<String>)]) -> String {
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in query {
+        if let Some(value) = value {
+            pairs.append_pair(name, value);
+        }
+    }
+    let query = pairs.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+impl Op {
+    /// The call that means this.
+    pub fn to_call(&self) -> Call {
+        let part_of = |part: &Part| {
+            vec![("after", part.after.map(|it| it.to_string())), ("limit", Some(part.limit.to_string()))]
+        };
+        match self {
+            Self::ProgramsList => Call::get("/programs", &[]),
+            Self::ProgramsGet(id) => Call::get(&format!("/programs/{id}"), &[]),
+            Self::ProgramsPut(program) => Call {
+                method: "PUT",
+                target: format!("/programs/{}", program.id),
+                body: Some(json!(program).to_string()),
+            },
+            Self::ProgramsRemove(id, revision) => Call {
+                method: "DELETE",
+                target: target(
+                    &format!("/programs/{id}"),
+                    &[("revision", revision.map(|it| it.to_string()))],
+                ),
+                body: None,
+            },
+            Self::ProgramsImport(programs) => Call::post("/programs/import", &json!(programs)),
+            Self::EventsTail(part) => Call::get("/events/tail", &part_of(part)),
+            Self::EventsGet(program, id) => Call::get(&format!("/events/{program}/{id}"), &[]),
+            Self::EventsQuery(query) => {
+                let program = utf8_percent_encode(&query.program, SEGMENT).to_string();
+                let bounds = [
+                    ("program", Some(program)),
+                    ("from", Some(query.from_ms.to_string())),
+                    ("to", Some(query.to_ms.to_string())),
+                    ("limit", Some(query.limit.to_string())),
+                    ("after", query.after.map(|id| id.to_string())),
+                ];
+                Call::get("/events", &bounds)
+            }
+            Self::EventsCount { program, scan } => {
+                let program = program.as_ref().map(ToString::to_string);
+                Call::get("/events/count", &[("program", program), ("scan", scan.then(|| true.to_string()))])
+            }
+            Self::EventsRejected(part, reason) => {
+                let mut query = part_of(part);
+                query.push(("reason", reason.clone()));
+                Call::get("/events/rejected", &query)
+            }
+            Self::Reconcile => Call::get("/reconcile", &[]),
+            Self::LogStatus => Call::get("/log", &[]),
+            Self::DeadLettersList(part) => Call::get("/dead-letters", &part_of(part)),
+            Self::DeadLettersShow(sequence) => Call::get(&format!("/dead-letters/{sequence}"), &[]),
+            Self::DeadLettersReplay(sequence) => {
+                Call::post(&format!("/dead-letters/{sequence}/replay"), &json!({}))
+            }
+            Self::DeadLettersDrop(sequence) => {
+                Call::post(&format!("/dead-letters/{sequence}/drop"), &json!({}))
+            }
+            Self::Explain(request) => Call::post(
+                "/explain",
+                &json!({
+                    "method": request.method, "url": request.url,
+                    "headers": request.headers, "at_ms": request.at_ms,
+                }),
+            ),
+            Self::CacheFill => Call::post("/cache/fill", &json!({})),
+            Self::CachePurge(id) => Call::post("/cache/purge", &json!({ "program": id })),
+        }
+    }
+
+    /// What the call means.
+    ///
+    /// # Errors
+    /// It means nothing, or one of its parts is wrong.
+    pub fn of_call(method: &str, path: &str, query: &str, body: &[u8]) -> Result<Self, OpError> {
+        let mut query = Params::of(query);
+        let path_parts = decoded(path)?;
+        let path_parts: Vec<&str> = path_parts.iter().map(String::as_str).collect();
+        let op = match (method, path_parts.as_slice()) {
+            ("GET", ["programs"]) => Self::ProgramsList,
+            ("POST", ["programs", "import"]) => Self::ProgramsImport(programs_of(body)?),
+            ("GET", ["programs", id]) => Self::ProgramsGet(parse("program id", id)?),
+            ("PUT", ["programs", id]) => {
+                Self::ProgramsPut(Box::new(program_of(parse("program id", id)?, body)?))
+            }
+            ("DELETE", ["programs", id]) => {
+                Self::ProgramsRemove(parse("program id", id)?, query.take("revision")?)
+            }
+            ("GET", ["events"]) => Self::EventsQuery(query.events_query()?),
+            ("GET", ["events", "tail"]) => Self::EventsTail(query.part()?),
+            ("GET", ["events", "count"]) => Self::EventsCount {
+                program: query.take("program")?,
+                scan: query.take("scan")?.unwrap_or(false),
+            },
+            ("GET", ["events", "rejected"]) => Self::EventsRejected(query.part()?, query.take("reason")?),
+            ("GET", ["events", program, id]) => {
+                Self::EventsGet(parse("program id", program)?, parse("message id", id)?)
+            }
+            ("GET", ["reconcile"]) => Self::Reconcile,
+            ("GET", ["log"]) => Self::LogStatus,
+            ("GET", ["dead-letters"]) => Self::DeadLettersList(query.part()?),
+            ("GET", ["dead-letters", sequence]) => Self::DeadLettersShow(parse("sequence", sequence)?),
+            ("POST", ["dead-letters", sequence, "replay"]) => {
+                Self::DeadLettersReplay(parse("sequence", sequence)?)
+            }
+            ("POST", ["dead-letters", sequence, "drop"]) => {
+                Self::DeadLettersDrop(parse("sequence", sequence)?)
+            }
+            ("POST", ["explain"]) => {
+                let request: Result<ExplainRequest, _> = serde_json::from_slice(body);
+                Self::Explain(request.map_err(|error| OpError::invalid(format!("the body: {error}")))?)
+            }
+            ("POST", ["cache", "fill"]) => Self::CacheFill,
+            ("POST", ["cache", "purge"]) => Self::CachePurge(purged(body)?),
+            _ => return Err(OpError::NotFound(format!("there is no {method} {path}"))),
+        };
+        query.finish()?;
+        Ok(op)
+    }
+}
+
+/// The segments of a path, decoded.
+fn decoded(path: &str) -> Result<Vec<String>, OpError> {
+    let segment = |segment: &str| {
+        let text = percent_decode_str(segment).decode_utf8();
+        text.map(|text| text.into_owned()).map_err(|_| OpError::invalid("the path is not UTF-8"))
+    };
+    path.strip_prefix('/').unwrap_or(path).split('/').map(segment).collect()
+}
+
+fn parse<T: FromStr>(what: &str, text: &str) -> Result<T, OpError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| OpError::invalid(format!("{what} {text:?}: {error}")))
+}
+
+fn text_of(body: &[u8]) -> Result<&str, OpError> {
+    std::str::from_utf8(body).map_err(|error| OpError::invalid(format!("the body is not UTF-8: {error}")))
+}
+
+fn programs_of(body: &[u8]) -> Result<Vec<Program>, OpError> {
+    read_programs(text_of(body)?).map_err(|errors| import_errors(&errors))
+}
+
+/// All that is wrong with core data, each with its place.
+fn import_errors(errors: &[ImportError]) -> OpError {
+    let detail = |error: &ImportError| {
+        json!({
+            "line": error.line, "column": error.column, "field": error.path, "reason": error.reason,
+        })
+    };
+    let first = errors.first().map_or_else(String::new, |error| format!("; the first: {error}"));
+    let reason = format!("nothing was stored: {} errors in the programs{first}", errors.len());
+    OpError::Invalid(reason, errors.iter().map(detail).collect())
+}
+
+fn program_of(id: ProgramId, body: &[u8]) -> Result<Program, OpError> {
+    let mut programs = programs_of(body)?;
+    match (programs.pop(), programs.is_empty()) {
+        (Some(program), true) if program.id == id => Ok(program),
+        (Some(program), true) => Err(OpError::invalid(format!(
+            "programId: is {}, but the path says {id}; they must be the same",
+            program.id
+        ))),
+        _ => Err(OpError::invalid("the body must be one program; POST /programs/import takes many")),
+    }
+}
+
+fn purged(body: &[u8]) -> Result<Option<ProgramId>, OpError> {
+    let wrong = |reason: String| OpError::invalid(format!("the body: {reason}"));
+    let body: Json = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    match (&body, &body["program"]) {
+        (Json::Object(fields), _) if fields.keys().any(|key| key != "program") => {
+            Err(wrong("only the field \"program\" is known".to_owned()))
+        }
+        (Json::Object(_), Json::Null) => Ok(None),
+        (Json::Object(_), Json::String(id)) => parse("program", id).map(Some),
+        _ => Err(wrong("expected {\"program\": ID}, or {} for all programs".to_owned())),
+    }
+}
+
+/// A moment: RFC 3339, a day, or milliseconds since 1970.
+///
+/// # Errors
+/// It is none of them.
+pub fn moment_ms(text: &str) -> Result<u64, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|_| format!("{text:?} is too large"));
+    }
+    let day = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    rfc3339::parse_ms(&day).map_err(|reason| {
+        format!("{text:?} {reason}, no day as in 2026-11-22, and no number of milliseconds since 1970")
+    })
+}
+
+/// The parameters of a query; each may be taken once, and none may be left.
+struct Params(Vec<(String, String)>);
+
+impl Params {
+    fn of(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(given, _)| given == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, OpError>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.text(name).map(|text| parse(name, &text)).transpose()
+    }
+
+    fn moment(&mut self, name: &str) -> Result<Option<u64>, OpError> {
+        let moment = self.text(name).map(|text| moment_ms(&text)).transpose();
+        moment.map_err(|reason| OpError::invalid(format!("{name} {reason}")))
+    }
+
+    fn limit(&mut self) -> Result<usize, OpError> {
+        let limit = self.take("limit")?.unwrap_or(ITEMS_UNLESS_SAID);
+        if (1..=PAGE_MAX).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(OpError::invalid(format!("limit {limit} is not between 1 and {PAGE_MAX}")))
+    }
+
+    fn part(&mut self) -> Result<Part, OpError> {
+        Ok(Part { after: self.take("after")?, limit: self.limit()? })
+    }
+
+    fn events_query(&mut self) -> Result<Query, OpError> {
+        let program: Option<ProgramId> = self.take("program")?;
+        let program = program.ok_or_else(|| OpError::invalid("the parameter program is missing"))?;
+        Ok(Query {
+            program: program.to_string(),
+            from_ms: self.moment("from")?.unwrap_or(0),
+            to_ms: self.moment("to")?.unwrap_or(u64::MAX),
+            after: self.take::<Uuid>("after")?,
+            limit: self.limit()?,
+        })
+    }
+
+    fn finish(self) -> Result<(), OpError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(OpError::invalid(format!("unknown parameter {name:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use super::*;
+
+fn program(id: &str) -> Program {
+    programs::samples()
+        .into_iter()
+        .map(|program| Program { id: id.parse().unwrap(), ..program })
+        .next()
+        .unwrap()
+        .or_revision(7)
+}
+
+fn every_op() -> Vec<Op> {
+    let id: ProgramId = "212312".parse().unwrap();
+    let part = Part { after: Some(41), limit: 7 };
+    let query = Query {
+        program: "212312".into(),
+        from_ms: 5,
+        to_ms: u64::MAX,
+        after: Some(Uuid::from_u128(9)),
+        limit: 1_000,
+    };
+    let request = ExplainRequest {
+        method: "HEAD".into(),
+        url: "/c/212312?a=%25&b=ü#x".into(),
+        headers: vec![("Sec-GPC".into(), "1".into())],
+        at_ms: Some(3),
+    };
+    vec![
+        Op::ProgramsList,
+        Op::ProgramsGet(id.clone()),
+        Op::ProgramsPut(Box::new(program("212312"))),
+        Op::ProgramsRemove(id.clone(), None),
+        Op::ProgramsRemove(id.clone(), Some(8)),
+        Op::ProgramsImport(vec![program("a"), program("b")]),
+        Op::EventsTail(part),
+        Op::EventsTail(Part { after: None, limit: 1 }),
+        Op::EventsGet(id.clone(), Uuid::from_u128(1)),
+        Op::EventsQuery(query),
+        Op::EventsCount { program: None, scan: false },
+        Op::EventsCount { program: Some(id.clone()), scan: true },
+        Op::EventsRejected(part, None),
+        Op::EventsRejected(part, Some("a&b=c d".into())),
+        Op::Reconcile,
+        Op::LogStatus,
+        Op::DeadLettersList(part),
+        Op::DeadLettersShow(3),
+        Op::DeadLettersReplay(4),
+        Op::DeadLettersDrop(5),
+        Op::Explain(request),
+        Op::CacheFill,
+        Op::CachePurge(None),
+        Op::CachePurge(Some(id)),
+    ]
+}
+
+fn received(call: &Call) -> Result<Op, OpError> {
+    let (path, query) = call.target.split_once('?').unwrap_or((&call.target, ""));
+    Op::of_call(call.method, path, query, call.body.as_deref().unwrap_or_default().as_bytes())
+}
+
+#[test]
+fn every_operation_is_the_same_on_the_other_side_of_the_admin_api() {
+    for op in every_op() {
+        let call = op.to_call();
+        assert_eq!(received(&call).unwrap(), op, "{call:?}");
+    }
+}
+
+#[test]
+fn what_only_reads_is_a_get_and_what_changes_is_not() {
+    for op in every_op() {
+        let changes = matches!(
+            op,
+            Op::ProgramsPut(_)
+                | Op::ProgramsRemove(..)
+                | Op::ProgramsImport(_)
+                | Op::DeadLettersReplay(_)
+                | Op::DeadLettersDrop(_)
+                | Op::Explain(_)
+                | Op::CacheFill
+                | Op::CachePurge(_)
+        );
+        assert_eq!(op.to_call().method != "GET", changes, "{op:?}");
+    }
+}
+
+#[test]
+fn a_wrong_call_is_told_what_is_wrong() {
+    let cases: [(&str, &str, &str, &str, u16, &str); 12] = [
+        ("GET", "/nowhere", "", "", 404, "there is no GET /nowhere"),
+        ("POST", "/programs/1", "", "{}", 404, "there is no POST /programs/1"),
+        ("GET", "/programs/%FF", "", "", 400, "the path is not UTF-8"),
+        ("GET", "/programs/a%20b", "", "", 400, "program id \"a b\""),
+        ("GET", "/events", "", "", 400, "the parameter program is missing"),
+        ("GET", "/events", "program=1&from=yesterday", "", 400, "from \"yesterday\""),
+        ("GET", "/events/tail", "limit=0", "", 400, "limit 0 is not between 1 and 1000"),
+        ("GET", "/events/tail", "limits=1", "", 400, "unknown parameter \"limits\""),
+        ("GET", "/events/1/x", "", "", 400, "message id \"x\""),
+        ("PUT", "/programs/1", "", "[]", 400, "the body must be one program"),
+        ("POST", "/cache/purge", "", "{\"id\":\"1\"}", 400, "the body: only the field \"program\""),
+        ("POST", "/explain", "", "{\"url\":1}", 400, "the body: invalid type"),
+    ];
+    for (method, path, query, body, status, reason) in cases {
+        let error = Op::of_call(method, path, query, body.as_bytes()).unwrap_err();
+        assert_eq!(error.status(), status, "{method} {path}");
+        assert!(error.to_string().starts_with(reason), "{error} does not start with {reason}");
+    }
+}
+
+#[test]
+fn a_program_under_another_path_is_refused() {
+    let body = json!(program("1")).to_string();
+    let error = Op::of_call("PUT", "/programs/2", "", body.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("is 1, but the path says 2"), "{error}");
+}
+
+#[test]
+fn core_data_with_errors_lists_every_place() {
+    let body = "[{\"programId\": 1},\n {\"programId\": \"b\", \"customerId\": \"x\"}]";
+    let OpError::Invalid(reason, details) =
+        Op::of_call("POST", "/programs/import", "", body.as_bytes()).unwrap_err()
+    else {
+        panic!("it is invalid");
+    };
+    assert!(reason.starts_with("nothing was stored: 2 errors"), "{reason}");
+    let lines: Vec<_> = details.iter().map(|detail| detail["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 2]);
+}
+
+#[test]
+fn a_moment_is_a_time_a_day_or_a_number() {
+    assert_eq!(moment_ms("1970-01-01T00:00:01Z"), Ok(1_000));
+    assert_eq!(moment_ms("1970-01-02"), Ok(86_400_000));
+    assert_eq!(moment_ms("1790000000123"), Ok(1_790_000_000_123));
+    for wrong in ["", "now", "1970-13-01", "99999999999999999999"] {
+        assert!(moment_ms(wrong).is_err(), "{wrong}");
+    }
+}

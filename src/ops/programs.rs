@@ -1,0 +1,61 @@
+//! Operations on core data.
+
+use programs::{Entry, Program, ProgramId, Put, Registry};
+use serde_json::{Value as Json, json};
+
+use super::{OpError, now_ms};
+use crate::owner::Owner;
+
+pub async fn list(owner: &Owner) -> Result<Json, OpError> {
+    let snapshot = owner.registry().await?.snapshot().await?;
+    Ok(snapshot.programs.iter().map(|(_, program)| json!(**program)).collect())
+}
+
+pub async fn get(owner: &Owner, id: &ProgramId) -> Result<Json, OpError> {
+    match owner.registry().await?.get(id).await?.entry {
+        Entry::Program { program, .. } => Ok(json!(*program)),
+        Entry::Removed { revision, .. } => {
+            Err(OpError::NotFound(format!("program {id} was removed (revision {revision})")))
+        }
+        Entry::Absent => Err(none(id)),
+    }
+}
+
+/// Without a revision of its own it gets the moment as its revision.
+pub async fn put(owner: &Owner, program: Program) -> Result<Json, OpError> {
+    let id = program.id.clone();
+    let stored = owner.registry().await?.put(program.or_revision(now_ms())).await?;
+    accepted(&id, stored)
+}
+
+pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Result<Json, OpError> {
+    let registry = owner.registry().await?;
+    if registry.get(id).await?.entry == Entry::Absent {
+        return Err(none(id));
+    }
+    let removed = registry.remove(id, revision.unwrap_or_else(now_ms)).await?;
+    accepted(id, removed)
+}
+
+pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpError> {
+    let now_ms = now_ms();
+    let programs = programs.into_iter().map(|program| program.or_revision(now_ms)).collect();
+    Ok(json!(owner.registry().await?.import(programs).await?))
+}
+
+fn accepted(id: &ProgramId, put: Put) -> Result<Json, OpError> {
+    match put {
+        Put::Stored { .. } | Put::Unchanged { .. } => Ok(json!(put)),
+        Put::OlderRevision { stored, given } => Err(OpError::Conflict(format!(
+            "program {id} is stored with revision {stored}, which is newer than {given}; \
+             to overrule its source give a revision above {stored}"
+        ))),
+        Put::SameRevision { revision } => Err(OpError::Conflict(format!(
+            "something else is stored of program {id} under the same revision {revision}; give a higher one"
+        ))),
+    }
+}
+
+fn none(id: &ProgramId) -> OpError {
+    OpError::NotFound(format!("there is no program {id}; `clickgate programs list` shows all"))
+}

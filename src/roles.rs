@@ -1,0 +1,173 @@
+//! A role at work: claim the directory, open it, serve until a signal, drain.
+//!
+//! ```text
+//! claim ─► log (recovery) ─► table ─► registry ─► admin address ─► tracker's address
+//!       ─► run.json ─► consumer thread, tracker workers ─► … a signal, or somebody dies …
+//!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
+//!       ─► the consumer catches up, within drain.grace_ms ─► exit 0, or 3 with what is left
+//! ```
+//!
+//! The tracker's workers are threads of their own; the consumer's pull loop has a thread and a
+//! runtime of its own, so that neither waits for the other. Whoever dies with an error ends the
+//! process, the others being drained first.
+
+mod consumer;
+mod drain;
+mod signals;
+mod welcome;
+
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use programs::{LocalRegistry, Registry, samples};
+use tracing::info;
+use tracker::{Tracker, TrackerHandle};
+use uuid::Uuid;
+
+use crate::admin::Admin;
+use crate::cli::VERSION;
+use crate::config::Settings;
+use crate::data::{DataDir, RunFile};
+use crate::exit::Failure;
+use crate::ops::chain;
+use crate::owner::Owner;
+use consumer::Consumer;
+use signals::Signals;
+
+/// Which roles a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of them.
+    Up,
+    Tracker,
+    Consumer,
+}
+
+impl Role {
+    /// The subcommand.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Tracker => "tracker",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    fn tracks(self) -> bool {
+        self != Self::Consumer
+    }
+
+    fn consumes(self) -> bool {
+        self != Self::Tracker
+    }
+}
+
+/// Everything that runs, and what is needed to stop it.
+struct Running {
+    owner: Arc<Owner>,
+    tracker: Option<RunningTracker>,
+    consumer: Option<Consumer>,
+    admin: ServerHandle,
+}
+
+struct RunningTracker {
+    handle: TrackerHandle,
+    task: actix_rt::task::JoinHandle<Result<(), tracker::RunError>>,
+}
+
+/// Runs `role` on `data` until it is told to stop.
+///
+/// # Errors
+/// It cannot start, or it died, or records are left in the log.
+pub fn run(role: Role, settings: Settings, data: DataDir) -> Result<(), Failure> {
+    let signals = Signals::install().map_err(failed("cannot listen for signals"))?;
+    data.create()?;
+    let claim = data.claim()?;
+    let prometheus = PrometheusBuilder::new().install_recorder().map_err(failed("cannot count"))?;
+    let ended = actix_rt::System::new().block_on(async {
+        let mut running = start(role, settings, data.clone(), prometheus).await?;
+        let why = running.until_something_ends(&signals).await;
+        running.drain(why).await
+    });
+    data.remove_run_file();
+    drop(claim);
+    ended
+}
+
+async fn start(
+    role: Role,
+    settings: Settings,
+    data: DataDir,
+    prometheus: PrometheusHandle,
+) -> Result<Running, Failure> {
+    let owner = Arc::new(Owner::new(settings, data));
+    let settings = &owner.settings;
+    let log = owner.log().await.map_err(failed("cannot start"))?;
+    if role.consumes() {
+        owner.table().await.map_err(failed("cannot start"))?;
+    }
+    let token = settings.admin.token.clone().unwrap_or_else(random_token);
+    let admin = Admin::bind(settings.admin.listen, token.clone()).map_err(|error| {
+        Failure::Failed(format!(
+            "cannot listen on the admin address {}: {error}; set admin.listen to a free one, for example \
+             CLICKGATE__ADMIN__LISTEN=127.0.0.1:0",
+            settings.admin.listen
+        ))
+    })?;
+    let admin_address = admin.address();
+    let mut first_start = false;
+    let mut hits = None;
+    let mut tracker = None;
+    if role.tracks() {
+        let registry = owner.registry().await.map_err(failed("cannot start"))?;
+        if role == Role::Up {
+            first_start = import_samples(registry).await?;
+        }
+        let bound = Tracker::bind(settings.tracker.clone(), log.clone(), Arc::clone(registry));
+        let bound = bound.map_err(failed("cannot start the tracker"))?;
+        owner.set_tracker(bound.admin());
+        hits = bound.local_addrs().first().copied();
+        tracker = Some(bound);
+    }
+    let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
+    let (server, admin) =
+        admin.serve(Arc::clone(&owner), prometheus).map_err(failed("cannot serve the admin address"))?;
+    actix_rt::spawn(server);
+    owner.data.write_run_file(&RunFile {
+        pid: std::process::id(),
+        role: role.name().to_owned(),
+        admin: admin_address,
+        token,
+        version: VERSION.to_owned(),
+    })?;
+    info!(role = role.name(), version = VERSION, data = %owner.data.path().display(), admin = %admin_address, "started");
+    if !settings.log.json {
+        eprint!("{}", welcome::screen(role, &owner.data, hits, admin_address, first_start));
+    }
+    let tracker = tracker
+        .map(|tracker| RunningTracker { handle: tracker.handle(), task: actix_rt::spawn(tracker.run()) });
+    Ok(Running { owner: Arc::clone(&owner), tracker, consumer, admin })
+}
+
+/// On the first start, so that there is something to click on.
+async fn import_samples(registry: &LocalRegistry) -> Result<bool, Failure> {
+    let state = registry.state().await.map_err(failed("cannot read the registry"))?;
+    if state.version > 0 {
+        return Ok(false);
+    }
+    // The lowest revision: whatever an operator imports is newer.
+    let programs = samples().into_iter().map(|program| program.or_revision(0)).collect();
+    registry.import(programs).await.map_err(failed("cannot import the sample programs"))?;
+    Ok(true)
+}
+
+/// 244 random bits.
+fn random_token() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+/// An error that ends the process, with its causes.
+fn failed<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::Failed(format!("{what}: {}", chain(&error)))
+}

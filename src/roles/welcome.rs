@@ -1,0 +1,43 @@
+//! The start screen: where to look and what to try.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::Role;
+use crate::cli::VERSION;
+use crate::data::DataDir;
+
+/// A few lines for the person who started it.
+pub fn screen(
+    role: Role,
+    data: &DataDir,
+    hits: Option<SocketAddr>,
+    admin: SocketAddr,
+    first_start: bool,
+) -> String {
+    let mut text = format!("\nclickgate {VERSION}  {}\n\n", role.name());
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:7} {value}");
+    };
+    if let Some(hits) = hits {
+        line("hits", format!("http://{hits}"));
+    }
+    line("admin", format!("http://{admin}"));
+    line("data", data.path().display().to_string());
+    if let Some(hits) = hits.filter(|_| first_start) {
+        let command = match data.path().to_str() {
+            Some("data") => "clickgate".to_owned(),
+            _ => format!("clickgate --data {}", data.path().display()),
+        };
+        let _ = write!(
+            text,
+            "\nThe first start has imported the sample programs 212312, 212313 and 212314. Try\n\n  \
+             curl -i 'http://{hits}/c/212313?utm_campaign=spring'    a click\n  \
+             curl    'http://{hits}/event/212312'                    an event, answered as JSON\n  \
+             curl -o pixel.gif 'http://{hits}/i/212314'              an impression\n  \
+             {command} events tail                                   what was stored of it\n"
+        );
+    }
+    text.push_str("\nStop with Ctrl-C.\n\n");
+    text
+}
