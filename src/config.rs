@@ -33,6 +33,7 @@ pub const TABLE_CURSOR: &str = "table";
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub tracker: tracker::Config,
+    /// The table `log`: the log of events.
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
     pub consumer: consumers::Config,
@@ -40,6 +41,7 @@ pub struct Settings {
     pub registry: FilePlace,
     pub admin: Admin,
     pub drain: Drain,
+    /// In the table `log` too: what the process says on stderr.
     pub log: Diagnostics,
 }
 
@@ -200,7 +202,7 @@ fn read(
         refuse(format!("tracker.{}", error.key), reason);
     }
     for (key, reason) in settings.stream.errors() {
-        refuse(format!("stream.{key}"), reason);
+        refuse(format!("log.{key}"), reason);
     }
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
         refuse("log.level".to_owned(), format!("{:?} is no filter: {error}", settings.log.level));

@@ -12,10 +12,10 @@ fn items<'j>(json: &'j Json, name: &str) -> impl Iterator<Item = &'j Json> {
 pub fn event(event: &Json) -> String {
     let mut line = format!(
         "{}  {:10}  {}  {}",
-        cell(&event["received_at"]),
+        cell(&event["receivedAt"]),
         cell(&event["type"]),
-        cell(&event["program_id"]),
-        cell(&event["message_id"]),
+        cell(&event["programId"]),
+        cell(&event["messageId"]),
     );
     for pair in items(event, "parameters") {
         line.push_str(&format!("  {}={}", cell(&pair[0]), cell(&pair[1])));
@@ -26,7 +26,7 @@ pub fn event(event: &Json) -> String {
 /// A line of a refused hit.
 pub fn rejected(rejected: &Json) -> String {
     let [at, reason, request, detail] =
-        ["received_at", "reason", "request", "detail"].map(|name| cell(&rejected[name]));
+        ["receivedAt", "reason", "request", "detail"].map(|name| cell(&rejected[name]));
     format!("{at}  {reason:20}  {request}  ({detail})")
 }
 
@@ -146,7 +146,7 @@ pub fn reconciliation(answer: &Json) -> String {
 pub fn dead_letters(answer: &Json) -> String {
     let mut table = Table::new(&["sequence", "failed at", "stage", "kind", "bytes", "reason"]);
     for letter in items(answer, "items") {
-        let names = ["sequence", "failed_at", "stage", "record_kind", "payload_bytes", "reason"];
+        let names = ["sequence", "failedAt", "stage", "recordKind", "payloadBytes", "reason"];
         table.row(names.map(|name| cell(&letter[name])));
     }
     if table.is_empty() { "there are no dead letters".to_owned() } else { table.to_string() }

@@ -26,7 +26,7 @@ fn the_environment_is_read_over_the_file() {
             ("CLICKGATE__TRACKER__CATALOG__FRESH_SECONDS", "90"),
             ("CLICKGATE__TRACKER__TRUSTED_PROXIES", "10.0.0.0/8, 192.168.0.0/16"),
             ("CLICKGATE__TRACKER__LEVELS__CLICK", "synced"),
-            ("CLICKGATE__STREAM__SYNC_INTERVAL_MS", "250"),
+            ("CLICKGATE__LOG__SYNC_INTERVAL_MS", "250"),
             ("CLICKGATE_OTHER", "not ours"),
         ],
     )
@@ -46,11 +46,10 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
         listen = 8080\n\
         keep_alive_seconds = -1\n\
         trusted_proxies = [\"10.0.0.0/8\", \"office\"]\n\
-        [strem]\n\
-        segment_bytes = 1\n\
-        [stream]\n\
+        [lgo]\n\
         segment_bytes = 1\n\
         [log]\n\
+        segment_bytes = 1\n\
         json = \"yes\"\n";
     let variables = [
         ("CLICKGATE__TRACKER__LEVELS__CLICK", "sometimes"),
@@ -65,9 +64,9 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
             "edge.toml:3: tracker.listen: expected a text, found the number 8080",
             "edge.toml:4: tracker.keep_alive_seconds: -1 is not a number from 0 to 18446744073709551615",
             "edge.toml:5: tracker.trusted_proxies: \"office\": invalid IP address syntax",
-            "edge.toml:7: strem.segment_bytes: unknown key; did you mean stream.segment_bytes?",
-            "edge.toml:9: stream.segment_bytes: 1 is not between 65536 and 1073741824",
-            "edge.toml:11: log.json: expected a true | false, found the text \"yes\"",
+            "edge.toml:7: lgo.segment_bytes: unknown key; did you mean log.segment_bytes?",
+            "edge.toml:9: log.segment_bytes: 1 is not between 65536 and 1073741824",
+            "edge.toml:10: log.json: expected a true | false, found the text \"yes\"",
             "CLICKGATE__DRAIN__GRACE_MS: drain.grace_ms: \"20s\" is not a number",
             "CLICKGATE__NO__SUCH__KEY: no.such.key: unknown key; `clickgate config keys` lists all",
             "CLICKGATE__TRACKER__LEVELS__CLICK: tracker.levels.click: \"sometimes\" is not one of memory, \
@@ -79,12 +78,12 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
 #[test]
 fn what_does_not_fit_together_names_the_place_where_it_was_set() {
     let file =
-        "[stream]\nsegment_bytes = 1048576\nlane_bytes_max = 1048576\n[tracker.prefixes]\nclick = \"i\"\n";
+        "[log]\nsegment_bytes = 1048576\nlane_bytes_max = 1048576\n[tracker.prefixes]\nclick = \"i\"\n";
     let variables = [("CLICKGATE__ADMIN__LISTEN", "0.0.0.0:9090"), ("CLICKGATE__LOG__LEVEL", "tracker=loud")];
     let errors = read_both(file, &variables).unwrap_err();
     let starts = [
         "edge.toml:5: tracker.prefixes.click: \"i\" is not a path",
-        "edge.toml:3: stream.lane_bytes_max: 1048576 is not between",
+        "edge.toml:3: log.lane_bytes_max: 1048576 is not between",
         "CLICKGATE__LOG__LEVEL: log.level: \"tracker=loud\" is no filter",
         "default: admin.token: must be set, as admin.listen 0.0.0.0:9090 is not loopback",
     ];

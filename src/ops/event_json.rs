@@ -1,4 +1,5 @@
-//! Stored messages as JSON: names in words, times for people and for programs.
+//! Stored messages as JSON, with the names that the AWS sample's answers use; times for people
+//! and for programs.
 
 use programs::rfc3339;
 use proto::{ConsentDecision, DeadLetter, EventType, Origin, Rejected, TrackingEvent, Uuid};
@@ -11,16 +12,16 @@ pub fn event_json(event: &TrackingEvent) -> Json {
     let consent = ConsentDecision::try_from(event.consent).unwrap_or(ConsentDecision::Unspecified);
     let parameter = |it: &proto::Parameter| json!([it.name, it.value]);
     let mut json = json!({
-        "message_id": event.message_id,
+        "messageId": event.message_id,
         "type": event_type.name(),
-        "program_id": event.programid,
-        "program_name": event.program_name,
+        "programId": event.programid,
+        "programName": event.program_name,
         "checksum": event.checksum,
-        "customer_id": event.customer_id,
-        "customer_name": event.customer_name,
+        "customerId": event.customer_id,
+        "customerName": event.customer_name,
         "valid": event.is_valid,
-        "received_at": rfc3339::format_ms(event.received_at_ms),
-        "received_at_ms": event.received_at_ms,
+        "receivedAt": rfc3339::format_ms(event.received_at_ms),
+        "receivedAtMs": event.received_at_ms,
         "parameters": event.parameters.iter().map(parameter).collect::<Vec<_>>(),
         "consent": consent.name(),
         "boot": uuid_json(&event.boot),
@@ -28,15 +29,15 @@ pub fn event_json(event: &TrackingEvent) -> Json {
         "number": event.number,
     });
     let fields = json.as_object_mut().expect("it was made as an object");
-    add_text(fields, "custom_name", &event.custom_name);
-    add_text(fields, "user_agent", &event.user_agent);
-    add_text(fields, "visitor_id", &event.visitor_id);
+    add_text(fields, "customName", &event.custom_name);
+    add_text(fields, "userAgent", &event.user_agent);
+    add_text(fields, "visitorId", &event.visitor_id);
     add_text(fields, "ip", &event.ip);
     add_text(fields, "referrer", &event.referrer);
     add_text(fields, "traceparent", &event.traceparent);
-    add_text(fields, "payload_type", &event.payload_type);
+    add_text(fields, "payloadType", &event.payload_type);
     if event.client_time_ms > 0 {
-        fields.insert("client_time_ms".to_owned(), json!(event.client_time_ms));
+        fields.insert("clientTimeMs".to_owned(), json!(event.client_time_ms));
     }
     if event.unverified {
         fields.insert("unverified".to_owned(), json!(true));
@@ -55,11 +56,11 @@ pub fn rejected_json(rejected: &Rejected) -> Json {
     json!({
         "reason": rejected.reason,
         "detail": rejected.detail,
-        "program_id": rejected.programid,
+        "programId": rejected.programid,
         "route": rejected.route,
         "request": rejected.request,
-        "received_at": rfc3339::format_ms(rejected.received_at_ms),
-        "received_at_ms": rejected.received_at_ms,
+        "receivedAt": rfc3339::format_ms(rejected.received_at_ms),
+        "receivedAtMs": rejected.received_at_ms,
         "boot": uuid_json(&rejected.boot),
         "lane": rejected.lane,
         "number": rejected.number,
@@ -72,13 +73,13 @@ pub fn dead_letter_json(letter: &DeadLetter) -> Json {
     let mut json = json!({
         "stage": letter.stage,
         "reason": letter.reason,
-        "failed_at": rfc3339::format_ms(letter.failed_at_ms),
-        "failed_at_ms": letter.failed_at_ms,
-        "record_kind": kind.map_or(Json::Null, |kind| json!(kind)),
+        "failedAt": rfc3339::format_ms(letter.failed_at_ms),
+        "failedAtMs": letter.failed_at_ms,
+        "recordKind": kind.map_or(Json::Null, |kind| json!(kind)),
         "boot": uuid_json(&letter.boot),
         "lane": letter.lane,
         "number": letter.number,
-        "payload_bytes": letter.payload.len(),
+        "payloadBytes": letter.payload.len(),
     });
     if let Some(origin) = &letter.origin {
         json["origin"] = origin_json(origin);
@@ -90,8 +91,8 @@ pub fn dead_letter_json(letter: &DeadLetter) -> Json {
 pub fn whole_dead_letter_json(letter: &DeadLetter) -> Json {
     let mut json = dead_letter_json(letter);
     let hex: String = letter.payload.iter().map(|byte| format!("{byte:02x}")).collect();
-    json["payload_hex"] = json!(hex);
-    json["payload_text"] = json!(String::from_utf8_lossy(&letter.payload));
+    json["payloadHex"] = json!(hex);
+    json["payloadText"] = json!(String::from_utf8_lossy(&letter.payload));
     json
 }
 
@@ -100,7 +101,7 @@ fn origin_json(origin: &Origin) -> Json {
     add_text(&mut fields, "route", &origin.route);
     add_text(&mut fields, "broker", &origin.broker);
     add_text(&mut fields, "destination", &origin.destination);
-    add_text(&mut fields, "broker_message_id", &origin.broker_message_id);
+    add_text(&mut fields, "brokerMessageId", &origin.broker_message_id);
     Json::Object(fields)
 }
 
