@@ -9,8 +9,7 @@ use crate::{
     catalog::CatalogStatistics,
     edge::{Health, Site},
     explain::{ExplainError, ExplainRequest, Explanation, explain},
-    refresher::{Fill, FollowError},
-    server::RefresherAddress,
+    refresher::{Fill, FollowError, RefresherAddress},
 };
 
 /// Questions to, and orders for, a running tracker. Cheap to clone.

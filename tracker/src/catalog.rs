@@ -21,6 +21,7 @@
 
 mod loads;
 mod slot;
+mod writer;
 
 use std::{
     future::Future,
@@ -34,14 +35,13 @@ use std::{
 use actix::Recipient;
 use futures_util::future::BoxFuture;
 use moka::{future::Cache, ops::compute::Op};
-use programs::{
-    Change, Entry, Epoch, Program, ProgramId, Registry, RegistryError, Snapshot, Version, Versioned,
-};
+use programs::{Entry, Epoch, Program, ProgramId, Registry, RegistryError, Versioned};
 use serde::Serialize;
 
 use crate::{config::CatalogConfig, counters::CatalogCounters, refresher::ReadAgain};
 use loads::Loads;
 use slot::{Content, Slot};
+pub use writer::CatalogWriter;
 
 /// What the catalog says of an id.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,17 +135,8 @@ impl Catalog {
     /// A miss waits for the registry, `registry_timeout_ms` at most; all misses of one
     /// id wait for the same read. Text that is no program id is unknown.
     pub async fn find(&self, id: &str, now_ms: u64) -> Verdict {
-        let shared = &self.shared;
-        if let Some(slot) = shared.slots.get(id).await
-            && slot.generation >= shared.generation()
-        {
-            if slot.is_due(now_ms) {
-                shared.ask_to_read_again(id, &slot);
-            }
-            return slot.verdict();
-        }
-        if shared.unknown.get(id).await == Some(shared.generation()) {
-            return Verdict::Unknown;
+        if let Some(verdict) = self.shared.held(id, now_ms).await {
+            return verdict;
         }
         let Ok(id) = ProgramId::try_from(id) else {
             return Verdict::Unknown;
@@ -197,7 +188,7 @@ impl Catalog {
     /// The right to write, unless somebody has it. Dropping it makes the catalog not fresh.
     pub fn writer(&self) -> Option<CatalogWriter> {
         let taken = self.shared.has_writer.swap(true, Ordering::AcqRel);
-        (!taken).then(|| CatalogWriter { catalog: self.clone() })
+        (!taken).then(|| CatalogWriter::of(self.clone()))
     }
 
     /// Whom to ask for programs to be read again before they are stale.
@@ -229,8 +220,26 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// What is known of `id` without asking the registry.
+    async fn held(&self, id: &str, now_ms: u64) -> Option<Verdict> {
+        if let Some(slot) = self.slots.get(id).await
+            && slot.generation >= self.generation()
+        {
+            if slot.is_due(now_ms) {
+                self.ask_to_read_again(id, &slot);
+            }
+            return Some(slot.verdict());
+        }
+        let is_unknown = self.unknown.get(id).await == Some(self.generation());
+        is_unknown.then_some(Verdict::Unknown)
+    }
+
     /// Reads one program and keeps the answer while `still_wanted` says so.
     async fn read_through(&self, id: ProgramId, now_ms: u64, still_wanted: Arc<AtomicBool>) -> Verdict {
+        // The read before this one may have ended after our caller looked.
+        if let Some(verdict) = self.held(id.as_str(), now_ms).await {
+            return verdict;
+        }
         self.counters.misses.increment(1);
         let generation = self.generation();
         let limit = Duration::from_millis(self.config.registry_timeout_ms);
@@ -307,88 +316,6 @@ impl Shared {
             self.counters.refreshes_dropped.increment(1);
             slot.give_turn_back();
         }
-    }
-}
-
-/// The one that says what the catalog holds: there is one at a time.
-pub struct CatalogWriter {
-    catalog: Catalog,
-}
-
-impl CatalogWriter {
-    /// Takes over one change. An older one than what is held changes nothing.
-    pub async fn apply(&self, change: Change, now_ms: u64) {
-        let content = match change.program {
-            Some(program) => Content::Known(program),
-            None => Content::Gone,
-        };
-        self.put(change.id, change.version, content, now_ms).await;
-    }
-
-    /// Takes over what the registry said of one program; see [`Catalog`] for what wins.
-    pub async fn renew(&self, id: ProgramId, answer: Versioned, now_ms: u64) {
-        let shared = self.shared();
-        if !shared.is_our_epoch(answer.state.epoch) {
-            return;
-        }
-        match answer.entry {
-            Entry::Program { version, program } => {
-                self.put(id, version, Content::Known(program), now_ms).await;
-            }
-            Entry::Removed { version, .. } => self.put(id, version, Content::Gone, now_ms).await,
-            Entry::Absent if answer.state.ready => self.catalog.purge(&id).await,
-            Entry::Absent => {}
-        }
-    }
-
-    /// Replaces everything by what the registry holds; returns the number of programs kept.
-    ///
-    /// Readers see the old programs until the new ones are all there.
-    pub async fn replace_all(&self, snapshot: Snapshot, now_ms: u64) -> u64 {
-        let shared = self.shared();
-        let generation = shared.generation() + 1;
-        let kept = snapshot.programs.into_iter().take(shared.config.entries_max as usize);
-        let mut programs = 0;
-        for (version, program) in kept {
-            let id = program.id.clone();
-            let slot = Slot::new(generation, version, Content::Known(program), now_ms, &shared.config);
-            shared.slots.insert(id, Arc::new(slot)).await;
-            programs += 1;
-        }
-        *shared.epoch.lock().expect("no panic while it is held") = Some(snapshot.state.epoch);
-        shared.loads.forget_all();
-        shared.advance(generation).await;
-        shared.loaded.store(true, Ordering::Release);
-        programs
-    }
-
-    /// Says whether changes are being followed.
-    pub fn set_fresh(&self, fresh: bool) {
-        self.shared().fresh.store(fresh, Ordering::Release);
-        self.shared().counters.fresh.set(if fresh { 1.0 } else { 0.0 });
-    }
-
-    /// Longest wait for the registry to answer for one program.
-    pub fn registry_timeout(&self) -> Duration {
-        Duration::from_millis(self.shared().config.registry_timeout_ms)
-    }
-
-    async fn put(&self, id: ProgramId, version: Version, content: Content, now_ms: u64) {
-        let shared = self.shared();
-        let slot = Slot::new(shared.generation(), version, content, now_ms, &shared.config);
-        shared.offer(id.clone(), slot, None).await;
-        shared.unknown.invalidate(&id).await;
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.catalog.shared
-    }
-}
-
-impl Drop for CatalogWriter {
-    fn drop(&mut self) {
-        self.set_fresh(false);
-        self.shared().has_writer.store(false, Ordering::Release);
     }
 }
 

@@ -9,6 +9,7 @@
 //! asked for again by the next hit on that program.
 
 mod follower;
+mod keeper;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ use tracing::warn;
 
 use crate::{catalog::CatalogWriter, lifeline::Lifeline};
 pub use follower::{FollowError, Follower};
+pub(crate) use keeper::{RefresherAddress, keep_refreshing};
 
 /// How often we compare with the registry, in case a notice was lost.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);

@@ -24,7 +24,6 @@ use std::{
     time::Duration,
 };
 
-use actix::{Arbiter, Recipient, Supervisor};
 use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody, error::DispatchError};
 use actix_server::Server;
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
@@ -44,12 +43,9 @@ use crate::{
     counters::{CatalogCounters, Counters},
     decide::Rules,
     edge::{Edge, Site},
-    lifeline::lifeline,
-    refresher::{Fill, ReadAgain, Refresher},
+    refresher::{RefresherAddress, keep_refreshing},
 };
 
-/// Pause before a refresher that panicked is started again.
-const REFRESHER_PAUSE: Duration = Duration::from_secs(1);
 /// Connections that wait in the kernel for a worker.
 const BACKLOG: u32 = 1_024;
 
@@ -165,8 +161,9 @@ impl<R: Registry> Tracker<R> {
     pub async fn run(self) -> Result<(), RunError> {
         let mut stop = self.stop.subscribe();
         let keeper = actix_rt::spawn(keep_refreshing(
-            Arc::clone(&self.site),
+            self.site.catalog.clone(),
             Arc::clone(&self.registry),
+            self.site.config.catalog.refresh_queue_max,
             self.refresher.clone(),
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();
@@ -295,99 +292,6 @@ fn http(
         })
 }
 
-/// Where the refresher of the moment is reached.
-#[derive(Clone, Default)]
-pub(crate) struct RefresherAddress(Arc<Mutex<Option<Recipient<Fill>>>>);
-
-impl RefresherAddress {
-    pub(crate) fn fill(&self) -> Option<Recipient<Fill>> {
-        self.0.lock().expect("nothing panics while it is held").clone()
-    }
-
-    fn set(&self, refresher: Recipient<Fill>) {
-        *self.0.lock().expect("nothing panics while it is held") = Some(refresher);
-    }
-
-    fn clear(&self) {
-        *self.0.lock().expect("nothing panics while it is held") = None;
-    }
-}
-
-/// Runs the refresher on a thread of its own, and another one after a panic.
-async fn keep_refreshing<R: Registry>(site: Arc<Site>, registry: Arc<R>, address: RefresherAddress) {
-    loop {
-        let arbiter = ArbiterOwner(Arbiter::new());
-        let (line, snapped) = lifeline();
-        let mailbox_max = site.config.catalog.refresh_queue_max;
-        if let Some(writer) = site.catalog.writer() {
-            let refresher = Refresher::new(Arc::clone(&registry), writer, mailbox_max, line);
-            // Held here: a supervised actor without an address ends after its next stop.
-            let actor = Supervisor::start_in_arbiter(&arbiter.0.handle(), move |_| refresher);
-            site.catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
-            address.set(actor.clone().recipient());
-            snapped.await;
-            error!("the refresher is gone; starting another");
-        }
-        drop(arbiter);
-        tokio::time::sleep(REFRESHER_PAUSE).await;
-    }
-}
-
-/// Ends its thread when dropped.
-struct ArbiterOwner(Arbiter);
-
-impl Drop for ArbiterOwner {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 fn list(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::Ordering::SeqCst;
-
-    use stream::LogConfig;
-
-    use super::*;
-    use crate::testing::{Held, NOW, id, program};
-
-    #[test]
-    fn a_refresher_that_panicked_is_replaced_and_the_catalog_is_fresh_again() {
-        actix_rt::System::new().block_on(async {
-            let registry = Held::new();
-            registry.put(program("1", "one", 1)).await.unwrap();
-            let dir = tempfile::tempdir().unwrap();
-            let log = Log::open(dir.path(), "events", LogConfig::default()).unwrap();
-            let config = Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..Config::default() };
-            let tracker = Tracker::bind(config, log, Arc::clone(&registry)).unwrap();
-            let (catalog, handle) = (tracker.site.catalog.clone(), tracker.handle());
-            let running = actix_rt::spawn(tracker.run());
-            let fresh = async |wanted| {
-                let changed = async {
-                    while catalog.is_fresh() != wanted {
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
-                };
-                tokio::time::timeout(Duration::from_secs(10), changed).await.unwrap();
-            };
-            fresh(true).await;
-            registry.panics.store(true, SeqCst);
-            catalog.find("1", NOW * 2).await;
-            fresh(false).await;
-            registry.panics.store(false, SeqCst);
-            fresh(true).await;
-            // The new one is asked, too.
-            registry.forget_reads();
-            catalog.find("1", NOW * 2).await;
-            while !registry.was_read(id("1").as_str()) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            handle.stop();
-            running.await.unwrap().unwrap();
-        });
-    }
 }

@@ -83,8 +83,8 @@ impl Held {
         self.reads.lock().unwrap().len()
     }
 
-    pub fn was_read(&self, id: &str) -> bool {
-        self.reads.lock().unwrap().iter().any(|read| read.as_str() == id)
+    pub fn reads_of(&self, id: &str) -> usize {
+        self.reads.lock().unwrap().iter().filter(|read| read.as_str() == id).count()
     }
 
     pub fn forget_reads(&self) {

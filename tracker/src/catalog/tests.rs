@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use futures_util::{FutureExt, future::join_all};
-use programs::LocalRegistry;
+use programs::{Change, LocalRegistry, Version};
 
 use super::*;
 use crate::testing::{Held, NOW, answer, id, program};

@@ -1,0 +1,100 @@
+//! The right to say what the catalog holds.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use programs::{Change, Entry, ProgramId, Snapshot, Version, Versioned};
+
+use super::{
+    Catalog, Shared,
+    slot::{Content, Slot},
+};
+
+/// The one that says what the catalog holds: there is one at a time.
+pub struct CatalogWriter {
+    catalog: Catalog,
+}
+
+impl CatalogWriter {
+    /// The caller has made sure that there is no other.
+    pub(super) fn of(catalog: Catalog) -> Self {
+        Self { catalog }
+    }
+
+    /// Takes over one change. An older one than what is held changes nothing.
+    pub async fn apply(&self, change: Change, now_ms: u64) {
+        let content = match change.program {
+            Some(program) => Content::Known(program),
+            None => Content::Gone,
+        };
+        self.put(change.id, change.version, content, now_ms).await;
+    }
+
+    /// Takes over what the registry said of one program; see [`Catalog`] for what wins.
+    pub async fn renew(&self, id: ProgramId, answer: Versioned, now_ms: u64) {
+        let shared = self.shared();
+        if !shared.is_our_epoch(answer.state.epoch) {
+            return;
+        }
+        match answer.entry {
+            Entry::Program { version, program } => {
+                self.put(id, version, Content::Known(program), now_ms).await;
+            }
+            Entry::Removed { version, .. } => self.put(id, version, Content::Gone, now_ms).await,
+            Entry::Absent if answer.state.ready => self.catalog.purge(&id).await,
+            Entry::Absent => {}
+        }
+    }
+
+    /// Replaces everything by what the registry holds; returns the number of programs kept.
+    ///
+    /// Readers see the old programs until the new ones are all there.
+    pub async fn replace_all(&self, snapshot: Snapshot, now_ms: u64) -> u64 {
+        let shared = self.shared();
+        let generation = shared.generation() + 1;
+        let kept = snapshot.programs.into_iter().take(shared.config.entries_max as usize);
+        let mut programs = 0;
+        for (version, program) in kept {
+            let id = program.id.clone();
+            let slot = Slot::new(generation, version, Content::Known(program), now_ms, &shared.config);
+            shared.slots.insert(id, Arc::new(slot)).await;
+            programs += 1;
+        }
+        *shared.epoch.lock().expect("no panic while it is held") = Some(snapshot.state.epoch);
+        shared.loads.forget_all();
+        shared.advance(generation).await;
+        shared.loaded.store(true, Ordering::Release);
+        programs
+    }
+
+    /// Says whether changes are being followed.
+    pub fn set_fresh(&self, fresh: bool) {
+        self.shared().fresh.store(fresh, Ordering::Release);
+        self.shared().counters.fresh.set(if fresh { 1.0 } else { 0.0 });
+    }
+
+    /// Longest wait for the registry to answer for one program.
+    pub fn registry_timeout(&self) -> Duration {
+        Duration::from_millis(self.shared().config.registry_timeout_ms)
+    }
+
+    async fn put(&self, id: ProgramId, version: Version, content: Content, now_ms: u64) {
+        let shared = self.shared();
+        let slot = Slot::new(shared.generation(), version, content, now_ms, &shared.config);
+        shared.offer(id.clone(), slot, None).await;
+        shared.unknown.invalidate(&id).await;
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.catalog.shared
+    }
+}
+
+impl Drop for CatalogWriter {
+    fn drop(&mut self) {
+        self.set_fresh(false);
+        self.shared().has_writer.store(false, Ordering::Release);
+    }
+}

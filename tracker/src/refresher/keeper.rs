@@ -1,0 +1,116 @@
+//! Sees to it that there is a refresher.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::{Arbiter, Recipient, Supervisor};
+use programs::Registry;
+use tracing::error;
+
+use super::{Fill, ReadAgain, Refresher};
+use crate::{catalog::Catalog, lifeline::lifeline};
+
+/// Pause before a refresher that panicked is started again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the refresher of the moment is reached.
+#[derive(Clone, Default)]
+pub(crate) struct RefresherAddress(Arc<Mutex<Option<Recipient<Fill>>>>);
+
+impl RefresherAddress {
+    /// Whom to ask for a full load, if there is one.
+    pub(crate) fn fill(&self) -> Option<Recipient<Fill>> {
+        self.0.lock().expect("nothing panics while it is held").clone()
+    }
+
+    fn set(&self, refresher: Recipient<Fill>) {
+        *self.0.lock().expect("nothing panics while it is held") = Some(refresher);
+    }
+
+    /// Nobody is reached any more.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().expect("nothing panics while it is held") = None;
+    }
+}
+
+/// Runs the refresher on a thread of its own, and another one after a panic.
+pub(crate) async fn keep_refreshing<R: Registry>(
+    catalog: Catalog,
+    registry: Arc<R>,
+    mailbox_max: usize,
+    address: RefresherAddress,
+) {
+    loop {
+        let arbiter = ArbiterOwner(Arbiter::new());
+        let (line, snapped) = lifeline();
+        if let Some(writer) = catalog.writer() {
+            let refresher = Refresher::new(Arc::clone(&registry), writer, mailbox_max, line);
+            // Held here: a supervised actor without an address ends after its next stop.
+            let actor = Supervisor::start_in_arbiter(&arbiter.0.handle(), move |_| refresher);
+            catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
+            address.set(actor.clone().recipient());
+            snapped.await;
+            error!("the refresher is gone; starting another");
+        }
+        drop(arbiter);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Ends its thread when dropped.
+struct ArbiterOwner(Arbiter);
+
+impl Drop for ArbiterOwner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+    use crate::{
+        config::CatalogConfig,
+        counters::CatalogCounters,
+        testing::{Held, NOW, program},
+    };
+
+    async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let held = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), held).await.is_ok(), "never {what}");
+    }
+
+    #[test]
+    fn a_refresher_that_panicked_is_replaced_and_the_catalog_is_fresh_again() {
+        actix_rt::System::new().block_on(async {
+            let registry = Held::new();
+            registry.put(program("1", "one", 1)).await.unwrap();
+            let config = CatalogConfig::default();
+            let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
+            let address = RefresherAddress::default();
+            let keeper = keep_refreshing(catalog.clone(), Arc::clone(&registry), 16, address.clone());
+            let keeper = actix_rt::spawn(keeper);
+            until("fresh", || catalog.is_fresh()).await;
+
+            registry.panics.store(true, SeqCst);
+            catalog.find("1", NOW * 2).await;
+            until("not fresh", || !catalog.is_fresh()).await;
+            registry.panics.store(false, SeqCst);
+            until("fresh again", || catalog.is_fresh()).await;
+
+            registry.forget_reads();
+            catalog.find("1", NOW * 2).await;
+            until("asked", || registry.reads_of("1") > 0).await;
+            assert_eq!(address.fill().unwrap().send(Fill).await.unwrap().unwrap(), 1);
+            keeper.abort();
+        });
+    }
+}
