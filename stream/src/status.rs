@@ -39,6 +39,8 @@ pub struct LaneStatus {
 
 impl LaneStatus {
     pub(crate) fn of(lane: &LaneShared) -> Self {
+        // Before the segments: what is issued by now is in them, or was given up.
+        let issued = lane.written.load(Acquire);
         let segments = lane.segments();
         let mut in_log: Vec<(Number, Number)> = Vec::new();
         let mut add = |first: Number, end: Number| match in_log.last_mut() {
@@ -59,7 +61,7 @@ impl LaneStatus {
             lane: lane.id,
             state: lane.state(),
             poisoned: lane.is_poisoned(),
-            issued: lane.written.load(Acquire),
+            issued,
             synced: lane.synced.load(Acquire),
             abandoned: lane.abandoned.load(Relaxed),
             segments: segments.len(),

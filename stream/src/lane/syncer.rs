@@ -59,6 +59,10 @@ impl Syncer {
             (rotated_out, work.current.clone(), work.closing, work.stop, work.next.is_none())
         };
         let current = current.expect("a lane has a current segment from its opening on");
+        // First, because a lane without a next segment sheds, and a waiter only waits.
+        if next_wanted && !closing && !stop {
+            self.prepare_next();
+        }
         if let Err(error) = self.sync(&rotated_out, &current, written) {
             self.shared.poison("syncing", &error);
             return Step::Ended;
@@ -70,13 +74,7 @@ impl Syncer {
             return Step::Ended;
         }
         self.tell(&current);
-        if stop {
-            return Step::Ended;
-        }
-        if next_wanted {
-            self.prepare_next();
-        }
-        Step::Again
+        if stop { Step::Ended } else { Step::Again }
     }
 
     fn sync(&self, rotated_out: &[OpenSegment], current: &OpenSegment, written: u64) -> io::Result<()> {
