@@ -1,6 +1,6 @@
 //! Where a command's operation is done: by the running owner of the data directory, or here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use ureq::http::Request;
@@ -13,9 +13,18 @@ use crate::owner::Owner;
 /// An import of 100,000 programs takes seconds; no answer for this long is none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// An owner that does not answer may be dying; for this long we look whether it is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Does operations.
-pub enum Client {
+pub struct Client {
+    settings: Settings,
+    data: DataDir,
+    way: Way,
+}
+
+enum Way {
     /// Nobody had the directory; we have it until this is dropped.
     Here { runtime: tokio::runtime::Runtime, owner: Box<Owner>, _claim: Claim },
     /// A process has it.
@@ -45,6 +54,36 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn open(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
+        let way = Way::find(settings, data)?;
+        Ok(Self { settings: settings.clone(), data: data.clone(), way })
+    }
+
+    /// Whether a process owns the directory, so that something may happen there.
+    pub fn is_owner_running(&self) -> bool {
+        matches!(self.way, Way::There { .. })
+    }
+
+    /// Does `op`. If the owner is gone meanwhile, a question is asked of its successor or
+    /// answered here; a change is not repeated, because it may have been done.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ask(&mut self, op: &Op) -> Result<Json, ClientError> {
+        let begin = Instant::now();
+        loop {
+            match self.way.ask(op) {
+                Err(ClientError::Silent { .. }) if op.only_reads() && begin.elapsed() < PATIENCE => {
+                    std::thread::sleep(LOOK_EVERY);
+                    self.way = Way::find(&self.settings, &self.data)?;
+                }
+                answered => return answered,
+            }
+        }
+    }
+}
+
+impl Way {
+    fn find(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
         match data.access()? {
             Access::Theirs(owner) => {
                 let config = ureq::Agent::config_builder()
@@ -63,20 +102,11 @@ impl Client {
         }
     }
 
-    /// Whether a process owns the directory, so that something may happen there.
-    pub fn is_owner_running(&self) -> bool {
-        matches!(self, Self::There { .. })
-    }
-
-    /// Does `op`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub fn ask(&self, op: Op) -> Result<Json, ClientError> {
+    fn ask(&self, op: &Op) -> Result<Json, ClientError> {
         match self {
-            Self::Here { runtime, owner, .. } => Ok(runtime.block_on(op.run(owner))?),
+            Self::Here { runtime, owner, .. } => Ok(runtime.block_on(op.clone().run(owner))?),
             Self::There { agent, owner } => {
-                let answer = call(agent, owner, &op);
+                let answer = call(agent, owner, op);
                 let (status, body) = answer.map_err(|error| ClientError::Silent {
                     role: owner.role.clone(),
                     pid: owner.pid,
@@ -104,3 +134,6 @@ fn call(agent: &ureq::Agent, owner: &RunFile, op: &Op) -> Result<(u16, Json), ur
     let body = serde_json::from_str(&text).unwrap_or_else(|_| serde_json::json!({ "error": text.trim() }));
     Ok((status, body))
 }
+
+#[cfg(test)]
+mod tests;

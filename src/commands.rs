@@ -25,8 +25,12 @@ struct Context {
 }
 
 impl Context {
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::open(&self.settings, &self.data)?)
+    }
+
     fn ask(&self, op: Op) -> Result<Json, Failure> {
-        Ok(Client::open(&self.settings, &self.data)?.ask(op)?)
+        Ok(self.client()?.ask(&op)?)
     }
 }
 
@@ -99,10 +103,10 @@ fn dead_letters(context: &mut Context, command: cli::DeadLetters) -> Result<(), 
 
 /// Does one after the other, and goes on behind one that fails.
 fn each(context: &mut Context, sequences: &[u64], op: fn(u64) -> Op) -> Result<(), Failure> {
-    let client = Client::open(&context.settings, &context.data)?;
+    let mut client = context.client()?;
     let mut failed = Vec::new();
     for &sequence in sequences {
-        match client.ask(op(sequence)) {
+        match client.ask(&op(sequence)) {
             Ok(answer) => context.out.line(&answer, render::dead_letter_result)?,
             Err(error) => failed.push(error.to_string()),
         }

@@ -71,6 +71,11 @@ pub struct Part {
 }
 
 impl Op {
+    /// Whether it may be asked twice.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Explain(_)) || self.to_call().method == "GET"
+    }
+
     /// Does it with the open files of `owner`.
     ///
     /// # Errors

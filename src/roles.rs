@@ -69,6 +69,7 @@ struct Running {
     tracker: Option<RunningTracker>,
     consumer: Option<Consumer>,
     admin: ServerHandle,
+    admin_task: actix_rt::task::JoinHandle<std::io::Result<()>>,
 }
 
 struct RunningTracker {
@@ -133,7 +134,7 @@ async fn start(
     let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
     let (server, admin) =
         admin.serve(Arc::clone(&owner), prometheus).map_err(failed("cannot serve the admin address"))?;
-    actix_rt::spawn(server);
+    let admin_task = actix_rt::spawn(server);
     owner.data.write_run_file(&RunFile {
         pid: std::process::id(),
         role: role.name().to_owned(),
@@ -147,7 +148,7 @@ async fn start(
     }
     let tracker = tracker
         .map(|tracker| RunningTracker { handle: tracker.handle(), task: actix_rt::spawn(tracker.run()) });
-    Ok(Running { owner: Arc::clone(&owner), tracker, consumer, admin })
+    Ok(Running { owner: Arc::clone(&owner), tracker, consumer, admin, admin_task })
 }
 
 /// On the first start, so that there is something to click on.

@@ -30,6 +30,16 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         gauge!("clickgate_catalog_unknown_entries").set(catalog.unknown_entries as f64);
         gauge!("clickgate_ready").set(f64::from(u8::from(health.ready)));
     }
+    // A tracker alone has no table, and must not make one.
+    if owner.consumer.get().is_some() {
+        set_records(owner).await;
+    }
+    prometheus.run_upkeep();
+    prometheus.render()
+}
+
+/// The ledger beside the log: where every number is.
+async fn set_records(owner: &Owner) {
     match ops::reconciliation(owner).await {
         Ok(reconciliation) => {
             let places = reconciliation.totals;
@@ -51,6 +61,4 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         }
         Err(error) => warn!(%error, "metrics go without the ledger"),
     }
-    prometheus.run_upkeep();
-    prometheus.render()
 }

@@ -9,7 +9,6 @@ use serde_json::Value as Json;
 use super::Context;
 use super::programs::program_id;
 use crate::cli::Events;
-use crate::client::Client;
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
 use crate::render;
@@ -45,24 +44,30 @@ pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
 }
 
 fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failure> {
-    let client = Client::open(&context.settings, &context.data)?;
-    let follow = follow && client.is_owner_running();
+    let mut client = context.client()?;
     if part.limit == 0 {
         // Nothing to begin with: only where the end is.
-        let newest = client.ask(Op::EventsTail(Part { after: None, limit: 1 }))?;
+        let newest = client.ask(&Op::EventsTail(Part { after: None, limit: 1 }))?;
         part = Part { after: newest["next"].as_u64(), limit: PAGE_MAX };
     }
     loop {
-        let answer = client.ask(Op::EventsTail(part))?;
+        let answer = client.ask(&Op::EventsTail(part))?;
         lines(context, &answer, render::event)?;
         let shown = answer["items"].as_array().map_or(0, Vec::len);
         let is_page_full = part.after.is_some() && shown == part.limit;
         part = Part { after: answer["next"].as_u64(), limit: PAGE_MAX };
-        match (is_page_full, follow) {
-            (true, _) => {}
-            (false, true) => std::thread::sleep(POLL),
-            (false, false) => return Ok(()),
+        if is_page_full {
+            continue;
         }
+        if !follow {
+            return Ok(());
+        }
+        if !client.is_owner_running() {
+            // To wait here would keep the directory from whoever wants to start.
+            eprintln!("clickgate: nobody runs on {}, so nothing more comes", context.data.path().display());
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
     }
 }
 
@@ -84,11 +89,11 @@ fn query(
         after: None,
         limit: PAGE_MAX,
     };
-    let client = Client::open(&context.settings, &context.data)?;
+    let mut client = context.client()?;
     let mut left = limit;
     while left > 0 {
         query.limit = usize::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);
-        let page = client.ask(Op::EventsQuery(query.clone()))?;
+        let page = client.ask(&Op::EventsQuery(query.clone()))?;
         lines(context, &page, render::event)?;
         left -= (page["items"].as_array().map_or(0, Vec::len) as u64).min(left);
         match page["next"].as_str().and_then(|next| next.parse().ok()) {

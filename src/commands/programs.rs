@@ -8,7 +8,6 @@ use programs::{Program, ProgramId, read_programs};
 
 use super::Context;
 use crate::cli::Programs;
-use crate::client::Client;
 use crate::exit::Failure;
 use crate::ops::Op;
 use crate::render;
@@ -59,7 +58,7 @@ fn import(context: &mut Context, file: &str) -> Result<(), Failure> {
     let busy = Busy::start(format!("importing {name}"));
     let programs = parse(&name, &text)?;
     data_directory(context)?;
-    let report = Client::open(&context.settings, &context.data)?.ask(Op::ProgramsImport(programs))?;
+    let report = context.ask(Op::ProgramsImport(programs))?;
     drop(busy);
     context.out.document(&report, render::import)?;
     match report["refused"].as_array().map_or(0, Vec::len) {

@@ -15,7 +15,7 @@ use crate::owner::Owner;
 /// A running pull loop, with the sweep of what has expired.
 pub struct Consumer {
     stop: watch::Sender<Option<Instant>>,
-    ended: oneshot::Receiver<Result<Ended, RunError>>,
+    ended: oneshot::Receiver<Result<Ended, ConsumerError>>,
 }
 
 /// Why there is no consumer any more.
@@ -23,7 +23,7 @@ pub struct Consumer {
 pub enum ConsumerError {
     #[error(transparent)]
     Run(#[from] RunError),
-    #[error("the consumer's thread panicked")]
+    #[error("one of its tasks panicked")]
     Panicked,
 }
 
@@ -49,9 +49,16 @@ impl Consumer {
                 let (sweep_table, sweep_config, until) =
                     (table.clone(), Arc::clone(&config), stopped.clone());
                 let sweeping = tokio::spawn(async move { sweep(sweep_table, &sweep_config, until).await });
-                let result = run(source, &table, &config, stopped, &status).await;
-                sweeping.abort();
-                result
+                let sweep_died = async {
+                    if sweeping.await.is_ok() {
+                        // It was told to stop, as the loop is.
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    ended = run(source, &table, &config, stopped, &status) => Ok(ended?),
+                    () = sweep_died => Err(ConsumerError::Panicked),
+                }
             });
             // Nobody listens if the process is ending for another reason.
             let _ = ending.send(result);
@@ -72,7 +79,7 @@ impl Consumer {
     /// It died.
     pub async fn ended(&mut self) -> Result<Ended, ConsumerError> {
         match (&mut self.ended).await {
-            Ok(ended) => Ok(ended?),
+            Ok(ended) => ended,
             Err(_gone) => Err(ConsumerError::Panicked),
         }
     }

@@ -13,10 +13,26 @@ use crate::exit::Failure;
 pub enum Why {
     /// Somebody asked.
     Asked,
-    /// The tracker's workers are gone already.
-    TrackerDied(String),
-    /// The consumer is gone already.
-    ConsumerDied(String),
+    /// A part of us is gone already.
+    Died(Part, String),
+}
+
+/// What runs in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Tracker,
+    Consumer,
+    Admin,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tracker => "the tracker",
+            Self::Consumer => "the consumer",
+            Self::Admin => "the admin address",
+        }
+    }
 }
 
 impl Running {
@@ -34,24 +50,30 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
-        let why = tokio::select! {
+        let unasked = || "it stopped without being asked".to_owned();
+        let (part, reason) = tokio::select! {
             () = signals.asked() => return Why::Asked,
-            ended = tracker => Why::TrackerDied(match ended {
-                Ok(Ok(())) => "the tracker stopped without being asked".to_owned(),
+            ended = tracker => (Part::Tracker, match ended {
+                Ok(Ok(())) => unasked(),
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => panic.to_string(),
             }),
-            ended = consumer => Why::ConsumerDied(match ended {
-                Ok(_) => "the consumer stopped without being asked".to_owned(),
+            ended = consumer => (Part::Consumer, match ended {
+                Ok(_) => unasked(),
                 Err(error) => error.to_string(),
             }),
+            ended = &mut self.admin_task => (Part::Admin, match ended {
+                Ok(Ok(())) => unasked(),
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic.to_string(),
+            }),
         };
-        match &why {
-            Why::TrackerDied(_) => self.tracker = None,
-            Why::ConsumerDied(_) => self.consumer = None,
-            Why::Asked => {}
+        match part {
+            Part::Tracker => self.tracker = None,
+            Part::Consumer => self.consumer = None,
+            Part::Admin => {}
         }
-        why
+        Why::Died(part, reason)
     }
 
     /// Lets everybody finish.
@@ -59,8 +81,8 @@ impl Running {
     /// # Errors
     /// What ended the process, if nobody asked for it; else what is left in the log.
     pub async fn drain(mut self, why: Why) -> Result<(), Failure> {
-        if let Why::TrackerDied(reason) | Why::ConsumerDied(reason) = &why {
-            error!(reason, "stopping, because a part of the process died");
+        if let Why::Died(part, reason) = &why {
+            error!(part = part.name(), reason, "stopping, because a part of the process died");
         }
         self.stop_tracker(&why).await;
         let log = self.owner.log().await.map_err(failed("the log is gone"))?.clone();
@@ -73,8 +95,7 @@ impl Running {
         self.admin.stop(true).await;
         info!(left_records = left, "stopped");
         match (why, died) {
-            (Why::TrackerDied(reason), _) => Err(Failure::Failed(format!("the tracker died: {reason}"))),
-            (Why::ConsumerDied(reason), _) => Err(Failure::Failed(format!("the consumer died: {reason}"))),
+            (Why::Died(part, reason), _) => Err(Failure::Failed(format!("{} died: {reason}", part.name()))),
             (Why::Asked, Some(error)) => Err(Failure::Failed(format!("the consumer died: {error}"))),
             (Why::Asked, None) if left > 0 => Err(Failure::Remaining(left)),
             (Why::Asked, None) => Ok(()),
@@ -87,9 +108,9 @@ impl Running {
         };
         tracker.handle.drain();
         if matches!(why, Why::Asked) {
-            let linger = Duration::from_millis(self.owner.settings.drain.linger_ms);
-            info!(linger_ms = linger.as_millis(), "draining: not ready from now on");
-            tokio::time::sleep(linger).await;
+            let linger_ms = self.owner.settings.drain.linger_ms;
+            info!(linger_ms, "draining: not ready from now on");
+            tokio::time::sleep(Duration::from_millis(linger_ms)).await;
         }
         tracker.handle.stop();
         match tracker.task.await {

@@ -32,10 +32,10 @@ pub fn screen(
         let _ = write!(
             text,
             "\nThe first start has imported the sample programs 212312, 212313 and 212314. Try\n\n  \
-             curl -i 'http://{hits}/c/212313?utm_campaign=spring'    a click\n  \
-             curl    'http://{hits}/event/212312'                    an event, answered as JSON\n  \
-             curl -o pixel.gif 'http://{hits}/i/212314'              an impression\n  \
-             {command} events tail                                   what was stored of it\n"
+             a click             curl -i 'http://{hits}/c/212313?utm_campaign=spring'\n  \
+             an event            curl 'http://{hits}/event/212312'\n  \
+             an impression       curl -o pixel.gif 'http://{hits}/i/212314'\n  \
+             what became of it   {command} events tail\n"
         );
     }
     text.push_str("\nStop with Ctrl-C.\n\n");
