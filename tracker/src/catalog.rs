@@ -250,7 +250,7 @@ impl Shared {
                 return Verdict::Unverified;
             }
         };
-        let ours = self.is_our_epoch(answer.state.epoch) && still_wanted.load(Ordering::Acquire);
+        let ours = self.is_our_epoch(answer.state.epoch);
         let slot = |version, content| Slot::new(generation, version, content, now_ms, &self.config);
         match answer.entry {
             Entry::Program { version, program } => {
@@ -267,7 +267,7 @@ impl Shared {
                 Verdict::Unknown
             }
             Entry::Absent if answer.state.ready => {
-                if ours {
+                if ours && still_wanted.load(Ordering::Acquire) {
                     self.unknown.insert(id, generation).await;
                 }
                 Verdict::Unknown

@@ -69,6 +69,19 @@ async fn misses_on_several_threads_are_one_read_too() {
 }
 
 #[tokio::test]
+async fn a_miss_that_comes_when_the_read_has_just_ended_does_not_read_again() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let catalog = catalog(&registry);
+    for asked in ["1", "2"] {
+        let first = catalog.find(asked, NOW).await;
+        // As if it had looked before the first one ended.
+        assert_eq!(catalog.load(id(asked), NOW).await, first);
+        assert_eq!(registry.reads_of(asked), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_is_away_or_was_never_filled_is_not_believed_and_not_remembered() {
     let registry = Held::new();
     let catalog = catalog(&registry);

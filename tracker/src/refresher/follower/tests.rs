@@ -138,6 +138,25 @@ async fn a_store_that_fell_back_behind_us_is_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_change_with_an_old_version_shows_that_the_store_fell_back() {
+    let registry = Held::new();
+    registry.put(program("1", "saved", 1)).await.unwrap();
+    let place = registry.dir.path().join("restored.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.put(program("2", "lost", 1)).await.unwrap();
+    follower.connect().await.unwrap();
+
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    let mut subscription = registry.subscribe().await.unwrap();
+    registry.put(program("3", "after the restore", 1)).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 1).await;
+    assert_eq!(held(&registry, &catalog, "1").await, "saved");
+    assert_eq!(held(&registry, &catalog, "3").await, "after the restore");
+}
+
+#[tokio::test]
 async fn a_store_that_was_never_filled_takes_nothing_away() {
     let registry = Held::new();
     registry.put(program("1", "one", 1)).await.unwrap();
