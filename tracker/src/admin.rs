@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actix::Recipient;
-use programs::ProgramId;
+use programs::{ProgramId, Registry};
+use stream::Log;
 
 use crate::{
     catalog::CatalogStatistics,
+    config::{Config, ConfigError},
     edge::{Health, Site},
     explain::{ExplainError, ExplainRequest, Explanation, explain},
     refresher::{Fill, FollowError, RefresherAddress},
@@ -31,6 +33,21 @@ pub enum FillError {
 }
 
 impl TrackerAdmin {
+    /// Decides and explains without a tracker that serves: no address is taken, no lane
+    /// opened, and of the programs it knows what `registry` says when it is asked.
+    ///
+    /// # Errors
+    /// Every setting that cannot be used.
+    pub fn only_deciding<R: Registry>(
+        config: Config,
+        log: Log,
+        registry: Arc<R>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        config.check()?;
+        let site = Arc::new(Site::new(config, log, registry));
+        Ok(Self { site, refresher: RefresherAddress::default() })
+    }
+
     /// Why `request` is taken or refused, step by step. Records nothing.
     ///
     /// # Errors

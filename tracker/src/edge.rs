@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_http::{Method, RequestHead, StatusCode};
-use programs::Program;
+use programs::{Program, Registry};
 use proto::{Message as _, Uuid, ids::MessageIds};
 use serde::Serialize;
 use stream::{Class, Lane, Level, Log, RecordKind};
@@ -22,7 +22,7 @@ use crate::{
     catalog::{Catalog, Verdict},
     clock::now_ms,
     config::Config,
-    counters::{Counters, Outcome},
+    counters::{CatalogCounters, Counters, Outcome},
     decide::{Accepted, Rules, decide},
     event::Event,
     hit::Hit,
@@ -63,6 +63,14 @@ pub struct Health {
 }
 
 impl Site {
+    /// With an empty catalog that asks `registry`. Metrics go to the recorder of the
+    /// calling thread.
+    pub fn new<R: Registry>(config: Config, log: Log, registry: Arc<R>) -> Self {
+        let catalog = Catalog::new(config.catalog.clone(), registry, CatalogCounters::new());
+        let (rules, counters) = (Rules::new(&config), Counters::new());
+        Self { config, rules, catalog, counters, log, draining: AtomicBool::new(false) }
+    }
+
     /// Whether hits are welcome, and why not.
     pub fn health(&self) -> Health {
         let (catalog_loaded, lane_poisoned) = (self.catalog.is_loaded(), self.log.poisoned());

@@ -17,10 +17,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -38,10 +35,7 @@ use tracing::{error, info};
 use crate::{
     admin::TrackerAdmin,
     answer::Answer,
-    catalog::Catalog,
     config::{Config, ConfigError},
-    counters::{CatalogCounters, Counters},
-    decide::Rules,
     edge::{Edge, Site},
     refresher::{RefresherAddress, keep_refreshing},
 };
@@ -119,15 +113,7 @@ impl<R: Registry> Tracker<R> {
         let listen = |source| BindError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let catalog = Catalog::new(config.catalog.clone(), Arc::clone(&registry), CatalogCounters::new());
-        let site = Site {
-            rules: Rules::new(&config),
-            counters: Counters::new(),
-            draining: AtomicBool::new(false),
-            catalog,
-            config,
-            log,
-        };
+        let site = Site::new(config, log, Arc::clone(&registry));
         let (stop, _) = watch::channel(false);
         Ok(Self {
             site: Arc::new(site),

@@ -6,7 +6,6 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::{
     config::Unverified,
-    counters::CatalogCounters,
     testing::{Held, head, program},
 };
 
@@ -24,15 +23,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::open(dir.path(), "events", LogConfig::default()).unwrap();
         let lane = log.open_lane().unwrap();
-        let catalog = Catalog::new(config.catalog.clone(), Arc::clone(&registry), CatalogCounters::new());
-        let site = Site {
-            rules: Rules::new(&config),
-            counters: Counters::new(),
-            draining: AtomicBool::new(false),
-            catalog,
-            config,
-            log,
-        };
+        let site = Site::new(config, log, Arc::clone(&registry));
         Self { edge: Edge::new(Arc::new(site), lane, 1), registry, _dir: dir }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use stream::Level;
-use tracker::{BindError, Config, Levels, Tracker};
+use tracker::{BindError, Config, Decision, ExplainRequest, Levels, Tracker, TrackerAdmin};
 
 use crate::world::{World, config};
 
@@ -122,5 +122,36 @@ fn the_admin_can_purge_and_fill() {
     assert_eq!(crate::world::block_on(world.admin.catalog()).entries, 1);
     assert_eq!(crate::world::block_on(world.admin.fill()).unwrap(), 3);
     assert_eq!(crate::world::block_on(world.admin.catalog()).entries, 3);
+    world.stop();
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_does_not_hold_the_answer_up() {
+    let world = World::start(config(), SAMPLES);
+    let began = Instant::now();
+    for framing in ["Content-Length: 1000000\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\nff\r\nabc"] {
+        let mut stream = TcpStream::connect(world.address).unwrap();
+        write!(stream, "GET /event/212312 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{framing}").unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200", "{framing}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "took {:?}", began.elapsed());
+    assert_eq!(world.stop().events.len(), 2);
+}
+
+#[test]
+fn a_decision_can_be_asked_for_without_a_tracker_that_serves() {
+    let world = World::start(config(), SAMPLES);
+    let admin = TrackerAdmin::only_deciding(config(), world.log.clone(), world.registry.clone()).unwrap();
+    let explain = |url: &str| {
+        let request = ExplainRequest { method: "GET".into(), url: url.into(), headers: vec![], at_ms: None };
+        crate::world::block_on(admin.explain(&request))
+    };
+    assert_eq!(explain("/c/212312").unwrap().decision, Decision::Accepted);
+    assert_eq!(explain("https://t.example/c/212312?x=%").unwrap().steps.last().unwrap().check, "decodable");
+    assert!(explain("/health/live").unwrap_err().to_string().contains("is not a path of /event, /i or /c"));
+    assert!(explain("no url at all").is_err());
+    assert!(crate::world::block_on(admin.fill()).is_err(), "there is no refresher");
     world.stop();
 }
