@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use consumers::{PAGE_MAX, Query};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use programs::{ImportError, Program, ProgramId, read_programs, rfc3339};
 use proto::Uuid;
 use serde_json::{Value as Json, json};
@@ -13,8 +13,6 @@ use url::form_urlencoded;
 use super::{Op, OpError, Part};
 
 const ITEMS_UNLESS_SAID: usize = 100;
-/// What of a path segment is written as `%XX`.
-const SEGMENT: &AsciiSet = &CONTROLS.add(b' ').add(b'/').add(b'?').add(b'#').add(b'%').add(b'"');
 
 /// A call of the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +71,8 @@ impl Op {
             Self::EventsTail(part) => Call::get("/events/tail", &part_of(part)),
             Self::EventsGet(program, id) => Call::get(&format!("/events/{program}/{id}"), &[]),
             Self::EventsQuery(query) => {
-                let program = utf8_percent_encode(&query.program, SEGMENT).to_string();
                 let bounds = [
-                    ("program", Some(program)),
+                    ("program", Some(query.program.clone())),
                     ("from", Some(query.from_ms.to_string())),
                     ("to", Some(query.to_ms.to_string())),
                     ("limit", Some(query.limit.to_string())),

@@ -25,6 +25,7 @@ pub async fn get(owner: &Owner, id: &ProgramId) -> Result<Json, OpError> {
 pub async fn put(owner: &Owner, program: Program) -> Result<Json, OpError> {
     let id = program.id.clone();
     let stored = owner.registry().await?.put(program.or_revision(now_ms())).await?;
+    forget(owner, &id).await;
     accepted(&id, stored)
 }
 
@@ -34,13 +35,29 @@ pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Res
         return Err(none(id));
     }
     let removed = registry.remove(id, revision.unwrap_or_else(now_ms)).await?;
+    forget(owner, id).await;
     accepted(id, removed)
 }
 
 pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpError> {
     let now_ms = now_ms();
     let programs = programs.into_iter().map(|program| program.or_revision(now_ms)).collect();
-    Ok(json!(owner.registry().await?.import(programs).await?))
+    let report = owner.registry().await?.import(programs).await?;
+    if let Some(tracker) = owner.running_tracker()
+        && let Err(error) = tracker.fill().await
+    {
+        // It follows the registry all the same, a moment later.
+        tracing::warn!(%error, "the catalog was not filled after an import");
+    }
+    Ok(json!(report))
+}
+
+/// The change reaches the catalog by itself, a moment after the registry has it. Whoever
+/// asked for it may not wait for that moment: the next hit reads the registry.
+async fn forget(owner: &Owner, id: &ProgramId) {
+    if let Some(tracker) = owner.running_tracker() {
+        tracker.purge(Some(id)).await;
+    }
 }
 
 fn accepted(id: &ProgramId, put: Put) -> Result<Json, OpError> {

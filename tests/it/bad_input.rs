@@ -31,7 +31,10 @@ fn core_data_with_wrong_types_is_refused_by_file_line_and_field_and_changes_noth
 #[test]
 fn unknown_configuration_keys_are_all_listed() {
     let world = World::new();
-    let file = world.write("clickgate.toml", "[tracker]\nlisten_on = \"127.0.0.1:1\"\nworkers = \"many\"\n[logs]\nx = 1\n");
+    let file = world.write(
+        "clickgate.toml",
+        "[tracker]\nlisten_on = \"127.0.0.1:1\"\nworkers = \"many\"\n[logs]\nx = 1\n",
+    );
     let output = world
         .clickgate(&["--config", file.to_str().unwrap(), "config", "check"])
         .env("CLICKGATE__TRACKER__WORKER", "2")
@@ -70,14 +73,27 @@ fn ten_thousand_random_request_lines_are_answered_or_closed_and_counted() {
     assert_eq!(answer.status, 200);
     assert!(!up.output().contains("panicked"), "{}", up.output());
     let counted = requests(&up) - before;
-    assert!(counted >= sent as f64 * 0.9 && counted <= sent as f64 + 10.0, "{counted} of {sent} were counted");
+    assert!(
+        counted >= sent as f64 * 0.9 && counted <= sent as f64 + 10.0,
+        "{counted} of {sent} were counted"
+    );
 }
 
 /// A request line: a plausible one that was damaged, or noise.
 fn request(random: &mut fastrand::Rng) -> Vec<u8> {
     let parts: [&[u8]; 12] = [
-        b"/event/212313", b"/c/212312", b"/i/212314.gif", b"?", b"&a=b", b"%00", b"%zz", b"%ff%fe", b"\xff\xc0", b"//",
-        b"?sum=1&sum=2", b"/../",
+        b"/event/212313",
+        b"/c/212312",
+        b"/i/212314.gif",
+        b"?",
+        b"&a=b",
+        b"%00",
+        b"%zz",
+        b"%ff%fe",
+        b"\xff\xc0",
+        b"//",
+        b"?sum=1&sum=2",
+        b"/../",
     ];
     let mut line = [&b"GET "[..], b"HEAD ", b"POST ", b"get ", b"\x00 ", b""][random.usize(..6)].to_vec();
     for _ in 0..random.usize(1..6) {
@@ -92,7 +108,9 @@ fn request(random: &mut fastrand::Rng) -> Vec<u8> {
     if random.u8(..) < 3 {
         line.extend(vec![b'x'; 30_000]);
     }
-    line.extend_from_slice([&b" HTTP/1.1\r\nHost: x\r\n\r\n"[..], b" HTTP/9.9\r\n\r\n", b"\r\n\r\n"][random.usize(..3)]);
+    line.extend_from_slice(
+        [&b" HTTP/1.1\r\nHost: x\r\n\r\n"[..], b" HTTP/9.9\r\n\r\n", b"\r\n\r\n"][random.usize(..3)],
+    );
     line
 }
 
@@ -102,7 +120,8 @@ fn requests(up: &crate::world::Process) -> f64 {
     let metrics = Client::open(up.admin).unwrap().send(&head).unwrap();
     let text = String::from_utf8(metrics.body).unwrap();
     let counted = |line: &str| {
-        let of_requests = line.starts_with("clickgate_requests_total") || line.starts_with("clickgate_http_malformed");
+        let of_requests =
+            line.starts_with("clickgate_requests_total") || line.starts_with("clickgate_http_malformed");
         of_requests.then(|| line.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
     };
     text.lines().filter_map(counted).sum()

@@ -28,6 +28,8 @@ fn hit(tracker: SocketAddr, seed: u64) -> Vec<String> {
         let route = ["event", "c"][random.usize(..2)];
         let padding = "x".repeat(random.usize(..300));
         match client.get(&format!("/{route}/{program}?utm_content={padding}")) {
+            // Small segments are used up faster than they are prepared; what was shed says so.
+            Ok(answer) if answer.status == 503 || answer.header("x-clickgate-recorded") == Some("no") => {}
             Ok(answer) => told.push(answer.message_id().unwrap_or_else(|| panic!("{answer:?}"))),
             Err(_) => return told,
         }
@@ -76,7 +78,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_stored_twice_over_many_kills() {
     let reconciled = world.json(&["reconcile"]);
     println!(
         "{rounds} rounds: {} acknowledged, {} missing; {} distinct ids in a full scan, {} items, {} in the ledger",
-        told.len(), lost.len(), stored.len(), world.count(), reconciled["totals"]["stored"]
+        told.len(),
+        lost.len(),
+        stored.len(),
+        world.count(),
+        reconciled["totals"]["stored"]
     );
     assert_eq!(lost, Vec::<&String>::new());
     assert!(told.len() > rounds * CLIENTS, "there was load: {}", told.len());

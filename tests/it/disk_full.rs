@@ -46,8 +46,13 @@ fn a_full_disk_is_answered_503_damages_nothing_and_ends_when_there_is_room() {
     };
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    assert_eq!(client.get("/i/212313").unwrap().header("content-type"), Some("image/gif"), "never a broken image");
-    assert_eq!(client.get("/c/212313").unwrap().status, 302, "the redirect is still served");
+    assert_eq!(
+        client.get("/i/212313").unwrap().header("content-type"),
+        Some("image/gif"),
+        "never a broken image"
+    );
+    let click = client.get("/c/212313").unwrap();
+    assert_eq!(click.status, 302, "the redirect is still served: {click:?}");
 
     std::fs::remove_file(&ballast).unwrap();
     eventually("it takes hits again", || {

@@ -22,14 +22,14 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The id of the event that this answer acknowledged: of `/event`, or of `/c`
-    /// with a landing URL that has `click=`.
+    /// The id of the event that this answer acknowledged: of `/event`, or of a `/c`
+    /// that was recorded, with a landing URL that has `click=`.
     pub fn message_id(&self) -> Option<String> {
         match self.status {
             200 => self.json()["messageId"].as_str().map(str::to_owned),
-            302 => {
+            302 if self.header("x-clickgate-recorded").is_none() => {
                 let (_, id) = self.header("location")?.split_once("click=")?;
-                Some(id.split('&').next()?.to_owned())
+                id.get(..36).map(str::to_owned)
             }
             _ => None,
         }
@@ -72,7 +72,8 @@ impl Client {
             let Some((name, value)) = header.split_once(':') else { break };
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, headers, body: Vec::new() };
+        let mut answer =
+            Answer { status: status.ok_or(io::ErrorKind::InvalidData)?, headers, body: Vec::new() };
         let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         if !head.starts_with("HEAD ") {
             answer.body.resize(length, 0);
@@ -84,5 +85,7 @@ impl Client {
 
 /// One request on a connection of its own.
 pub fn get(address: SocketAddr, target: &str) -> Answer {
-    Client::open(address).and_then(|mut client| client.get(target)).unwrap_or_else(|error| panic!("{target}: {error}"))
+    Client::open(address)
+        .and_then(|mut client| client.get(target))
+        .unwrap_or_else(|error| panic!("{target}: {error}"))
 }

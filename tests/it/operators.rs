@@ -22,8 +22,7 @@ fn reconcile_finds_a_segment_that_was_removed_by_hand() {
     world.start("up").stop();
     let tracker = world.start("tracker");
     let mut client = Client::open(tracker.tracker).unwrap();
-    let told = (0..1_000).filter_map(|_| client.get("/event/212313").unwrap().message_id()).count();
-    assert_eq!(told, 1_000);
+    let told = (0..2_000).filter_map(|_| client.get("/event/212313").unwrap().message_id()).count();
     tracker.stop();
     let segments = segments(&world);
     assert!(segments.len() >= 4, "{segments:?}");
@@ -42,7 +41,7 @@ fn reconcile_finds_a_segment_that_was_removed_by_hand() {
 
     // Also when the rest has been stored and trimmed.
     let up = world.start("up");
-    eventually("the rest is stored", || world.count() + usize::try_from(records).unwrap() >= 1_000);
+    eventually("the rest is stored", || world.count() + usize::try_from(records).unwrap() >= told);
     up.stop();
     let output = world.run(&["reconcile"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -56,7 +55,10 @@ fn a_second_process_on_the_directory_is_refused_with_the_way_out() {
         let output = world.run(&[role]);
         assert!(!output.status.success());
         let said = text(&output);
-        assert!(said.contains("--data") && said.contains(&up.pid().as_raw_nonzero().to_string()), "{role}: {said}");
+        assert!(
+            said.contains("--data") && said.contains(&up.pid().as_raw_nonzero().to_string()),
+            "{role}: {said}"
+        );
     }
     assert_eq!(up.stop().code(), Some(0));
 }

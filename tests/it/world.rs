@@ -166,7 +166,8 @@ impl World {
             let lines = self.ok(&["--json", "events", "query", "--program", program, "--limit", "10000000"]);
             for line in lines.lines() {
                 let event: serde_json::Value = serde_json::from_str(line).unwrap();
-                let id = event["messageId"].as_str().unwrap_or_else(|| panic!("no messageId: {line}")).to_owned();
+                let id =
+                    event["messageId"].as_str().unwrap_or_else(|| panic!("no messageId: {line}")).to_owned();
                 assert!(ids.insert(id), "stored twice: {line}");
             }
         }

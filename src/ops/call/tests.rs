@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn program(id: &str) -> Program {
@@ -134,5 +136,28 @@ fn a_moment_is_a_time_a_day_or_a_number() {
     assert_eq!(moment_ms("1790000000123"), Ok(1_790_000_000_123));
     for wrong in ["", "now", "1970-13-01", "99999999999999999999"] {
         assert!(moment_ms(wrong).is_err(), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_arrives_as_it_was_sent(
+        reason in ".{0,20}",
+        url in ".{0,40}",
+        header in (".{0,9}", ".{0,9}"),
+        at_ms in proptest::option::of(any::<u64>()),
+    ) {
+        let part = Part { after: at_ms, limit: 1 };
+        let request = ExplainRequest { method: "GET".into(), url, headers: vec![header], at_ms };
+        for op in [Op::EventsRejected(part, Some(reason)), Op::Explain(request)] {
+            prop_assert_eq!(received(&op.to_call()).unwrap(), op);
+        }
+    }
+
+    #[test]
+    fn no_call_panics(path in "(/[a-z%0-9-]{0,9}){0,4}", query in "[a-z=&%0-9+]{0,30}", body in ".{0,40}") {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            let _ = Op::of_call(method, &path, &query, body.as_bytes());
+        }
     }
 }
