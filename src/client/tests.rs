@@ -135,3 +135,35 @@ fn a_body_beyond_its_limit_is_refused_and_nothing_is_stored() {
     assert_eq!(client.ask(&Op::ProgramsList).unwrap(), json!([]));
     owning.end();
 }
+
+#[test]
+fn every_answer_of_the_admin_address_is_guarded_and_metrics_make_no_table() {
+    let root = tempfile::tempdir().unwrap();
+    let data = DataDir::new(root.path());
+    let owning = own(&data, "right");
+    let Access::Theirs(run) = data.access().unwrap() else { panic!("it is owned") };
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let get = |path: &str, host: &str| {
+        agent.get(format!("http://{}{path}", run.admin)).header("Host", host).call().unwrap()
+    };
+    let own_name = run.admin.to_string();
+    for (path, host, status) in [
+        ("/", own_name.as_str(), 200),
+        ("/metrics", &own_name, 200),
+        ("/log", &own_name, 200),
+        ("/nowhere", &own_name, 404),
+        ("/programs", "rebound.example", 421),
+    ] {
+        let answer = get(path, host);
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        for (name, value) in [
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.headers()[name], value, "{path}");
+        }
+    }
+    assert!(!root.path().join("table.redb").exists(), "a tracker alone has no table");
+    owning.end();
+}

@@ -6,12 +6,15 @@ use super::field::Value;
 use super::{KEYS, Settings};
 use crate::output::Table;
 
+/// Characters of a default in the table; `config print` shows all of it.
+const DEFAULT_CHARS: usize = 28;
+
 /// Every key, its default and its meaning.
 pub fn keys_table() -> Table {
     let defaults = Settings::default();
     let mut table = Table::new(&["key", "type", "default", "bounds", "meaning"]);
     for key in KEYS {
-        let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |value| toml_of(&value));
+        let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |value| short(&toml_of(&value)));
         let bounds = key.bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
         table.row([key.name.into(), key.kind.name().into(), default, bounds, key.doc.into()]);
     }
@@ -55,6 +58,14 @@ pub fn print(settings: &Settings) -> String {
         text.push_str(&line);
     }
     text
+}
+
+/// As much as fits into a column.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(DEFAULT_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn toml_of(value: &Value) -> String {
