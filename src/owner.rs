@@ -1,6 +1,7 @@
 //! What the owner of a data directory has open. A role opens what it needs at its start;
 //! a short command only what its question needs, on first use.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use consumers::{LocalTable, StatusHandle, Store};
@@ -37,6 +38,12 @@ pub enum OwnerError {
     Registry { path: String, source: programs::RegistryError },
     #[error(transparent)]
     Table(#[from] consumers::OpenError),
+    /// The file is so damaged that the library that reads it gave up.
+    #[error(
+        "{} is damaged and cannot be opened. Put a copy of it back, or move it away to begin with an empty \
+         one; what the log has not handed on yet is still there", path.display()
+    )]
+    Damaged { path: PathBuf },
     #[error(transparent)]
     Tracker(#[from] tracker::BindError),
 }
@@ -71,10 +78,10 @@ impl Owner {
     pub async fn registry(&self) -> Result<&Arc<LocalRegistry>, OwnerError> {
         let open = async || {
             let path = self.data.registry(&self.settings);
-            let opened = LocalRegistry::open(&path);
-            let opened =
-                opened.map_err(|source| OwnerError::Registry { path: path.display().to_string(), source })?;
-            Ok(Arc::new(opened))
+            let at = path.clone();
+            let opened = open_file(&path, move || LocalRegistry::open(&at)).await?;
+            let place = path.display().to_string();
+            Ok(Arc::new(opened.map_err(|source| OwnerError::Registry { path: place, source })?))
         };
         self.registry.get_or_try_init(open).await
     }
@@ -84,7 +91,11 @@ impl Owner {
     /// # Errors
     /// [`OwnerError::Table`].
     pub async fn table(&self) -> Result<&LocalTable, OwnerError> {
-        let open = async || Ok(LocalTable::new(Store::open(&self.consumer_config())?));
+        let open = async || {
+            let config = self.consumer_config();
+            let path = config.table.clone();
+            Ok(LocalTable::new(open_file(&path, move || Store::open(&config)).await??))
+        };
         self.table.get_or_try_init(open).await
     }
 
@@ -115,5 +126,42 @@ impl Owner {
         let config = tracker::Config { listen: ([127, 0, 0, 1], 0).into(), ..self.settings.tracker.clone() };
         let registry = Arc::clone(self.registry().await?);
         Ok(Tracker::bind(config, self.log().await?.clone(), registry)?.admin())
+    }
+}
+
+/// Opens a file on a thread that may block. redb panics where a damaged page tells it nonsense;
+/// then the file is at fault, and the operator is told so.
+async fn open_file<T: Send + 'static>(
+    path: &Path,
+    open: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OwnerError> {
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|_panicked| OwnerError::Damaged { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_damaged_file_is_named_and_ends_no_process() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::new(root.path());
+        let whole = Owner::new(Settings::default(), data.clone());
+        whole.table().await.unwrap();
+        whole.registry().await.unwrap();
+        drop(whole);
+        for name in ["table.redb", "registry.redb"] {
+            let path = root.path().join(name);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[4_096..].iter_mut().step_by(64).for_each(|byte| *byte ^= 0xff);
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let owner = Owner::new(Settings::default(), data);
+        let errors = [owner.table().await.err(), owner.registry().await.err()];
+        for (error, name) in errors.into_iter().zip(["table.redb", "registry.redb"]) {
+            let said = error.unwrap_or_else(|| panic!("{name} was opened")).to_string();
+            assert!(said.contains(name), "{said}");
+        }
     }
 }
