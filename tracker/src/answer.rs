@@ -31,6 +31,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+const RECORDED: HeaderName = HeaderName::from_static("x-clickgate-recorded");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 fn answer<const N: usize>(
@@ -72,6 +73,12 @@ pub fn redirect(location: String) -> Option<Answer> {
         (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
     ];
     Some(answer(StatusCode::FOUND, headers, Bytes::new()))
+}
+
+/// A redirect that is served although its click is not in the log.
+pub fn not_recorded(mut redirect: Answer) -> Answer {
+    redirect.headers_mut().insert(RECORDED, HeaderValue::from_static("no"));
+    redirect
 }
 
 /// The AWS sample's answer: its keys, in its order.

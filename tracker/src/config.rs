@@ -71,11 +71,11 @@ pub struct Prefixes {
 /// |---|---|---|---|
 /// | `/event` | 200 | 503 | 4xx; 503 if the program cannot be checked |
 /// | `/i` | 200 and the GIF | 503 and the GIF | 200 and the GIF |
-/// | `/c` | 302 | 302 | 302 to a fallback, else 404 |
+/// | `/c` | 302 | 302 with `X-Clickgate-Recorded: no` | 302 to a fallback, else 404 |
 ///
 /// So a pixel's 200 says "in the log, or refused by a rule", and a browser shows the dot
-/// whatever the status. A click's 302 is no acknowledgement: a person waits behind it,
-/// and is sent on even when the log is full or failed; that is counted.
+/// whatever the status. A click is sent on even when the log is full or failed, because
+/// a person waits behind it; that is counted, and the answer says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Levels {

@@ -141,8 +141,13 @@ impl Edge {
         match (hit.route, accepted) {
             (HitRoute::Impression, _) if failed => answer::pixel(StatusCode::SERVICE_UNAVAILABLE),
             (HitRoute::Impression, _) => answer::pixel(StatusCode::OK),
-            (HitRoute::Click, Accepted::Known(program)) => self.landing(hit, program, message_id),
-            (HitRoute::Click, Accepted::Unverified) => self.fallback(None, Refusal::UnverifiedProgram.name()),
+            (HitRoute::Click, accepted) => {
+                let answer = match accepted {
+                    Accepted::Known(program) => self.landing(hit, program, message_id),
+                    Accepted::Unverified => self.fallback(None, Refusal::UnverifiedProgram.name()),
+                };
+                if failed { answer::not_recorded(answer) } else { answer }
+            }
             (HitRoute::Event, Accepted::Known(program)) if !failed => {
                 answer::enriched(hit, program, message_id)
             }

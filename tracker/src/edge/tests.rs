@@ -64,6 +64,10 @@ fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
                 let image =
                     answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "image/gif");
                 assert_eq!(image, route == HitRoute::Impression);
+                let not_recorded =
+                    answer.headers().get("x-clickgate-recorded").is_some_and(|said| said == "no");
+                let lost = matches!(outcome, Outcome::Shed | Outcome::NotDurable);
+                assert_eq!(not_recorded, lost && route == HitRoute::Click, "{route:?} {outcome:?}");
             }
         }
     });
