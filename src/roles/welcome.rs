@@ -7,6 +7,11 @@ use super::Role;
 use crate::cli::VERSION;
 use crate::data::DataDir;
 
+/// This program as it was called: after `cargo run` it is not in the search path.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "clickgate".to_owned())
+}
+
 /// A few lines for the person who started it.
 pub fn screen(
     role: Role,
@@ -26,8 +31,8 @@ pub fn screen(
     line("data", data.path().display().to_string());
     if let Some(hits) = hits.filter(|_| first_start) {
         let command = match data.path().to_str() {
-            Some("data") => "clickgate".to_owned(),
-            _ => format!("clickgate --data {}", data.path().display()),
+            Some("data") => program(),
+            _ => format!("{} --data {}", program(), data.path().display()),
         };
         let _ = write!(
             text,
