@@ -8,6 +8,7 @@
 mod bad_input;
 mod crash;
 mod disk_full;
+mod drain;
 mod http;
 mod newcomer;
 mod operators;

@@ -37,6 +37,7 @@ mod answer;
 mod catalog;
 mod client;
 mod clock;
+mod closing;
 mod config;
 mod counters;
 mod decide;

@@ -9,8 +9,9 @@
 //! # Stopping
 //!
 //! [`TrackerHandle::drain`] makes `/health/ready` answer 503 while hits are still
-//! served; [`TrackerHandle::stop`] closes the listener, lets the hits in flight finish,
-//! and drops the lanes. [`Tracker::run`] returns after the last lane is gone, so the
+//! served; [`TrackerHandle::stop`] tells the open connections that this is the end (see
+//! [`crate::closing`]), closes the listener, lets the hits in flight finish, and drops the
+//! lanes. [`Tracker::run`] returns after the last lane is gone, so the
 //! log may be closed then.
 
 use std::{
@@ -35,6 +36,7 @@ use tracing::{error, info};
 use crate::{
     admin::TrackerAdmin,
     answer::Answer,
+    closing::Closing,
     config::{Config, ConfigError},
     edge::{Edge, Site},
     refresher::{RefresherAddress, keep_refreshing},
@@ -93,7 +95,7 @@ impl TrackerHandle {
         self.site.draining.store(true, Ordering::Release);
     }
 
-    /// No further connections; hits in flight finish, within `shutdown_timeout_seconds`.
+    /// No further connections; the open ones are told, and hits in flight finish, within `shutdown_timeout_seconds`.
     /// [`Tracker::run`] returns when that is done.
     pub fn stop(&self) {
         self.drain();
@@ -154,9 +156,12 @@ impl<R: Registry> Tracker<R> {
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();
         let failure: Arc<Mutex<Option<LaneError>>> = Arc::default();
+        let closing: Arc<Closing> = Arc::default();
+        let listener = self.listener.try_clone().ok();
         info!(address = %self.address, workers = self.site.config.workers_or_cores(), "tracker listens");
 
-        let served = match start(&self.site, self.listener, lanes, Arc::clone(&failure)) {
+        let served = match start(&self.site, self.listener, lanes, Arc::clone(&closing), Arc::clone(&failure))
+        {
             Ok(server) => {
                 let handle = server.handle();
                 // Spawned, so that a stop waits for it: a server that is dropped lets go of its clients.
@@ -164,6 +169,7 @@ impl<R: Registry> Tracker<R> {
                 tokio::select! {
                     ended = &mut server => ended,
                     _ = stop.wait_for(|stop| *stop) => {
+                        closing.quieten(listener).await;
                         handle.stop(true).await;
                         server.await
                     }
@@ -204,6 +210,7 @@ fn start(
     site: &Arc<Site>,
     listener: TcpListener,
     lanes: LaneGuard,
+    closing: Arc<Closing>,
     failure: Arc<Mutex<Option<LaneError>>>,
 ) -> io::Result<Server> {
     let config = &site.config;
@@ -218,16 +225,16 @@ fn start(
     let site = Arc::clone(site);
     let worker = move || {
         let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
-        let stopping = stopping.clone();
+        let (stopping, closing) = (stopping.clone(), Arc::clone(&closing));
         fn_factory(move || {
             let lane = site.log.open_lane();
             let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
-            let stopping = stopping.clone();
+            let (stopping, closing) = (stopping.clone(), Arc::clone(&closing));
             async move {
                 match lane {
                     Ok(lane) => {
                         let edge = Edge::new(Arc::clone(&site), lane, workers);
-                        let worker = Worker { edge, _lanes: lanes };
+                        let worker = Worker { edge, closing, _lanes: lanes };
                         http(&site, worker, stopping).new_service(()).await
                     }
                     Err(error) => {
@@ -245,6 +252,7 @@ fn start(
 struct Worker {
     // Dropped in this order: the guard tells that the lane is gone.
     edge: Edge,
+    closing: Arc<Closing>,
     _lanes: LaneGuard,
 }
 
@@ -268,7 +276,10 @@ fn http(
         .tcp_nodelay(true)
         .h1(fn_service(move |request: Request| {
             let worker = Rc::clone(&worker);
-            async move { Ok::<Answer, Response<BoxBody>>(worker.edge.answer(request.head()).await) }
+            async move {
+                let answer = worker.edge.answer(request.head()).await;
+                Ok::<Answer, Response<BoxBody>>(worker.closing.mark(answer))
+            }
         }))
         .tcp()
         .map_err(move |error| {
