@@ -209,6 +209,16 @@ pub enum Log {
     /// Show how far each reader has come
     #[command(after_help = "Example:\n  clickgate log cursor")]
     Cursor,
+    /// Store the log of a dead machine in this data directory's table
+    #[command(
+        after_help = "What is in the table already is known and not stored twice, so it may be called \
+        again. Shipping to Kinesis comes with the shipper.\n\nExample:\n  \
+        clickgate log ship /mnt/rescue/019ab1f2-7c00-7000-8000-000000000000"
+    )]
+    Ship {
+        /// A data directory, a directory below drain.rescue, or one with *.seg files
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

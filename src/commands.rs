@@ -3,6 +3,8 @@
 mod events;
 mod programs;
 
+use std::path::Path;
+
 use serde_json::{Value as Json, json};
 use tracker::ExplainRequest;
 
@@ -137,6 +139,20 @@ fn log(context: &mut Context, command: &cli::Log) -> Result<(), Failure> {
         cli::Log::Cursor => {
             let answer = context.ask(Op::LogStatus)?;
             Ok(context.out.document(&answer, render::log_status)?)
+        }
+        cli::Log::Ship { dir } => ship(context, dir),
+    }
+}
+
+/// Ships slice by slice, and says after each how far it is.
+fn ship(context: &mut Context, dir: &Path) -> Result<(), Failure> {
+    let dir = std::path::absolute(dir).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let mut client = context.client()?;
+    loop {
+        let answer = client.ask(&Op::LogShip(dir.clone()))?;
+        context.out.line(&answer, render::shipped)?;
+        if answer["done"] == true {
+            return Ok(());
         }
     }
 }

@@ -66,6 +66,9 @@ pub struct Admin {
 pub struct Drain {
     pub linger_ms: u64,
     pub grace_ms: u64,
+    /// The disk of the log ends with this machine, so what is left goes to `rescue`.
+    pub log_is_ephemeral: bool,
+    pub rescue: Option<PathBuf>,
 }
 
 /// What the process says of itself on stderr.
@@ -91,7 +94,7 @@ impl Default for Settings {
                 hosts: Vec::new(),
                 body_bytes_max: 256 << 20,
             },
-            drain: Drain { linger_ms: 0, grace_ms: 20_000 },
+            drain: Drain { linger_ms: 0, grace_ms: 20_000, log_is_ephemeral: false, rescue: None },
             log: Diagnostics { level: "info,actix_server=warn".to_owned(), json: false },
         }
     }
@@ -210,6 +213,10 @@ fn read(
     if !settings.admin.listen.ip().is_loopback() && settings.admin.token.is_none() {
         let reason = format!("must be set, as admin.listen {} is not loopback", settings.admin.listen);
         refuse("admin.token".to_owned(), reason);
+    }
+    if settings.drain.log_is_ephemeral && settings.drain.rescue.is_none() {
+        let reason = "must name a directory that outlives this machine, as drain.log_is_ephemeral is true";
+        refuse("drain.rescue".to_owned(), reason.to_owned());
     }
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }

@@ -1,6 +1,7 @@
 //! How the command ends, as a code for programs and a sentence for people.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::client::ClientError;
@@ -23,6 +24,13 @@ pub enum Failure {
          `clickgate up` or `clickgate consumer` stores them"
     )]
     Remaining(u64),
+    /// The same, and the log's disk ends with this machine, so they were copied: 3.
+    #[error(
+        "stopped with {0} records not stored; they were copied to {dir}, and `clickgate log ship {dir}` \
+         on another machine stores them",
+        dir = .1.display()
+    )]
+    Rescued(u64, PathBuf),
     /// Nobody reads our output any more: 0, quietly.
     #[error("the reader of the output is gone")]
     ReaderGone,
@@ -46,7 +54,7 @@ pub fn code(ended: Result<(), Failure>) -> ExitCode {
         Failure::ReaderGone => return ExitCode::SUCCESS,
         Failure::Failed(_) => 1,
         Failure::BadInput(_) => 2,
-        Failure::Remaining(_) => 3,
+        Failure::Remaining(_) | Failure::Rescued(..) => 3,
     };
     eprintln!("clickgate: {failure}");
     ExitCode::from(code)

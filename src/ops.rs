@@ -15,10 +15,13 @@ mod event_json;
 mod events;
 mod log;
 mod programs;
+mod ship;
 
 pub use call::moment_ms;
 pub use error::{OpError, chain};
 pub use log::reconciliation;
+
+use std::path::PathBuf;
 
 use ::programs::{Program, ProgramId};
 use consumers::Query;
@@ -51,6 +54,8 @@ pub enum Op {
     EventsRejected(Part, Option<String>),
     Reconcile,
     LogStatus,
+    /// Stores the log of a dead machine; an absolute path.
+    LogShip(PathBuf),
     DeadLettersList(Part),
     DeadLettersShow(u64),
     DeadLettersReplay(u64),
@@ -94,6 +99,7 @@ impl Op {
             Self::EventsRejected(part, reason) => events::rejected(owner, part, reason).await,
             Self::Reconcile => log::reconcile(owner).await,
             Self::LogStatus => log::status(owner).await,
+            Self::LogShip(dir) => ship::ship(owner, &dir).await,
             Self::DeadLettersList(part) => dead_letters::list(owner, part).await,
             Self::DeadLettersShow(sequence) => dead_letters::show(owner, sequence).await,
             Self::DeadLettersReplay(sequence) => dead_letters::replay(owner, sequence).await,

@@ -185,6 +185,27 @@ pub fn log_status(status: &Json) -> String {
     )
 }
 
+/// What a slice of shipping did.
+pub fn shipped(answer: &Json) -> String {
+    let fates = &answer["fates"];
+    let mut text = format!("{} events stored", fates["stored"]);
+    for (name, count) in [
+        ("duplicates", &fates["duplicates"]),
+        ("rejected hits kept", &fates["rejected"]),
+        ("dead letters", &fates["dead_letters"]),
+        ("known from before", &answer["known"]),
+    ] {
+        if count.as_u64() != Some(0) {
+            text.push_str(&format!(", {count} {name}"));
+        }
+    }
+    let dir = cell(&answer["dir"]);
+    match answer["done"] == true {
+        true => text + &format!("; nothing of {dir} is left to store, it may be removed"),
+        false => text + &format!("; {} records of {dir} are left", answer["left"]),
+    }
+}
+
 /// The steps of a decision, and its result.
 pub fn explanation(answer: &Json) -> String {
     let mut table = Table::new(&["check", "", "found"]);

@@ -13,6 +13,7 @@
 
 mod consumer;
 mod drain;
+mod rescue;
 mod signals;
 mod welcome;
 

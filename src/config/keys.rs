@@ -139,6 +139,8 @@ pub const KEYS: &[Key] = &[
     key!("admin.body_bytes_max", admin.body_bytes_max, Some((1_024, 4_294_967_296)), "Bytes of the largest import through the admin address."),
     key!("drain.linger_ms", drain.linger_ms, Some((0, 600_000)), "How long a stopping process serves on while it is not ready; the time a load balancer needs to notice."),
     key!("drain.grace_ms", drain.grace_ms, Some((0, 3_600_000)), "How long a stopping process waits until what is in the log is stored."),
+    key!("drain.log_is_ephemeral", drain.log_is_ephemeral, None, "Whether the log's disk ends with this machine; then what is left after the drain is copied to drain.rescue."),
+    key!("drain.rescue", drain.rescue, None, "A directory that outlives this machine; `clickgate log ship` stores what is in it."),
     key!("log.segment_bytes", stream.segment_bytes, Some((65_536, 1_073_741_824)), "Bytes of a segment file of the log."),
     key!("log.log_bytes_max", stream.log_bytes_max, Some((524_288, 1_125_899_906_842_624)), "Bytes of the log; filling it sheds by class: impressions at 80 %, beacons 90, clicks 95."),
     key!("log.lane_bytes_max", stream.lane_bytes_max, Some((4_096, 536_870_912)), "Bytes one turn of a worker's event loop may collect; at most half a segment."),

@@ -1,11 +1,13 @@
 //! An operation as a call of the admin API, and back.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use consumers::{PAGE_MAX, Query};
 use percent_encoding::percent_decode_str;
 use programs::{ImportError, Program, ProgramId, read_programs, rfc3339};
 use proto::Uuid;
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tracker::ExplainRequest;
 use url::form_urlencoded;
@@ -91,6 +93,7 @@ impl Op {
             }
             Self::Reconcile => Call::get("/reconcile", &[]),
             Self::LogStatus => Call::get("/log", &[]),
+            Self::LogShip(dir) => Call::post("/log/ship", &json!({ "dir": dir })),
             Self::DeadLettersList(part) => Call::get("/dead-letters", &part_of(part)),
             Self::DeadLettersShow(sequence) => Call::get(&format!("/dead-letters/{sequence}"), &[]),
             Self::DeadLettersReplay(sequence) => {
@@ -141,6 +144,7 @@ impl Op {
             }
             ("GET", ["reconcile"]) => Self::Reconcile,
             ("GET", ["log"]) => Self::LogStatus,
+            ("POST", ["log", "ship"]) => Self::LogShip(shipped(body)?),
             ("GET", ["dead-letters"]) => Self::DeadLettersList(query.part()?),
             ("GET", ["dead-letters", sequence]) => Self::DeadLettersShow(parse("sequence", sequence)?),
             ("POST", ["dead-letters", sequence, "replay"]) => {
@@ -221,6 +225,20 @@ fn purged(body: &[u8]) -> Result<Option<ProgramId>, OpError> {
         (Json::Object(_), Json::String(id)) => parse("program", id).map(Some),
         _ => Err(wrong("expected {\"program\": ID}, or {} for all programs".to_owned())),
     }
+}
+
+fn shipped(body: &[u8]) -> Result<PathBuf, OpError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shipped {
+        dir: PathBuf,
+    }
+    let shipped: Result<Shipped, _> = serde_json::from_slice(body);
+    let dir = shipped.map_err(|error| OpError::invalid(format!("the body: {error}")))?.dir;
+    if dir.is_absolute() {
+        return Ok(dir);
+    }
+    Err(OpError::invalid(format!("dir {} is not absolute", dir.display())))
 }
 
 /// A moment: RFC 3339, a day, or milliseconds since 1970.

@@ -1,10 +1,13 @@
 //! The end of a process, in order.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use stream::Log;
 use tracing::{error, info};
 
 use super::consumer::ConsumerError;
+use super::rescue::rescue;
 use super::signals::Signals;
 use super::{Running, failed};
 use crate::exit::Failure;
@@ -92,14 +95,36 @@ impl Running {
 
         let died = self.stop_consumer().await.err();
         let left = log.cursors().iter().map(|cursor| cursor.lag).max().unwrap_or(0);
+        let rescued = self.rescue(&log, left).await?;
         self.admin.stop(true).await;
         info!(left_records = left, "stopped");
         match (why, died) {
             (Why::Died(part, reason), _) => Err(Failure::Failed(format!("{} died: {reason}", part.name()))),
             (Why::Asked, Some(error)) => Err(Failure::Failed(format!("the consumer died: {error}"))),
-            (Why::Asked, None) if left > 0 => Err(Failure::Remaining(left)),
+            (Why::Asked, None) if left > 0 => Err(match rescued {
+                Some(dir) => Failure::Rescued(left, dir),
+                None => Failure::Remaining(left),
+            }),
             (Why::Asked, None) => Ok(()),
         }
+    }
+
+    /// Copies what is left to a disk that lives longer, if this one does not.
+    async fn rescue(&self, log: &Log, left: u64) -> Result<Option<PathBuf>, Failure> {
+        let drain = &self.owner.settings.drain;
+        let Some(to) = drain.rescue.clone().filter(|_| drain.log_is_ephemeral && left > 0) else {
+            return Ok(None);
+        };
+        let (data, log) = (self.owner.data.clone(), log.clone());
+        let copied = actix_rt::task::spawn_blocking(move || rescue(&data, &log, left, &to)).await;
+        let rescued = copied.map_err(failed("cannot rescue the log"))?.map_err(|error| {
+            let place = self.owner.data.log().display().to_string();
+            Failure::Failed(format!(
+                "{left} records are still in the log in {place}, and could not be rescued: {error}"
+            ))
+        })?;
+        info!(left_records = left, dir = %rescued.display(), "rescued what is left in the log");
+        Ok(Some(rescued))
     }
 
     async fn stop_tracker(&mut self, why: &Why) {

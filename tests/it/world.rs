@@ -200,6 +200,12 @@ impl Process {
         self.wait()
     }
 
+    /// SIGTERM, then its exit status and all that it said.
+    pub fn stop_and_read(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        (self.wait(), self.output())
+    }
+
     fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the process ends", || {

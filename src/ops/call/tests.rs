@@ -44,6 +44,7 @@ fn every_op() -> Vec<Op> {
         Op::EventsRejected(part, Some("a&b=c d".into())),
         Op::Reconcile,
         Op::LogStatus,
+        Op::LogShip("/rescue/a b".into()),
         Op::DeadLettersList(part),
         Op::DeadLettersShow(3),
         Op::DeadLettersReplay(4),
@@ -76,6 +77,7 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
             Op::ProgramsPut(_)
                 | Op::ProgramsRemove(..)
                 | Op::ProgramsImport(_)
+                | Op::LogShip(_)
                 | Op::DeadLettersReplay(_)
                 | Op::DeadLettersDrop(_)
                 | Op::Explain(_)

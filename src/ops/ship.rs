@@ -1,0 +1,95 @@
+//! Adopts the log of a machine that is dead: stores its records in this table.
+//!
+//! The same consumer code reads it, with a cursor of its own (`ship`) in that directory.
+//! Each number is entered in the ledger with its item, so whatever is shipped twice, or was
+//! stored by that machine in the same table, is stored once. Nothing is removed that the
+//! dead machine's own cursor has not passed.
+//!
+//! One call works for [`SLICE`] and says whether it is done, so that no call of the admin
+//! API takes for ever and the caller can show progress.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use consumers::{StatusHandle, run};
+use serde_json::{Value as Json, json};
+use stream::{Log, LogConfig, OpenError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{OpError, chain};
+use crate::config::TABLE_CURSOR;
+use crate::owner::{EVENTS, Owner};
+
+/// The cursor of those who ship.
+const SHIP_CURSOR: &str = "ship";
+/// How long one call works.
+const SLICE: Duration = Duration::from_secs(20);
+
+/// Ships what a slice of time allows.
+///
+/// # Errors
+/// There is no log, it is in use, damaged, or ours; the table cannot be written.
+pub async fn ship(owner: &Owner, dir: &Path) -> Result<Json, OpError> {
+    let events = find(dir)?;
+    let ours = std::fs::canonicalize(owner.data.log().join(EVENTS));
+    if ours.is_ok_and(|ours| ours == events) {
+        let reason = format!("{} is the log of this data directory; its consumer stores it", dir.display());
+        return Err(OpError::Conflict(reason));
+    }
+    let table = owner.table().await?;
+    let cursors = vec![TABLE_CURSOR.to_owned(), SHIP_CURSOR.to_owned()];
+    let config = LogConfig { cursors, ..owner.settings.stream.clone() };
+    let opening = tokio::task::spawn_blocking(move || {
+        let name = events.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Log::open(events.parent().unwrap_or(&events), &name, config)
+    });
+    let log = opening.await.map_err(|error| OpError::Failed(error.to_string()))?.map_err(opened)?;
+    let source = log.source(SHIP_CURSOR).map_err(|error| OpError::Failed(error.to_string()))?;
+
+    let status = StatusHandle::new();
+    let (_stop, stopped) = watch::channel(Some(Instant::now() + SLICE));
+    let config = Arc::new(owner.consumer_config());
+    run(source, table, &config, stopped, &status).await.map_err(|error| OpError::Failed(chain(&error)))?;
+    let done = status.get();
+    let left = log.cursors().iter().find(|cursor| cursor.name == SHIP_CURSOR).map_or(0, |cursor| cursor.lag);
+    Ok(json!({
+        "dir": dir,
+        "done": done.caught_up,
+        "left": left,
+        "known": done.replayed,
+        "fates": done.fates,
+    }))
+}
+
+/// The log in `dir`: a data directory, what a rescue left, or the log's own directory.
+fn find(dir: &Path) -> Result<PathBuf, OpError> {
+    let candidates = [dir.join("log").join(EVENTS), dir.join(EVENTS), dir.to_owned()];
+    let found = candidates.iter().find(|candidate| is_a_log(candidate));
+    let found = found.and_then(|found| std::fs::canonicalize(found).ok());
+    found.ok_or_else(|| {
+        OpError::invalid(format!(
+            "there is no log in {}: expected a data directory, a directory below drain.rescue, or one with \
+             *.seg files",
+            dir.display()
+        ))
+    })
+}
+
+/// Segments, or what a log has that was emptied.
+fn is_a_log(dir: &Path) -> bool {
+    let is_of_a_log = |name: &str| name == "cursors" || name.ends_with(".seg") || name.ends_with(".lane");
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_of_a_log))
+}
+
+fn opened(error: OpenError) -> OpError {
+    match error {
+        OpenError::InUse(dir) => OpError::Conflict(format!(
+            "{} belongs to a process that is alive; only a dead machine's log can be shipped",
+            dir.display()
+        )),
+        other => OpError::Failed(other.to_string()),
+    }
+}
