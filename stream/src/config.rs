@@ -17,6 +17,8 @@ pub struct LogConfig {
     pub sync_interval: Duration,
     /// After a write found no room: how long the lane sheds before it tries again.
     pub full_pause: Duration,
+    /// How long after a failure the next segment is tried again. One second unless said.
+    pub room_retry: Duration,
     /// Names of the cursors. A segment is kept until each of them has passed it.
     pub cursors: Vec<String>,
 }
@@ -29,6 +31,7 @@ impl Default for LogConfig {
             lane_bytes_max: 4 << 20,
             sync_interval: Duration::from_secs(1),
             full_pause: Duration::from_millis(100),
+            room_retry: Duration::from_secs(1),
             cursors: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Acquire;
 use proptest::prelude::*;
 
 use crate::cursor::LaneKey;
+use crate::disk::is_no_room;
 use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
 use crate::lane::syncer::Syncer;
@@ -101,6 +102,7 @@ fn config() -> LogConfig {
         log_bytes_max: 1 << 20,
         lane_bytes_max: 1_000,
         full_pause: std::time::Duration::ZERO,
+        room_retry: std::time::Duration::ZERO,
         cursors: vec!["table".into()],
         ..LogConfig::default()
     }
@@ -235,11 +237,18 @@ impl World {
             Some(seed) => self.disk.lose_power(&mut fastrand::Rng::with_seed(seed)),
             None => self.disk.kill(),
         }
-        self.disk.limit_room(None);
         self.disk.fail_syncs(0);
         self.disk.shorten_writes(0);
         self.model.handed.clear();
-        self.log = open(&self.disk, false).unwrap_or_else(|error| panic!("{error}"));
+        self.log = open(&self.disk, false).unwrap_or_else(|error| match error {
+            // Torn and full: there must be room to repair it. That start died half-way.
+            OpenError::Io { source, .. } if is_no_room(&source) => {
+                self.disk.limit_room(None);
+                self.disk.kill();
+                open(&self.disk, false).unwrap_or_else(|error| panic!("{error}"))
+            }
+            error => panic!("{error}"),
+        });
         self.source = self.log.source("table").unwrap();
         self.read();
         self.model.stored.extend(self.model.handed.drain(..));

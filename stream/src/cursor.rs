@@ -1,7 +1,7 @@
 //! How far a reader has come, kept durable.
 //!
 //! `cursors/<name>.cursor` is replaced as a whole at each commit and synced before
-//! the commit returns. Little-endian:
+//! the commit returns; `cursors/<name>.spare` keeps room for that on a full disk. Little-endian:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -18,7 +18,7 @@ use std::path::Path;
 
 use proto::BootId;
 
-use crate::disk::{Disk, read_all, replace};
+use crate::disk::{Disk, is_no_room, read_all, replace};
 use crate::format::WrittenByNewer;
 use crate::record::Number;
 
@@ -26,6 +26,8 @@ const MAGIC: &[u8; 8] = b"CLKGCUR\n";
 const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 32;
+/// Room that a cursor keeps for its next replacement: two thousand lanes.
+const SPARE_BYTES: u64 = 64 << 10;
 
 /// A lane's name.
 pub(crate) type LaneKey = (BootId, u32);
@@ -56,8 +58,25 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Positi
 }
 
 /// Replaces a cursor. Durable on return.
+///
+/// Replacing needs room, and on a full disk it is the cursor that frees room, by
+/// letting the log trim. So a spare file keeps some, and makes way when there is none.
 pub(crate) fn save(disk: &dyn Disk, dir: &Path, name: &str, positions: &Positions) -> io::Result<()> {
-    replace(disk, dir, &file_name(name), &encode(positions))
+    let (bytes, spare) = (encode(positions), dir.join(format!("{name}.spare")));
+    match replace(disk, dir, &file_name(name), &bytes) {
+        Err(error) if is_no_room(&error) => {
+            disk.remove(&spare)?;
+            replace(disk, dir, &file_name(name), &bytes)?;
+        }
+        replaced => replaced?,
+    }
+    // Without room for the spare the cursor is saved all the same.
+    if let Ok(file) = disk.create(&spare)
+        && file.allocate(SPARE_BYTES).and_then(|()| file.sync_all()).is_err()
+    {
+        let _ = disk.remove(&spare);
+    }
+    Ok(())
 }
 
 fn encode(positions: &Positions) -> Vec<u8> {
@@ -81,7 +100,7 @@ fn decode(bytes: &[u8]) -> io::Result<Positions> {
     let damaged = || {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            "the cursor is damaged: `clickgate log cursor NAME --reset` reads the whole log again, which stores nothing twice",
+            "the cursor is damaged; delete this file to have the log read from its beginning, which stores nothing twice",
         )
     };
     let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;

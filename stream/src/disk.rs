@@ -102,6 +102,24 @@ pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a whole file; blocks of 4 KiB that the disk cannot read are zeros.
+pub(crate) fn read_readable(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    if let Ok(bytes) = read_all(file) {
+        return Ok(bytes);
+    }
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    for (block, place) in bytes.chunks_mut(4096).enumerate() {
+        let mut done = 0;
+        while done < place.len() {
+            match file.read_at(&mut place[done..], (block * 4096 + done) as u64) {
+                Ok(read) if read > 0 => done += read,
+                _ => break,
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Writes all of `bytes`.
 pub(crate) fn write_all(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;

@@ -22,7 +22,8 @@
 //! | 56 | 4 | zero |
 //! | 60 | 4 | CRC-32C of bytes 0..60 |
 //!
-//! A file that is all zeros was prepared and never used. It is deleted at open.
+//! A file that is all zeros was prepared and never used. It is deleted at open, unless
+//! a lane's last numbers were lost with it: then it gets the mark of them.
 //!
 //! # Batch: what one write(2) wrote, at a multiple of 8
 //!
@@ -50,6 +51,10 @@
 //! |---|---|---|
 //! | 1 | no `synced_to` in the batch header (32 bytes): damage in such a segment is judged by the lane file alone | 1, 2 |
 //! | 2 | this page | 2 |
+//!
+//! Recovery writes segments again with a header of its own version; their batches stay
+//! as they were, so a segment of version 2 may hold batches of version 1. The marks it
+//! adds say 0 in `synced_to`, which says nothing.
 //!
 //! A newer program reads older segments; an older one refuses a newer segment
 //! with "written by version N". Golden files of each version are in `golden/`.
@@ -283,18 +288,21 @@ pub(crate) fn records(bytes: &Bytes, header: &BatchHeader) -> Option<Vec<Record>
     body.is_empty().then_some(records)
 }
 
-/// Bytes that records of `kind` take in a checked batch, frames included.
-pub(crate) fn bytes_of_kind(bytes: &[u8], header: &BatchHeader, kind: RecordKind) -> u64 {
+/// Bytes that records of `kind` take in a checked batch, frames included. `None` if
+/// its body does not hold what its header says, as for [`records`].
+pub(crate) fn bytes_of_kind(bytes: &[u8], header: &BatchHeader, kind: RecordKind) -> Option<u64> {
     let mut body = &bytes[header.header_bytes..header.header_bytes + header.body_bytes];
-    let mut sum = 0;
-    while body.len() >= RECORD_FRAME_BYTES {
-        let length = (RECORD_FRAME_BYTES + u32_at(body, 0) as usize).min(body.len());
-        if body[4] == kind.code() {
+    let (mut sum, mut count) = (0, 0);
+    while !body.is_empty() {
+        let frame = body.get(..RECORD_FRAME_BYTES)?;
+        let length = RECORD_FRAME_BYTES + u32_at(frame, 0) as usize;
+        if frame[4] == kind.code() {
             sum += length as u64;
         }
-        body = &body[length..];
+        body = body.get(length..)?;
+        count += 1;
     }
-    sum
+    (header.kind != BatchKind::Records || count == header.count).then_some(sum)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

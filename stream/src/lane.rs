@@ -52,6 +52,8 @@ struct LaneCell {
     core: RefCell<LaneCore>,
     shared: Arc<LaneShared>,
     flush_due: Cell<bool>,
+    /// Futures of [`Lane::reached`] that live.
+    waiting: Cell<usize>,
     flusher: RefCell<Option<Waker>>,
     until_written: RefCell<Vec<Waker>>,
     until_synced: RefCell<Vec<Waker>>,
@@ -76,6 +78,7 @@ impl Lane {
             shared: core.shared.clone(),
             core: RefCell::new(core),
             flush_due: Cell::new(false),
+            waiting: Cell::new(0),
             flusher: RefCell::default(),
             until_written: RefCell::default(),
             until_synced: RefCell::default(),
@@ -129,6 +132,7 @@ impl Lane {
         level: Level,
         number: Number,
     ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
+        self.cell.waiting.set(self.cell.waiting.get() + 1);
         Reached { cell: self.cell.clone(), level, number }
     }
 
@@ -178,6 +182,12 @@ impl Future for Reached {
     }
 }
 
+impl Drop for Reached {
+    fn drop(&mut self) {
+        self.cell.waiting.set(self.cell.waiting.get() - 1);
+    }
+}
+
 impl LaneCell {
     fn want_flush(&self) {
         if !self.flush_due.replace(true)
@@ -194,7 +204,13 @@ impl LaneCell {
     }
 
     fn flush(&self) {
-        let flushed = self.core.borrow_mut().flush();
+        let flushed = {
+            let mut core = self.core.borrow_mut();
+            if self.waiting.get() == 0 {
+                core.forget_abandoned();
+            }
+            core.flush()
+        };
         wake_all(&self.until_written);
         if !flushed {
             wake_all(&self.until_synced);

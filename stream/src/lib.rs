@@ -40,6 +40,8 @@ mod status;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod lane_tests;
 #[cfg(test)]
 mod recovery_tests;

@@ -59,6 +59,7 @@ pub(crate) struct LogShared {
     /// Durable positions of the declared cursors.
     pub cursors: Mutex<BTreeMap<String, Positions>>,
     taken_cursors: Mutex<BTreeSet<String>>,
+    trimming: Mutex<()>,
     syncers: Mutex<Vec<JoinHandle<()>>>,
     next_lane: AtomicU32,
     _lock: Option<File>,
@@ -118,9 +119,14 @@ impl Log {
     ) -> Result<Self, OpenError> {
         let found = files(&*disk, &dir)?;
         let recovery = Recovery { disk: &*disk, dir: &dir, salvage };
+        // All are judged before anything is changed.
+        let plans: Result<Vec<_>, _> =
+            found.into_iter().map(|(key, sequences)| recovery.plan(key, &sequences)).collect();
+        let plans = plans?;
+        remove_leftovers(&*disk, &dir)?;
         let mut lanes = BTreeMap::new();
-        for ((boot, id), sequences) in found {
-            lanes.insert((boot, id), Arc::new(recovery.lane(boot, id, &sequences)?));
+        for plan in plans {
+            lanes.insert((plan.boot, plan.lane), Arc::new(recovery.carry_out(plan)?));
         }
         let mut cursors = BTreeMap::new();
         for name in &config.cursors {
@@ -150,6 +156,7 @@ impl Log {
             lanes: Mutex::new(lanes),
             cursors: Mutex::new(cursors),
             taken_cursors: Mutex::default(),
+            trimming: Mutex::default(),
             syncers: Mutex::default(),
             next_lane: AtomicU32::new(0),
             _lock: lock,
@@ -276,6 +283,9 @@ impl LogShared {
     /// Removes the sealed segments that every declared cursor has passed, and lanes
     /// of which nothing is left to read. Without a declared cursor it keeps all.
     fn trim(&self) -> std::io::Result<()> {
+        // One at a time: what one cursor's commit removes from the front of a list must
+        // not make another's take the next one for it.
+        let _trimming = self.trimming.lock().expect("nobody panics while trimming");
         let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
             self.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
         for (key, lane) in lanes {
@@ -313,8 +323,16 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Removes what a crash left of files that were being replaced.
+fn remove_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    for name in disk.list(dir).map_err(io)?.iter().filter(|name| name.ends_with(".tmp")) {
+        disk.remove(&dir.join(name)).map_err(io)?;
+    }
+    Ok(())
+}
+
 /// The lanes in a directory with the sequences of their segments, in order.
-/// Removes what a crash left of a file that was being replaced.
 fn files(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<LaneKey, Vec<u64>>, OpenError> {
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
     let mut lanes: BTreeMap<LaneKey, Vec<u64>> = BTreeMap::new();
@@ -323,21 +341,26 @@ fn files(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<LaneKey, Vec<u64>>, Ope
             lanes.entry((id.boot, id.lane)).or_default().push(id.sequence);
         } else if let Some(key) = lane_file::parse_name(&name) {
             lanes.entry(key).or_default();
-        } else if name.ends_with(".tmp") {
-            disk.remove(&dir.join(&name)).map_err(io)?;
         }
     }
     lanes.values_mut().for_each(|sequences| sequences.sort_unstable());
     Ok(lanes)
 }
 
-/// Creates a directory that only its owner may enter.
+/// Creates a directory that only its owner may enter, durably.
 ///
 /// # Errors
 /// The operating system's.
 pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Takes the lock file at `path` for as long as the returned file lives.

@@ -18,6 +18,7 @@ use crate::format::{BATCH_HEADER_BYTES, BatchKind, SEGMENT_HEADER_BYTES, check_b
 use crate::lane::file::LaneState;
 use crate::lane::shared::{LaneShared, Segment};
 use crate::log::LogShared;
+use crate::record::Record;
 use crate::source::{Batch, Item, Source, SourceError};
 
 /// Least that is read at once.
@@ -66,14 +67,19 @@ impl LogSource {
         let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
             self.log.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
         let behind = lanes.partition_point(|(key, _)| self.last.is_some_and(|last| *key <= last));
+        // A lane that cannot be read does not keep the others from being read.
+        let mut unreadable = None;
         for (key, lane) in lanes[behind..].iter().chain(&lanes[..behind]) {
-            let items = self.read_lane(*key, lane, bytes_max)?;
-            if !items.is_empty() {
-                self.last = Some(*key);
-                return Ok(Some(Batch { boot: key.0, lane: key.1, items }));
+            match self.read_lane(*key, lane, bytes_max) {
+                Ok(items) if items.is_empty() => {}
+                Ok(items) => {
+                    self.last = Some(*key);
+                    return Ok(Some(Batch { boot: key.0, lane: key.1, items }));
+                }
+                Err(error) => unreadable = unreadable.or(Some(error)),
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
     pub(crate) fn save(&mut self) -> Result<(), SourceError> {
@@ -172,7 +178,8 @@ fn read_batches(
     if needed > bytes.len() as u64 {
         bytes = read_exact(file, *offset, needed)?;
     }
-    let (mut items, mut at) = (Vec::new(), 0);
+    // The position moves with what is handed out, or not at all.
+    let (mut items, mut at, mut next) = (Vec::new(), 0, position.next);
     while at < bytes.len() {
         let rest = bytes.slice(at..);
         let Some(batch) = check_batch(&rest, &segment.id) else {
@@ -183,23 +190,24 @@ fn read_batches(
             break;
         };
         at += batch.total_bytes();
-        if batch.end() <= position.next {
+        if batch.end() <= next {
             continue;
         }
         match batch.kind {
             BatchKind::Records => {
                 let records = records(&rest, &batch).ok_or(ReadError::Damaged { offset: *offset })?;
-                let new = |record: &crate::record::Record| record.number >= position.next;
+                let new = |record: &Record| record.number >= next;
                 items.extend(records.into_iter().filter(new).map(Item::Record));
             }
             BatchKind::Abandoned => {
-                let first = batch.first.max(position.next);
+                let first = batch.first.max(next);
                 items.push(Item::Abandoned { first, count: batch.end() - first });
             }
             BatchKind::Lost => {}
         }
-        position.next = batch.end();
+        next = batch.end();
     }
+    position.next = next;
     *offset += at as u64;
     Ok(items)
 }

@@ -13,6 +13,7 @@ fn config() -> LogConfig {
         segment_bytes: 2_048,
         log_bytes_max: 1 << 20,
         lane_bytes_max: 1_024,
+        room_retry: std::time::Duration::ZERO,
         cursors: vec!["table".into()],
         ..LogConfig::default()
     }

@@ -6,14 +6,15 @@
 //! removal happened or did not. It can be full, and a sync can fail; what a failed
 //! sync should have kept is then never kept by a later one, as on Linux.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile};
 
 const SECTOR_BYTES: usize = 512;
+const BLOCK_BYTES: usize = 4096;
 
 #[derive(Clone, Default)]
 pub(crate) struct SimulatedDisk {
@@ -33,6 +34,10 @@ struct State {
     room_bytes: Option<u64>,
     failing_syncs: u32,
     short_writes: u32,
+    /// Blocks of 4 KiB that cannot be read, until they are written.
+    unreadable: BTreeSet<(u64, usize)>,
+    /// Changes after which the process dies.
+    steps_left: Option<u32>,
 }
 
 #[derive(Default, Clone)]
@@ -75,14 +80,19 @@ impl NameChange {
 }
 
 impl SimulatedDisk {
+    /// A process that died here on purpose leaves no lock behind.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The process dies, the machine lives: what was written stays.
     pub fn kill(&self) {
-        self.state.lock().unwrap().life += 1;
+        self.lock().life += 1;
     }
 
     /// The machine dies.
     pub fn lose_power(&self, random: &mut fastrand::Rng) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
         state.life += 1;
         let mut names = state.durable_names.clone();
         for change in std::mem::take(&mut state.unsynced_names) {
@@ -98,25 +108,59 @@ impl SimulatedDisk {
     }
 
     pub fn limit_room(&self, bytes: Option<u64>) {
-        self.state.lock().unwrap().room_bytes = bytes;
+        self.lock().room_bytes = bytes;
     }
 
     pub fn used_bytes(&self) -> u64 {
-        self.state.lock().unwrap().used_bytes()
+        self.lock().used_bytes()
     }
 
     pub fn fail_syncs(&self, count: u32) {
-        self.state.lock().unwrap().failing_syncs = count;
+        self.lock().failing_syncs = count;
+    }
+
+    /// A disk of its own with the same content.
+    pub fn fork(&self) -> Self {
+        let state = self.lock();
+        let copy = State {
+            life: state.life,
+            files: state.files.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            next_file: state.next_file,
+            ..State::default()
+        };
+        Self { state: Arc::new(Mutex::new(copy)) }
+    }
+
+    /// Panics at the change after so many.
+    pub fn stop_after(&self, changes: u32) {
+        self.lock().steps_left = (changes < u32::MAX).then_some(changes);
+    }
+
+    /// Zeros, as a power loss may leave a file that was allocated and not synced.
+    pub fn erase(&self, path: &Path) {
+        let mut state = self.lock();
+        let file = state.names[path];
+        let file = state.files.get_mut(&file).unwrap();
+        file.now.fill(0);
+        file.durable = file.now.clone();
+    }
+
+    pub fn make_unreadable(&self, path: &Path, at: usize) {
+        let mut state = self.lock();
+        let file = state.names[path];
+        state.unreadable.insert((file, at / BLOCK_BYTES));
     }
 
     /// The next writes stop half-way, as on a disk that has just become full.
     pub fn shorten_writes(&self, count: u32) {
-        self.state.lock().unwrap().short_writes = count;
+        self.lock().short_writes = count;
     }
 
     /// Changes a byte of a file, behind everybody's back.
     pub fn rot(&self, path: &Path, at: usize) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
         let file = state.names[path];
         let file = state.files.get_mut(&file).unwrap();
         file.now[at] ^= 0x40;
@@ -124,12 +168,19 @@ impl SimulatedDisk {
     }
 
     pub fn contents(&self, path: &Path) -> Vec<u8> {
-        let state = self.state.lock().unwrap();
+        let state = self.lock();
         state.files[&state.names[path]].now.clone()
     }
 }
 
 impl State {
+    fn step(&mut self) {
+        if let Some(left) = &mut self.steps_left {
+            assert!(*left > 0, "the process dies here");
+            *left -= 1;
+        }
+    }
+
     fn used_bytes(&self) -> u64 {
         self.names.values().map(|file| self.files[file].now.len() as u64).sum()
     }
@@ -190,7 +241,8 @@ impl File {
 
 impl Disk for SimulatedDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
+        state.step();
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -203,19 +255,20 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state.lock().unwrap();
+        let state = self.lock();
         let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Open { disk: self.clone(), file, life: state.life }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state.lock().unwrap();
+        let state = self.lock();
         let here = state.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(here.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
+        state.step();
         let file = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         let change = NameChange::Rename(from.to_owned(), to.to_owned(), file);
         change.apply(&mut state.names);
@@ -224,14 +277,16 @@ impl Disk for SimulatedDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
+        state.step();
         state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         state.unsynced_names.push(NameChange::Remove(path.to_owned()));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
+        state.step();
         let (here, elsewhere) = std::mem::take(&mut state.unsynced_names)
             .into_iter()
             .partition(|change| change.dir() == Some(dir));
@@ -250,13 +305,14 @@ struct Open {
 
 impl Open {
     fn with<T>(&self, work: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.disk.state.lock().unwrap();
+        let mut state = self.disk.lock();
         assert_eq!(state.life, self.life, "a dead process does not touch the disk");
         work(&mut state, self.file)
     }
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
         self.with(|state, file| {
+            state.step();
             let bytes = usize::try_from(bytes).unwrap();
             let grown = bytes.saturating_sub(state.files[&file].now.len());
             if state.room_for(grown) < grown {
@@ -288,8 +344,13 @@ impl Open {
 impl DiskFile for Open {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|state, file| {
-            let rest = state.files[&file].now.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let offset = usize::try_from(offset).unwrap();
+            let rest = state.files[&file].now.get(offset..).unwrap_or_default();
             let count = rest.len().min(bytes.len());
+            let mut blocks = offset / BLOCK_BYTES..(offset + count).div_ceil(BLOCK_BYTES);
+            if blocks.any(|block| state.unreadable.contains(&(file, block))) {
+                return Err(io::Error::other("input/output error"));
+            }
             bytes[..count].copy_from_slice(&rest[..count]);
             Ok(count)
         })
@@ -297,10 +358,11 @@ impl DiskFile for Open {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.with(|state, file| {
+            state.step();
             let offset = usize::try_from(offset).unwrap();
             let grown = (offset + bytes.len()).saturating_sub(state.files[&file].now.len());
             let room = state.room_for(grown);
-            let mut bytes = &bytes[..bytes.len() - (grown - room)];
+            let mut bytes = &bytes[..bytes.len().saturating_sub(grown - room)];
             if state.short_writes > 0 {
                 state.short_writes -= 1;
                 bytes = &bytes[..bytes.len() / 2];

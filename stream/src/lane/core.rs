@@ -87,7 +87,8 @@ impl LaneCore {
     ) -> Result<Number, Shed> {
         let taken = self.room_for(class, kind).and_then(|()| self.push(class, kind, encode));
         match taken {
-            Err(Shed::Full(class)) => self.tally.shed(class),
+            // A rejected record that is not kept is a refused hit, counted as that.
+            Err(Shed::Full(class)) if kind != RecordKind::Rejected => self.tally.shed(class),
             _ => self.tally.changed(),
         }
         taken
@@ -126,7 +127,11 @@ impl LaneCore {
         encode: impl FnOnce(Number, &mut Vec<u8>),
     ) -> Result<Number, Shed> {
         let (at, number) = (self.pending.len(), self.next);
-        push_record(&mut self.pending, kind, |body| encode(number, body));
+        // If `encode` panics, its task dies and the lane lives on, without half a record.
+        let mut undo = Undo { pending: &mut self.pending, to: Some(at) };
+        push_record(undo.pending, kind, |body| encode(number, body));
+        undo.to = None;
+        drop(undo);
         let bytes = self.pending.len() - at;
         let refusal = if bytes - RECORD_FRAME_BYTES > self.log.record_bytes_max {
             Some(Shed::TooLarge { bytes: bytes - RECORD_FRAME_BYTES, max: self.log.record_bytes_max })
@@ -255,6 +260,11 @@ impl LaneCore {
         self.pending_rejected_bytes = 0;
     }
 
+    /// Nobody is left who could ask about numbers that were abandoned.
+    pub fn forget_abandoned(&mut self) {
+        self.abandoned.clear();
+    }
+
     pub fn is_abandoned(&self, number: Number) -> bool {
         let at = self.abandoned.partition_point(|(_, end)| *end <= number);
         self.abandoned.get(at).is_some_and(|(first, _)| *first <= number)
@@ -312,6 +322,20 @@ impl LaneCore {
 
     pub fn wants_flush(&self) -> bool {
         self.next != self.first
+    }
+}
+
+/// Cuts the pending records back when it is dropped.
+struct Undo<'a> {
+    pending: &'a mut Vec<u8>,
+    to: Option<usize>,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(to) = self.to {
+            self.pending.truncate(to);
+        }
     }
 }
 

@@ -8,8 +8,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::{Duration, Instant};
 
-use crate::disk::{DiskFile, is_no_room};
+use crate::disk::DiskFile;
 use crate::format::SegmentId;
 use crate::lane::file::{LaneFacts, LaneFile, LaneState};
 use crate::lane::shared::{LaneShared, OpenSegment};
@@ -21,7 +22,21 @@ pub(crate) struct Syncer {
     lane_file: LaneFile,
     told: Option<LaneFacts>,
     next_sequence: u64,
-    warned_of_no_room: bool,
+    /// After a failure: when the next segment is tried again.
+    prepare_after: Option<Instant>,
+    warned_of_lane_file: bool,
+}
+
+/// How often what found no room is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A syncer that dies without saying so poisons its lane, so that nobody waits for it.
+struct Lifeline(Arc<LaneShared>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.poison("the sync thread", &io::Error::other("it panicked"));
+    }
 }
 
 /// Whether there will be more to do.
@@ -33,14 +48,25 @@ pub(crate) enum Step {
 
 impl Syncer {
     pub fn new(shared: Arc<LaneShared>, log: Arc<LogShared>, lane_file: LaneFile) -> Self {
-        Self { shared, log, lane_file, told: None, next_sequence: 1, warned_of_no_room: false }
+        Self {
+            shared,
+            log,
+            lane_file,
+            told: None,
+            next_sequence: 1,
+            prepare_after: None,
+            warned_of_lane_file: false,
+        }
     }
 
     /// Works until the lane is closed, poisoned or told to stop.
     pub fn run(mut self) {
+        let interval = self.log.config.sync_interval.min(RETRY_INTERVAL);
+        let lifeline = Lifeline(self.shared.clone());
         while self.step() == Step::Again {
-            self.shared.desk.wait(self.log.config.sync_interval);
+            self.shared.desk.wait(interval);
         }
+        std::mem::forget(lifeline);
         self.shared.synced_moved.notify_one();
     }
 
@@ -49,18 +75,20 @@ impl Syncer {
         if self.shared.is_poisoned() {
             return Step::Ended;
         }
-        // In this order: what was written before we look at the desk lies in the
-        // segments that we find there.
-        let written = self.shared.written.load(Acquire);
-        let (rotated_out, current, closing, stop, next_wanted) = {
+        let (written, rotated_out, current, closing, stop, next_wanted) = {
             let mut work = self.shared.desk.lock();
+            // Under the lock: a request that we take off the desk is for numbers that we
+            // see as written, and they lie in the segments that we find there, since
+            // rotating takes the lock too.
+            let written = self.shared.written.load(Acquire);
             work.sync_wanted = false;
             let rotated_out = std::mem::take(&mut work.rotated_out);
-            (rotated_out, work.current.clone(), work.closing, work.stop, work.next.is_none())
+            (written, rotated_out, work.current.clone(), work.closing, work.stop, work.next.is_none())
         };
         let current = current.expect("a lane has a current segment from its opening on");
         // First, because a lane without a next segment sheds, and a waiter only waits.
-        if next_wanted && !closing && !stop {
+        if next_wanted && !closing && !stop && self.prepare_after.is_none_or(|after| after <= Instant::now())
+        {
             self.prepare_next();
         }
         if let Err(error) = self.sync(&rotated_out, &current, written) {
@@ -99,7 +127,11 @@ impl Syncer {
         if self.told != Some(facts) {
             match self.lane_file.write(&facts) {
                 Ok(()) => self.told = Some(facts),
-                Err(error) => tracing::warn!(lane = self.shared.id, %error, "could not write the lane file"),
+                Err(error) if !self.warned_of_lane_file => {
+                    self.warned_of_lane_file = true;
+                    tracing::warn!(lane = self.shared.id, %error, "could not write the lane file");
+                }
+                Err(_) => {}
             }
         }
     }
@@ -129,13 +161,14 @@ impl Syncer {
         match prepare(&self.log, &id) {
             Ok(file) => {
                 self.next_sequence += 1;
-                self.warned_of_no_room = false;
+                self.prepare_after = None;
                 self.shared.desk.lock().next = Some((id, file));
             }
-            Err(error) if is_no_room(&error) && self.warned_of_no_room => {}
             Err(error) => {
-                self.warned_of_no_room = true;
-                tracing::warn!(lane = id.lane, %error, "cannot prepare the next segment; trying again each second");
+                if self.prepare_after.is_none() {
+                    tracing::warn!(lane = id.lane, %error, "cannot prepare the next segment; trying again each second");
+                }
+                self.prepare_after = Some(Instant::now() + self.log.config.room_retry);
             }
         }
     }
@@ -150,14 +183,17 @@ fn seal(rotated: &OpenSegment) -> io::Result<()> {
 /// Creates a segment file of full size, with its name durable.
 pub(crate) fn prepare(log: &LogShared, id: &SegmentId) -> io::Result<Arc<dyn DiskFile>> {
     let path = log.dir.join(id.file_name());
-    let file = log.disk.create(&path)?;
+    let file = match log.disk.create(&path) {
+        // Left by an attempt that could not even be undone.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => log.disk.open(&path)?,
+        file => file?,
+    };
     let prepared = file
         .allocate(log.config.segment_bytes)
         .and_then(|()| file.sync_all())
         .and_then(|()| log.disk.sync_dir(&log.dir));
-    if let Err(error) = prepared {
-        log.disk.remove(&path)?;
-        return Err(error);
+    if prepared.is_err() {
+        let _ = log.disk.remove(&path);
     }
-    Ok(file)
+    prepared.map(|()| file)
 }

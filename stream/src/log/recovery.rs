@@ -21,7 +21,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use proto::BootId;
 
-use crate::disk::{Disk, read_all};
+use crate::cursor::LaneKey;
+use crate::disk::{Disk, read_all, read_readable};
 use crate::format::{BatchKind, SegmentId, WrittenByNewer};
 use crate::lane::file::{LaneFacts, LaneFile, LaneState, file_name};
 use crate::lane::shared::LaneShared;
@@ -89,46 +90,78 @@ pub(crate) struct Hole {
     pub kind: BatchKind,
 }
 
+/// What is to be done about a lane.
+pub(crate) struct Plan {
+    pub boot: BootId,
+    pub lane: u32,
+    facts: Option<LaneFacts>,
+    segments: Vec<Survey>,
+    holes: Vec<Hole>,
+    issued: Number,
+    known_synced: Number,
+}
+
 impl Recovery<'_> {
-    /// Reads, judges and repairs one lane. `sequences` are its segment files.
-    pub fn lane(&self, boot: BootId, id: u32, sequences: &[u64]) -> Result<LaneShared, OpenError> {
-        let lane_path = self.dir.join(file_name(boot, id));
-        let (mut lane_file, facts) = match LaneFile::open(self.disk, self.dir, boot, id) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (LaneFile::create(self.disk, self.dir, boot, id).map_err(at(&lane_path))?, None)
-            }
-            opened => opened.map_err(at(&lane_path))?,
+    /// Reads and judges one lane. `sequences` are its segment files. Changes nothing.
+    pub fn plan(&self, (boot, lane): LaneKey, sequences: &[u64]) -> Result<Plan, OpenError> {
+        let path = self.dir.join(file_name(boot, lane));
+        let facts = match LaneFile::open(self.disk, self.dir, boot, lane) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => opened.map_err(at(&path))?.1,
         };
-        let mut segments = Vec::new();
-        for sequence in sequences {
-            segments.push(self.read(SegmentId { boot, lane: id, sequence: *sequence })?);
-        }
+        let surveys: Result<Vec<Survey>, _> = sequences
+            .iter()
+            .map(|sequence| self.read(SegmentId { boot, lane, sequence: *sequence }))
+            .collect();
+        let segments = surveys?;
         let known_synced = known_synced(&segments, facts.as_ref());
         let (holes, issued) = self.judge(&segments, facts.as_ref(), known_synced)?;
+        Ok(Plan { boot, lane, facts, segments, holes, issued, known_synced })
+    }
+
+    /// Repairs a lane.
+    pub fn carry_out(&self, plan: Plan) -> Result<LaneShared, OpenError> {
+        let Plan { boot, lane: id, facts, segments, holes, issued, known_synced } = plan;
+        let holes_of = |segment| holes.iter().filter(move |hole| hole.segment == segment).collect::<Vec<_>>();
+        let repair = Repair { disk: self.disk, dir: self.dir };
+        // What was prepared and not used makes room for the rest, on a disk that is full.
+        for (at, segment) in segments.iter().enumerate() {
+            if segment.unused && holes_of(at).is_empty() {
+                repair.segment(segment, &[], known_synced)?;
+            }
+        }
         let state = match facts {
             Some(LaneFacts { state: LaneState::Closed, .. }) => LaneState::Closed,
             _ => LaneState::Unclean,
         };
         let lane = LaneShared::new(boot, id, state);
         for (at, segment) in segments.iter().enumerate() {
-            let holes: Vec<&Hole> = holes.iter().filter(|hole| hole.segment == at).collect();
-            if let Some(kept) =
-                (Repair { disk: self.disk, dir: self.dir }).segment(segment, &holes, known_synced)?
-            {
+            let holes = holes_of(at);
+            if segment.unused && holes.is_empty() {
+                continue;
+            }
+            if let Some(kept) = repair.segment(segment, &holes, known_synced)? {
                 lane.segments().push_back(Arc::new(kept));
             }
         }
         self.disk.sync_dir(self.dir).map_err(at(self.dir))?;
         let abandoned = holes.iter().filter(|hole| hole.kind == BatchKind::Abandoned);
-        let abandoned = abandoned.map(|hole| hole.end - hole.first).sum();
-        lane.abandoned.store(abandoned, Relaxed);
+        lane.abandoned.store(abandoned.map(|hole| hole.end - hole.first).sum(), Relaxed);
         lane.written.store(issued, Relaxed);
         lane.synced.store(issued, Relaxed);
-        let newest_sequence =
-            facts.map_or(0, |facts| facts.newest_sequence).max(sequences.last().copied().unwrap_or(0));
+        let newest_kept = lane.segments().back().map(|segment| segment.id.sequence);
+        let newest_sequence = facts.map(|facts| facts.newest_sequence).max(newest_kept).unwrap_or(0);
         let ended = LaneFacts { state, newest_sequence, written: issued, synced: issued };
         if facts != Some(ended) {
-            lane_file.write_synced(&ended).map_err(at(&lane_path))?;
+            let path = self.dir.join(file_name(boot, id));
+            let file = match LaneFile::open(self.disk, self.dir, boot, id) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    LaneFile::create(self.disk, self.dir, boot, id)
+                }
+                opened => opened.map(|(file, _)| file),
+            };
+            file.and_then(|mut file| file.write_synced(&ended)).map_err(at(&path))?;
+            self.disk.sync_dir(self.dir).map_err(at(self.dir))?;
         }
         Ok(lane)
     }
@@ -136,7 +169,9 @@ impl Recovery<'_> {
     fn read(&self, id: SegmentId) -> Result<Survey, OpenError> {
         let path = self.dir.join(id.file_name());
         let file = self.disk.open(&path).map_err(at(&path))?;
-        let bytes = Bytes::from(read_all(&*file).map_err(at(&path))?);
+        // A salvage takes what the disk cannot read for damage.
+        let read = if self.salvage { read_readable(&*file) } else { read_all(&*file) };
+        let bytes = Bytes::from(read.map_err(at(&path))?);
         let scan = Scan::of(&bytes, &id).map_err(|version| OpenError::Newer { path, version })?;
         Ok(Survey::of(id, bytes.len(), &scan))
     }
@@ -178,8 +213,10 @@ impl Recovery<'_> {
         }
         let known = synced.max(facts.map_or(0, |facts| facts.written));
         let end = expected.unwrap_or(known);
-        if known > end && newest_is_here(segments, facts) {
-            self.hole(segments, &mut holes, segments.len() - 1, end..known, synced)?;
+        if known > end
+            && let Some(newest) = newest(segments, facts)
+        {
+            self.hole(segments, &mut holes, newest, end..known, synced)?;
         }
         Ok((holes, end.max(known)))
     }
@@ -220,15 +257,12 @@ fn known_synced(segments: &[Survey], facts: Option<&LaneFacts>) -> Number {
     said.max(facts.map_or(0, |facts| facts.synced))
 }
 
-/// Whether the segment that was written last is there, used or not.
-fn newest_is_here(segments: &[Survey], facts: Option<&LaneFacts>) -> bool {
-    let is_newest = |segment: &Survey| {
-        facts.is_none_or(|facts| {
-            segment.id.sequence == facts.newest_sequence
-                || (segment.id.sequence > facts.newest_sequence && !segment.unused)
-        })
-    };
-    segments.iter().any(is_newest)
+/// The segment that was written last, used or not; `None` if somebody removed it.
+fn newest(segments: &[Survey], facts: Option<&LaneFacts>) -> Option<usize> {
+    let last_used = segments.iter().rposition(|segment| !segment.unused);
+    let Some(facts) = facts else { return last_used };
+    let known = segments.iter().position(|segment| segment.id.sequence == facts.newest_sequence);
+    known.max(last_used.filter(|at| segments[*at].id.sequence >= facts.newest_sequence))
 }
 
 pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {

@@ -1,10 +1,11 @@
 //! Leaves a segment of an earlier process whole, synced and of its length.
 
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, read_all, replace};
+use crate::disk::{Disk, read_all, read_readable, replace, write_all};
 use crate::format::{BATCH_HEADER_BYTES, BatchKind, FORMAT_VERSION, SegmentHeader, SegmentId, seal_batch};
 use crate::lane::shared::Segment;
 use crate::log::recovery::{Hole, OpenError, at};
@@ -31,16 +32,11 @@ impl Repair<'_> {
         let path = self.dir.join(survey.id.file_name());
         let (first, end) = bounds(survey, holes);
         let damaged = survey.damaged_at.is_some() || !holes.is_empty();
-        let length = if damaged || end > known_synced {
-            if damaged {
-                tracing::warn!(segment = %path.display(), offset = survey.sound_bytes(), "repaired a torn segment");
-            }
-            self.write_again(survey, holes)?
+        let length = if damaged {
+            tracing::warn!(segment = %path.display(), offset = survey.sound_bytes(), "repaired a torn segment");
+            self.replace(survey, holes)?
         } else {
-            if survey.end < survey.file_bytes {
-                let file = self.disk.open(&path).map_err(at(&path))?;
-                file.set_len(survey.end as u64).map_err(at(&path))?;
-            }
+            self.cut(survey, end > known_synced).map_err(at(&path))?;
             survey.end
         };
         if first == end {
@@ -58,18 +54,42 @@ impl Repair<'_> {
         Ok(Some(kept))
     }
 
+    /// Cuts a sound file to its length, which gives back what was allocated in advance,
+    /// and writes it `again` in place: the same bytes, so a crash in here changes
+    /// nothing, and no room is needed, which a full disk does not have.
+    fn cut(&self, survey: &Survey, again: bool) -> io::Result<()> {
+        if !again && survey.end == survey.file_bytes {
+            return Ok(());
+        }
+        let file = self.disk.open(&self.dir.join(survey.id.file_name()))?;
+        file.set_len(survey.end as u64)?;
+        if again {
+            let bytes = read_all(&*file)?;
+            write_all(&*file, &bytes, 0)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// `name`, or `name.2` and so on if that was kept before.
+    fn free_name(&self, name: &str) -> io::Result<String> {
+        let known = self.disk.list(self.dir)?;
+        let names = std::iter::once(name.to_owned()).chain((2..).map(|count| format!("{name}.{count}")));
+        Ok(names.into_iter().find(|name| !known.contains(name)).expect("there is always a next number"))
+    }
+
     /// Replaces the file by its whole batches and a mark for each hole; what does
     /// not check is kept beside it. Returns its new length.
-    fn write_again(&self, survey: &Survey, holes: &[&Hole]) -> Result<usize, OpenError> {
+    fn replace(&self, survey: &Survey, holes: &[&Hole]) -> Result<usize, OpenError> {
         let name = survey.id.file_name();
         let path = self.dir.join(&name);
         let file = self.disk.open(&path).map_err(at(&path))?;
-        let bytes = Bytes::from(read_all(&*file).map_err(at(&path))?);
+        let bytes = Bytes::from(read_readable(&*file).map_err(at(&path))?);
         let scan = Scan::of(&bytes, &survey.id);
         let scan = scan.map_err(|version| OpenError::Newer { path: path.clone(), version })?;
         if let Some(from) = scan.damaged_at {
             let torn = &bytes[from..];
-            let torn_name = format!("{name}.torn");
+            let torn_name = self.free_name(&format!("{name}.torn")).map_err(at(&path))?;
             replace(self.disk, self.dir, &torn_name, &torn[..without_zeros(torn)]).map_err(at(&path))?;
         }
         let (first, _) = bounds(survey, holes);

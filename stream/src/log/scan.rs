@@ -45,10 +45,13 @@ impl Scan {
         scan.end = at;
         let mut next_number = 0;
         while at < used_bytes {
-            match check_batch(&bytes[at..], id).filter(|batch| batch.first >= next_number) {
-                Some(batch) => {
+            let sound = check_batch(&bytes[at..], id).filter(|batch| batch.first >= next_number);
+            let sound = sound
+                .and_then(|batch| Some((batch, bytes_of_kind(&bytes[at..], &batch, RecordKind::Rejected)?)));
+            match sound {
+                Some((batch, rejected_bytes)) => {
                     next_number = batch.end();
-                    scan.rejected_bytes += bytes_of_kind(&bytes[at..], &batch, RecordKind::Rejected);
+                    scan.rejected_bytes += rejected_bytes;
                     scan.batches.push((at, batch));
                     at = (at + batch.total_bytes()).min(bytes.len());
                     scan.end = at;
