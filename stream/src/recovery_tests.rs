@@ -301,3 +301,33 @@ fn a_newer_format_is_refused_by_name_and_version() {
     let error = open(&disk).err().expect("refused").to_string();
     assert!(error.contains("written by version 9") && error.contains(".seg"), "{error}");
 }
+
+#[test]
+fn a_lost_beginning_behind_trimmed_segments_is_accounted_for() {
+    let (disk, mut core, mut syncer) = synced(&[]);
+    four_segments(&mut core, &mut syncer);
+    let log_of = |disk: &SimulatedDisk| open(disk).unwrap();
+    // The last segment is written and not synced.
+    while core.shared.segments().len() < 5 {
+        append(&mut core, &"x".repeat(300));
+        assert!(core.flush());
+    }
+    write(&mut core, &["lost as well", "kept"]);
+    let segment = core.shared.segments().back().unwrap().clone();
+    let path = Path::new("/log").join(segment.id.file_name());
+    disk.kill();
+    for earlier in &segments(&disk)[..4] {
+        crate::disk::Disk::remove(&disk, earlier).unwrap();
+    }
+    disk.rot(&path, 17);
+    disk.rot(&path, 64 + 50);
+    disk.rot(&path, find(&disk, &path, "lost as well"));
+
+    let log = log_of(&disk);
+    let status = &log.lanes()[0];
+    let [(first, end)] = status.in_log[..] else { panic!("{:?}", status.in_log) };
+    assert!(first <= segment.first && end == segment.end(), "{first}..{end} of {}", segment.first);
+    let (events, abandoned, _) = read(&log);
+    assert_eq!(events, ["kept"]);
+    assert_eq!(abandoned, end - first - 1);
+}

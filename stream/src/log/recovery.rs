@@ -201,7 +201,12 @@ impl Recovery<'_> {
                 self.hole(segments, &mut holes, at.saturating_sub(1), first..header.first, synced)?;
                 expected = Some(header.first);
             }
-            expected = expected.or(segment.first());
+            // Behind segments that were trimmed, a lost header leaves the beginning unknown.
+            // Nothing of such a segment was synced, so it does not begin below `synced`;
+            // what lies between and was trimmed is in the ledger, which goes before.
+            let begins = segment.header.map(|header| header.first);
+            let begins = begins.or_else(|| segment.first().map(|first| first.min(synced)));
+            expected = expected.or(begins);
             for (from, to) in &segment.ranges {
                 if let Some(first) = expected
                     && *from > first
@@ -212,7 +217,7 @@ impl Recovery<'_> {
             }
         }
         let known = synced.max(facts.map_or(0, |facts| facts.written));
-        let end = expected.unwrap_or(known);
+        let end = expected.unwrap_or(synced);
         if known > end
             && let Some(newest) = newest(segments, facts)
         {
