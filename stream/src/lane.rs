@@ -124,6 +124,7 @@ impl Lane {
     }
 
     /// Completes when the record `number` of this lane has reached `level`.
+    /// To be called in the turn of the event loop in which the record was appended.
     ///
     /// # Errors
     /// [`NotDurable`]: it must not be acknowledged.
