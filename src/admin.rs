@@ -1,4 +1,4 @@
-//! The owner's second address: the operations over HTTP, and metrics.
+//! The owner's second address: the operations over HTTP, metrics, and the [`page`] for people.
 //!
 //! One worker; it never touches a hit. Whoever may send what is decided by the [`guard`]
 //! before a body is read. Bodies are bounded by `admin.body_bytes_max`, answers by the pages
@@ -6,6 +6,8 @@
 
 mod guard;
 mod metrics;
+mod page;
+mod stats;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,10 +17,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
 
 use crate::ops::{Op, OpError};
 use crate::owner::Owner;
 use guard::{Asked, Guard};
+#[cfg(test)]
+pub use page::POLICY as PAGE_POLICY;
+use stats::Stats;
 
 /// On every answer. Event data is never anything but data here.
 const HEADERS: [(&str, &str); 5] = [
@@ -49,18 +55,11 @@ impl Admin {
 
     /// As it is reached from this machine.
     pub fn address(&self) -> SocketAddr {
-        let mut address = self.address;
-        match address {
-            SocketAddr::V4(_) if address.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
-            SocketAddr::V6(_) if address.ip().is_unspecified() => {
-                address.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
-            }
-            _ => {}
-        }
-        address
+        from_here(self.address)
     }
 
-    /// Serves `owner`, inside an actix system; the server is to be spawned.
+    /// Serves `owner`, inside an actix system; the server is to be spawned. `hits` is where its
+    /// tracker listens.
     ///
     /// # Errors
     /// The worker cannot be started.
@@ -68,9 +67,13 @@ impl Admin {
         self,
         owner: Arc<Owner>,
         prometheus: PrometheusHandle,
+        hits: Option<SocketAddr>,
     ) -> std::io::Result<(Server, ServerHandle)> {
         let guard = Guard::new(self.address, &owner.settings.admin.hosts, self.token);
-        let site = web::Data::new(Site { owner, guard, prometheus });
+        let stats = Stats::new(prometheus.clone());
+        let site = web::Data::new(Site { owner, guard, prometheus, hits: hits.map(from_here), stats });
+        let sampled = site.clone();
+        actix_web::rt::spawn(async move { sampled.stats.follow().await });
         let server =
             HttpServer::new(move || App::new().app_data(site.clone()).default_service(web::to(answer)))
                 .workers(1)
@@ -87,6 +90,20 @@ struct Site {
     owner: Arc<Owner>,
     guard: Guard,
     prometheus: PrometheusHandle,
+    hits: Option<SocketAddr>,
+    stats: Stats,
+}
+
+/// `address` as it is reached from this machine.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) if address.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
+        SocketAddr::V6(_) if address.ip().is_unspecified() => {
+            address.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+        }
+        _ => {}
+    }
+    address
 }
 
 async fn answer(request: HttpRequest, payload: web::Payload, site: web::Data<Site>) -> HttpResponse {
@@ -98,22 +115,36 @@ async fn answer(request: HttpRequest, payload: web::Payload, site: web::Data<Sit
         authorization: header(request.headers(), "authorization"),
     };
     if let Err(refused) = site.guard.check(&asked) {
-        return json(&refused);
+        return refusal(&refused);
+    }
+    let reads = matches!(request.method().as_str(), "GET" | "HEAD");
+    if reads && let Some(answer) = page::answer(request.path()) {
+        return answer;
     }
     match (request.method().as_str(), request.path()) {
-        ("GET" | "HEAD", "/") => {
-            let line = format!("clickgate {}: the admin address\n", crate::cli::VERSION);
-            respond(StatusCode::OK).content_type("text/plain; charset=utf-8").body(line)
-        }
+        ("GET" | "HEAD", "/stats") => respond(StatusCode::OK).json(stats(&site).await),
         ("GET" | "HEAD", "/metrics") => {
             let text = metrics::render(&site.owner, &site.prometheus).await;
             respond(StatusCode::OK).content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
         }
         _ => match operate(&request, payload, &site).await {
             Ok(answer) => respond(StatusCode::OK).json(answer),
-            Err(error) => json(&error),
+            Err(error) => refusal(&error),
         },
     }
+}
+
+/// What the page shows each second.
+async fn stats(site: &Site) -> serde_json::Value {
+    let mut stats = site.stats.to_json();
+    stats["version"] = json!(crate::cli::VERSION);
+    stats["hits"] = json!(site.hits);
+    stats["consumes"] = json!(site.owner.consumer.get().is_some());
+    if let Some(tracker) = site.owner.running_tracker() {
+        stats["health"] = json!(tracker.health());
+        stats["catalog"] = json!(tracker.catalog().await);
+    }
+    stats
 }
 
 async fn operate(
@@ -148,7 +179,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     Some(value.to_str().unwrap_or(""))
 }
 
-fn json(error: &OpError) -> HttpResponse {
+fn refusal(error: &OpError) -> HttpResponse {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     respond(status).json(error.to_json())
 }

@@ -134,18 +134,20 @@ async fn start(
     }
     let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
     let (server, admin) =
-        admin.serve(Arc::clone(&owner), prometheus).map_err(failed("cannot serve the admin address"))?;
+        admin.serve(Arc::clone(&owner), prometheus, hits).map_err(failed("cannot serve the admin address"))?;
     let admin_task = actix_rt::spawn(server);
     owner.data.write_run_file(&RunFile {
         pid: std::process::id(),
         role: role.name().to_owned(),
         admin: admin_address,
-        token,
+        token: token.clone(),
         version: VERSION.to_owned(),
     })?;
     info!(role = role.name(), version = VERSION, data = %owner.data.path().display(), admin = %admin_address, "started");
     if !settings.log.json {
-        eprint!("{}", welcome::screen(role, &owner.data, hits, admin_address, first_start));
+        // A token of the configuration outlives the process; it is not shown.
+        let token = if settings.admin.token.is_none() { Some(token.as_str()) } else { None };
+        eprint!("{}", welcome::screen(role, &owner.data, hits, admin_address, token, first_start));
     }
     let tracker = tracker
         .map(|tracker| RunningTracker { handle: tracker.handle(), task: actix_rt::spawn(tracker.run()) });

@@ -38,7 +38,7 @@ fn own(data: &DataDir, token_given: &'static str) -> Owning {
                 version: "0".to_owned(),
             };
             let prometheus = PrometheusBuilder::new().build_recorder().handle();
-            let (server, handle) = admin.serve(owner, prometheus).unwrap();
+            let (server, handle) = admin.serve(owner, prometheus, None).unwrap();
             data.write_run_file(&run).unwrap();
             started.send(handle).unwrap();
             server.await.unwrap();
@@ -150,14 +150,19 @@ fn every_answer_of_the_admin_address_is_guarded_and_metrics_make_no_table() {
     for (path, host, status) in [
         ("/", own_name.as_str(), 200),
         ("/metrics", &own_name, 200),
+        ("/stats", &own_name, 200),
         ("/log", &own_name, 200),
         ("/nowhere", &own_name, 404),
         ("/programs", "rebound.example", 421),
     ] {
         let answer = get(path, host);
         assert_eq!(answer.status().as_u16(), status, "{path}");
+        let policy = match path {
+            "/" => crate::admin::PAGE_POLICY,
+            _ => "default-src 'none'; frame-ancestors 'none'",
+        };
         for (name, value) in [
-            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ("content-security-policy", policy),
             ("x-content-type-options", "nosniff"),
             ("cache-control", "no-store"),
         ] {

@@ -12,12 +12,14 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "clickgate".to_owned())
 }
 
-/// A few lines for the person who started it.
+/// A few lines for the person who started it. `token` is one that ends with this process: in the
+/// fragment of the page's address it is never sent, and the page takes it out of the address bar.
 pub fn screen(
     role: Role,
     data: &DataDir,
     hits: Option<SocketAddr>,
     admin: SocketAddr,
+    token: Option<&str>,
     first_start: bool,
 ) -> String {
     let mut text = format!("\nclickgate {VERSION}  {}\n\n", role.name());
@@ -27,7 +29,8 @@ pub fn screen(
     if let Some(hits) = hits {
         line("hits", format!("http://{hits}"));
     }
-    line("admin", format!("http://{admin}"));
+    let fragment = token.map_or_else(String::new, |token| format!("#token={token}"));
+    line("page", format!("http://{admin}/{fragment}"));
     line("data", data.path().display().to_string());
     if let Some(hits) = hits.filter(|_| first_start) {
         let command = match data.path().to_str() {

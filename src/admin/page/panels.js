@@ -1,0 +1,102 @@
+// The figures beside the chart: how it stands, where every number is, lanes, refusals.
+
+import { bytes, byId, count, el, fill, nothing, problem, span, text, words } from "/page/dom.js";
+
+const LANES_SHOWN = 8;
+
+/** From /stats. */
+export function status(stats) {
+  text("version", stats.version);
+  const { totals, health, catalog } = stats;
+  tile("accepted", count(totals.accepted), `since the start, ${span(stats.now_ms - stats.started_at_ms)} ago`);
+  const lost = totals.shed + totals.not_durable;
+  tile("refused", count(totals.refused), lost === 0 ? "nothing shed" : `and ${count(lost)} shed or not durable`, lost > 0 && "warn");
+  const state = stateOf(stats);
+  const pill = byId("state");
+  pill.textContent = state.name;
+  pill.className = `pill ${state.mood}`;
+  if (!health) {
+    tile("catalog", "none", "no tracker runs in this process");
+  } else {
+    const held = `${count(catalog.entries)} ${catalog.entries === 1 ? "program" : "programs"} held`;
+    if (!catalog.loaded) tile("catalog", "not loaded", "waiting for the registry", "bad");
+    else if (!catalog.fresh) tile("catalog", "stale", `${held}, changes not followed`, "warn");
+    else tile("catalog", "fresh", held, "good");
+  }
+  refusals(stats.refused, totals.refused);
+}
+
+function stateOf({ health }) {
+  if (!health) return { name: "no tracker", mood: "" };
+  if (health.draining) return { name: "draining", mood: "warn" };
+  if (health.lane_poisoned) return { name: "a lane failed", mood: "bad" };
+  return health.ready ? { name: "ready", mood: "good" } : { name: "not ready", mood: "bad" };
+}
+
+function tile(name, value, more, mood) {
+  text(`${name}-value`, value);
+  text(`${name}-more`, more);
+  byId(`${name}-tile`).className = `tile ${mood || ""}`;
+}
+
+function refusals(reasons, all) {
+  const rows = Object.entries(reasons).filter(([, number]) => number > 0).sort(([, a], [, b]) => b - a);
+  if (rows.length === 0) {
+    fill("refusals", nothing("Nothing was refused since the start."));
+    return;
+  }
+  fill("refusals", rows.map(([reason, number]) =>
+    el("li", {}, el("span", {}, words(reason)), el("b", {}, count(number)),
+      el("meter", { min: 0, max: Math.max(all, number), value: number, "aria-hidden": true }))));
+}
+
+/** From /log. */
+export function log(status) {
+  const behind = Math.max(0, ...status.cursors.map((cursor) => cursor.lag));
+  const consumer = status.consumer;
+  let more = status.cursors.length === 0 ? "no cursor" : "every cursor is at the end";
+  if (behind > 0) more = consumer ? `records, ${span(consumer.lag_ms)} behind` : "records";
+  tile("lag", count(behind), more, consumer?.error ? "bad" : behind > 100_000 && "warn");
+  problem("lanes-problem", consumer?.error && `The consumer is held up: ${consumer.error.reason}`);
+  text("log-fill", `${bytes(status.bytes)} of ${bytes(status.bytes_max)}, ${status.fill_percent} %`);
+  byId("log-meter").value = status.fill_percent;
+  const ours = [...status.lanes].sort((a, b) => (b.boot === status.boot) - (a.boot === status.boot)
+    || b.boot.localeCompare(a.boot) || a.lane - b.lane);
+  fill("lanes", ours.slice(0, LANES_SHOWN).map((lane) => el("tr", {},
+    el("th", { scope: "row", title: `boot ${lane.boot}` }, `lane ${lane.lane}`,
+      lane.boot === status.boot ? null : el("small", {}, " earlier start")),
+    el("td", { class: lane.poisoned ? "bad" : "" }, lane.poisoned ? "failed" : lane.state),
+    el("td", {}, count(lane.issued)),
+    el("td", {}, count(Math.max(0, lane.issued - lane.synced))),
+    el("td", {}, bytes(lane.bytes)))));
+  text("lanes-more", ours.length > LANES_SHOWN ? `and ${count(ours.length - LANES_SHOWN)} more lanes of earlier starts` : "");
+  fill("cursors", status.cursors.map((cursor) => el("tr", {},
+    el("th", { scope: "row" }, cursor.name),
+    el("td", {}, count(cursor.lag)),
+    el("td", {}, consumer && cursor.name === "table" && cursor.lag > 0 ? span(consumer.lag_ms) : "0 s"))));
+}
+
+const PLACES = [
+  ["stored", "stored, each once"], ["duplicates", "came again, kept once"], ["rejected", "refused hits, kept 7 days"],
+  ["reports", "reports of the lanes"], ["in_log", "in the log, not stored yet"], ["dead_letters", "dead letters"],
+  ["dropped", "dropped by an operator"], ["abandoned", "abandoned, never acknowledged"],
+];
+
+/** From /reconcile; `null` without a consumer. */
+export function ledger(reconciliation) {
+  if (reconciliation === null) {
+    tile("missing", "–", "only a consumer keeps the ledger");
+    fill("ledger", nothing("No consumer runs in this process; its ledger knows."));
+    return;
+  }
+  const { totals } = reconciliation;
+  const mood = totals.missing === 0 ? "good" : "bad";
+  tile("missing", `${count(totals.missing)} missing`, `of ${count(totals.issued)} numbers given out`, mood);
+  const rows = PLACES.filter(([place]) => totals[place] > 0 || place === "stored" || place === "in_log");
+  fill("ledger", el("table", {},
+    el("tbody", {}, ...rows.map(([place, meaning]) => rowOf(meaning, totals[place]))),
+    el("tfoot", {}, rowOf("given out", totals.issued), rowOf("missing", totals.missing, mood))));
+}
+
+const rowOf = (meaning, number, mood = "") =>
+  el("tr", { class: mood }, el("th", { scope: "row" }, meaning), el("td", {}, count(number)));
