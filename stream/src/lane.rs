@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use proto::BootId;
 
-use crate::log::LogShared;
+use crate::log::shared::LogShared;
 use crate::record::{Class, Level, Number, RecordKind, Shed};
 
 pub(crate) mod core;

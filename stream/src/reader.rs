@@ -17,7 +17,7 @@ use crate::disk::DiskFile;
 use crate::format::{BATCH_HEADER_BYTES, BatchKind, SEGMENT_HEADER_BYTES, check_batch, records};
 use crate::lane::file::LaneState;
 use crate::lane::shared::{LaneShared, Segment};
-use crate::log::LogShared;
+use crate::log::shared::LogShared;
 use crate::record::Record;
 use crate::source::{Batch, Item, Source, SourceError};
 

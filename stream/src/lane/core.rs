@@ -17,7 +17,7 @@ use crate::lane::file::{LaneFile, LaneState};
 use crate::lane::report::Tally;
 use crate::lane::shared::{LaneShared, OpenSegment, Segment};
 use crate::lane::syncer::{Syncer, prepare};
-use crate::log::{LogShared, now_ms};
+use crate::log::shared::{LogShared, now_ms};
 use crate::record::{Class, Number, RecordKind, Shed};
 
 /// In front of the pending records: room for both headers.

@@ -14,7 +14,7 @@ use crate::disk::DiskFile;
 use crate::format::SegmentId;
 use crate::lane::file::{LaneFacts, LaneFile, LaneState};
 use crate::lane::shared::{LaneShared, OpenSegment};
-use crate::log::LogShared;
+use crate::log::shared::LogShared;
 
 pub(crate) struct Syncer {
     shared: Arc<LaneShared>,

@@ -14,7 +14,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,54 +23,13 @@ use proto::BootId;
 
 use crate::cursor::LaneKey;
 use crate::disk::{Disk, read_all, read_readable};
-use crate::format::{BatchKind, SegmentId, WrittenByNewer};
+use crate::format::{BatchKind, SegmentId};
 use crate::lane::file::{LaneFacts, LaneFile, LaneState, file_name};
 use crate::lane::shared::LaneShared;
-use crate::log::repair::Repair;
+use crate::log::error::{OpenError, at};
+use crate::log::repair::{Hole, Repair};
 use crate::log::scan::{Scan, Survey};
 use crate::record::Number;
-
-/// Why a log could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The operating system refused; the same call may succeed later.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// Another process has the directory.
-    #[error("{} is in use by another process", .0.display())]
-    InUse(PathBuf),
-    /// A newer program wrote it.
-    #[error("{}: {version}", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Which version.
-        version: WrittenByNewer,
-    },
-    /// Data that was synced is damaged.
-    #[error(
-        "{}: damaged at byte {offset}: numbers {first} to {last} of lane {lane} were on disk and cannot be read. \
-         Nothing was changed. `clickgate log check` shows the damage; `clickgate log salvage` goes on without \
-         them and keeps the damaged part beside the segment", path.display()
-    )]
-    Rot {
-        /// The segment.
-        path: PathBuf,
-        /// Where it begins to be unreadable.
-        offset: usize,
-        /// Its lane.
-        lane: u32,
-        /// The first number lost.
-        first: Number,
-        /// The last number lost.
-        last: Number,
-    },
-}
 
 /// Opens what earlier processes left in `dir`.
 pub(crate) struct Recovery<'a> {
@@ -78,16 +37,6 @@ pub(crate) struct Recovery<'a> {
     pub dir: &'a Path,
     /// Go on without data that was synced and is damaged.
     pub salvage: bool,
-}
-
-/// A range of numbers that no batch holds.
-pub(crate) struct Hole {
-    /// Index of the segment that is to name it.
-    pub segment: usize,
-    pub first: Number,
-    pub end: Number,
-    /// `Abandoned`, or `Lost` by a salvage.
-    pub kind: BatchKind,
 }
 
 /// What is to be done about a lane.
@@ -268,11 +217,4 @@ fn newest(segments: &[Survey], facts: Option<&LaneFacts>) -> Option<usize> {
     let Some(facts) = facts else { return last_used };
     let known = segments.iter().position(|segment| segment.id.sequence == facts.newest_sequence);
     known.max(last_used.filter(|at| segments[*at].id.sequence >= facts.newest_sequence))
-}
-
-pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
-    move |source| match source.get_ref().and_then(|inner| inner.downcast_ref::<WrittenByNewer>()) {
-        Some(version) => OpenError::Newer { path: path.to_owned(), version: *version },
-        None => OpenError::Io { path: path.to_owned(), source },
-    }
 }

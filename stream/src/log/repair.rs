@@ -8,9 +8,19 @@ use bytes::Bytes;
 use crate::disk::{Disk, read_all, read_readable, replace, write_all};
 use crate::format::{BATCH_HEADER_BYTES, BatchKind, FORMAT_VERSION, SegmentHeader, SegmentId, seal_batch};
 use crate::lane::shared::Segment;
-use crate::log::recovery::{Hole, OpenError, at};
+use crate::log::error::{OpenError, at};
 use crate::log::scan::{Scan, Survey, without_zeros};
 use crate::record::Number;
+
+/// A range of numbers that no batch holds.
+pub(crate) struct Hole {
+    /// Index of the segment that is to name it.
+    pub segment: usize,
+    pub first: Number,
+    pub end: Number,
+    /// `Abandoned`, or `Lost` by a salvage.
+    pub kind: BatchKind,
+}
 
 pub(crate) struct Repair<'a> {
     pub disk: &'a dyn Disk,

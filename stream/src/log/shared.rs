@@ -1,0 +1,118 @@
+//! What lanes, syncers and readers share: the log's accounts, and its trimming.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proto::BootId;
+
+use crate::config::LogConfig;
+use crate::cursor::{self, LaneKey, Positions};
+use crate::disk::Disk;
+use crate::lane::file::{self as lane_file, LaneState};
+use crate::lane::shared::LaneShared;
+use crate::record::Class;
+
+/// What lanes, syncers and readers share.
+pub(crate) struct LogShared {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub boot: BootId,
+    pub config: LogConfig,
+    /// Bytes of batches in segments that are not trimmed.
+    pub bytes: AtomicU64,
+    /// Of those, rejected records.
+    pub rejected_bytes: AtomicU64,
+    pub shed_from_bytes: [u64; Class::ALL.len()],
+    pub record_bytes_max: usize,
+    pub lanes: Mutex<BTreeMap<LaneKey, Arc<LaneShared>>>,
+    /// Durable positions of the declared cursors.
+    pub cursors: Mutex<BTreeMap<String, Positions>>,
+    pub taken_cursors: Mutex<BTreeSet<String>>,
+    pub trimming: Mutex<()>,
+    pub syncers: Mutex<Vec<JoinHandle<()>>>,
+    pub next_lane: AtomicU32,
+    pub lock: Option<File>,
+}
+
+impl LogShared {
+    pub fn lanes(&self) -> MutexGuard<'_, BTreeMap<LaneKey, Arc<LaneShared>>> {
+        self.lanes.lock().expect("no thread panics while it holds the lanes")
+    }
+
+    pub fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Positions>> {
+        self.cursors.lock().expect("no thread panics while it holds the cursors")
+    }
+
+    pub fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.taken_cursors.lock().expect("no thread panics while it holds the names")
+    }
+
+    /// Rejected records may take 5 % of the log.
+    pub fn rejected_bytes_max(&self) -> u64 {
+        self.config.log_bytes_max / 20
+    }
+
+    /// Makes the positions of a cursor durable, then removes what all have passed.
+    pub fn commit(&self, name: &str, positions: &Positions) -> std::io::Result<()> {
+        let mut known: Positions = positions.clone();
+        {
+            let lanes = self.lanes();
+            known.retain(|key, _| lanes.contains_key(key));
+        }
+        cursor::save(&*self.disk, &self.dir.join("cursors"), name, &known)?;
+        self.cursors().insert(name.to_owned(), known);
+        self.trim()
+    }
+
+    /// Removes the sealed segments that every declared cursor has passed, and lanes
+    /// of which nothing is left to read. Without a declared cursor it keeps all.
+    pub fn trim(&self) -> std::io::Result<()> {
+        // One at a time: what one cursor's commit removes from the front of a list must
+        // not make another's take the next one for it.
+        let _trimming = self.trimming.lock().expect("nobody panics while trimming");
+        let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
+            self.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
+        for (key, lane) in lanes {
+            let (passed, ended) = {
+                let cursors = self.cursors();
+                let at =
+                    || cursors.values().map(|positions| positions.get(&key).copied().unwrap_or_default());
+                let passed = at().map(|position| position.next).min().unwrap_or(0);
+                (passed, !cursors.is_empty() && at().all(|position| position.ended))
+            };
+            loop {
+                let front = lane.segments().front().cloned();
+                let Some(segment) = front.filter(|s| s.is_sealed() && (ended || s.end() <= passed)) else {
+                    break;
+                };
+                remove_if_there(&*self.disk, &self.dir.join(segment.id.file_name()))?;
+                lane.segments().pop_front();
+                self.bytes.fetch_sub(segment.bytes.load(Acquire), Relaxed);
+                self.rejected_bytes.fetch_sub(segment.rejected_bytes.load(Acquire), Relaxed);
+            }
+            if ended && lane.state() != LaneState::Open && lane.segments().is_empty() {
+                self.disk.sync_dir(&self.dir)?;
+                remove_if_there(&*self.disk, &self.dir.join(lane_file::file_name(lane.boot, lane.id)))?;
+                self.lanes().remove(&key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
