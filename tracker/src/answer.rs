@@ -3,7 +3,7 @@
 //! The golden files under `tests/golden` hold every answer of this file.
 
 use actix_http::{
-    Response, StatusCode,
+    ConnectionType, Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
 use bytes::Bytes;
@@ -98,7 +98,7 @@ struct Enriched<'a> {
 /// `/event` accepted.
 pub fn enriched(hit: &Hit, program: &Program, message_id: &str) -> Answer {
     let enriched = Enriched {
-        user_agent: &hit.user_agent,
+        user_agent: &hit.client.user_agent,
         program_id: program.id.as_str(),
         program_name: &program.name,
         checksum: &program.checksum,
@@ -130,11 +130,74 @@ pub fn not_found() -> Answer {
     error(StatusCode::NOT_FOUND, "not_found")
 }
 
-/// Every path takes GET and HEAD only.
-pub fn wrong_method() -> Answer {
+/// The path takes the methods of `allow` only.
+pub fn wrong_method(allow: &'static str) -> Answer {
     let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     answer
+}
+
+/// A conversion is in the log.
+pub fn converted(message_id: &str) -> Answer {
+    json(StatusCode::OK, format!("{{\"messageId\":\"{message_id}\"}}"))
+}
+
+/// A beacon was taken.
+pub fn no_content() -> Answer {
+    answer(StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)], Bytes::new())
+}
+
+/// What a browser asks before it sends a beacon that is no plain text.
+pub fn preflight(allow: &'static str) -> Answer {
+    let headers = [
+        (header::ALLOW, HeaderValue::from_static(allow)),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow)),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type")),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600")),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    answer(StatusCode::NO_CONTENT, headers, Bytes::new())
+}
+
+/// Lets the page of `origin` send and read, credentials included: a browser sends them with
+/// every `sendBeacon`, and takes no `*` then. Nothing of ours looks at them, and no answer
+/// of this route holds what is not the sender's own; so `null`, the origin of a sandboxed
+/// frame, may send as well.
+pub fn with_cors(mut answer: Answer, origin: Option<&HeaderValue>) -> Answer {
+    let headers = answer.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+/// The connection ends with this answer: the rest of the body was not read.
+pub fn closing(mut answer: Answer) -> Answer {
+    answer.head_mut().set_connection_type(ConnectionType::Close);
+    answer
+}
+
+/// `{"error": reason, "detail": what exactly}`.
+pub fn explained_error(status: StatusCode, reason: &str, detail: &str) -> Answer {
+    let body = serde_json::json!({ "error": reason, "detail": detail });
+    json(status, body.to_string())
+}
+
+/// A file of ours that changes with the binary only.
+pub fn asset(content_type: &'static str, etag: &HeaderValue, fresh: bool, body: Bytes) -> Answer {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
+        (header::ETAG, etag.clone()),
+        (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
+        (CORP, HeaderValue::from_static("cross-origin")),
+    ];
+    match fresh {
+        true => answer(StatusCode::NOT_MODIFIED, headers, Bytes::new()),
+        false => answer(StatusCode::OK, headers, body),
+    }
 }
 
 /// `{"error": reason}`; `reason` needs no escaping.

@@ -36,6 +36,8 @@ pub struct Config {
     pub unverified: Unverified,
     /// Whether `Sec-GPC: 1` withholds visitor id and IP, and what `/.well-known/gpc.json` says.
     pub honour_gpc: bool,
+    /// Whether `/example` shows a page that carries the browser tag.
+    pub example_page: bool,
     /// Bounds of one request.
     pub limits: Limits,
     /// The catalog in memory.
@@ -47,6 +49,8 @@ pub struct Config {
     pub keep_alive_seconds: u64,
     /// Time for the head of a request to arrive; then 408.
     pub client_request_timeout_ms: u64,
+    /// Time for the body of a beacon to arrive after its head; then 408.
+    pub client_body_timeout_ms: u64,
     /// Time for a closing client to take the rest of its answer.
     pub client_disconnect_timeout_ms: u64,
     /// Time for hits in flight to finish once we stop.
@@ -63,6 +67,12 @@ pub struct Prefixes {
     pub impression: String,
     /// The redirect.
     pub click: String,
+    /// The conversion.
+    pub conversion: String,
+    /// The beacon: the whole path, nothing follows it.
+    pub beacon: String,
+    /// The browser tag: the whole path; it may have dots.
+    pub tag: String,
 }
 
 /// How safe a hit of each route is before it is answered.
@@ -72,6 +82,11 @@ pub struct Prefixes {
 /// | `/event` | 200 | 503 | 4xx; 503 if the program cannot be checked |
 /// | `/i` | 200 and the GIF | 503 and the GIF | 200 and the GIF |
 /// | `/c` | 302 | 302 with `X-Clickgate-Recorded: no` | 302 to a fallback, else 404 |
+/// | `/v` | 200 | 503 | 4xx; 503 if the program cannot be checked |
+/// | `/b` | 204 | 503 if any entry was not | 204: the other entries are in the log |
+///
+/// A beacon has one answer, at the strictest class and level of its entries: those of a
+/// conversion if it holds one. `/b?report=1` says it entry by entry.
 ///
 /// So a pixel's 200 says "in the log, or refused by a rule", and a browser shows the dot
 /// whatever the status. A click is sent on even when the log is full or failed, because
@@ -85,6 +100,10 @@ pub struct Levels {
     pub impression: Level,
     /// `/c`.
     pub click: Level,
+    /// `/v`, and conversions in a beacon.
+    pub conversion: Level,
+    /// `/b`.
+    pub beacon: Level,
 }
 
 /// What becomes of a hit whose program cannot be checked.
@@ -110,6 +129,15 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Method, target and version. Beyond 64 KiB the HTTP parser refuses by itself.
     pub request_line_bytes_max: usize,
+    /// Names and values of all headers; beyond it 431. The HTTP parser by itself takes
+    /// 96 headers and 128 KiB.
+    pub header_bytes_max: usize,
+    /// Body of a beacon.
+    pub body_bytes_max: usize,
+    /// Bodies that a worker holds at one time; beyond it a beacon is shed.
+    pub bodies_bytes_max: usize,
+    /// Entries of a beacon.
+    pub entries_max: usize,
 }
 
 /// The catalog in memory (L1).
@@ -165,11 +193,13 @@ impl Default for Config {
             allowed_parameters: owned(&["utm_*", "gclid"]),
             unverified: Unverified::Accept,
             honour_gpc: true,
+            example_page: true,
             limits: Limits::default(),
             catalog: CatalogConfig::default(),
             rejected_per_second_max: 100,
             keep_alive_seconds: 75,
             client_request_timeout_ms: 5_000,
+            client_body_timeout_ms: 10_000,
             client_disconnect_timeout_ms: 1_000,
             shutdown_timeout_seconds: 20,
         }
@@ -178,13 +208,26 @@ impl Default for Config {
 
 impl Default for Prefixes {
     fn default() -> Self {
-        Self { event: "/event".into(), impression: "/i".into(), click: "/c".into() }
+        Self {
+            event: "/event".into(),
+            impression: "/i".into(),
+            click: "/c".into(),
+            conversion: "/v".into(),
+            beacon: "/b".into(),
+            tag: "/clickgate.js".into(),
+        }
     }
 }
 
 impl Default for Levels {
     fn default() -> Self {
-        Self { event: Level::Written, impression: Level::Written, click: Level::Written }
+        Self {
+            event: Level::Written,
+            impression: Level::Written,
+            click: Level::Written,
+            conversion: Level::Synced,
+            beacon: Level::Synced,
+        }
     }
 }
 
@@ -195,6 +238,10 @@ impl Default for Limits {
             name_bytes_max: 64,
             value_bytes_max: 1_024,
             request_line_bytes_max: 20 * 1_024,
+            header_bytes_max: 40 * 1_024,
+            body_bytes_max: 1_024 * 1_024,
+            bodies_bytes_max: 64 * 1_024 * 1_024,
+            entries_max: 100,
         }
     }
 }
@@ -262,10 +309,15 @@ impl Config {
             ("prefixes.event", &self.prefixes.event),
             ("prefixes.impression", &self.prefixes.impression),
             ("prefixes.click", &self.prefixes.click),
+            ("prefixes.conversion", &self.prefixes.conversion),
+            ("prefixes.beacon", &self.prefixes.beacon),
+            ("prefixes.tag", &self.prefixes.tag),
         ];
         for (at, (key, prefix)) in prefixes.iter().enumerate() {
-            expect(is_prefix(prefix), key, prefix, "a path of letters, digits, '-', '_' and inner '/'");
-            expect(!is_ours(prefix), key, prefix, "different from /health, /robots.txt and /.well-known");
+            let dots = *key == "prefixes.tag";
+            expect(is_prefix(prefix, dots), key, prefix, "a path of letters, digits, '-', '_' and inner '/'");
+            let other = "different from /health, /robots.txt, /.well-known and /example";
+            expect(!is_ours(prefix), key, prefix, other);
             let apart = prefixes[..at].iter().all(|(_, other)| !overlap(prefix, other));
             expect(apart, key, prefix, "different from the other prefixes, and below none of them");
         }
@@ -285,6 +337,19 @@ impl Config {
             "limits.request_line_bytes_max",
             &limits.request_line_bytes_max,
             "256 to 65536",
+        );
+        for (key, value, range, expected) in [
+            ("limits.header_bytes_max", limits.header_bytes_max, 1_024..=131_072, "1024 to 131072"),
+            ("limits.body_bytes_max", limits.body_bytes_max, 1_024..=16_777_216, "1024 to 16777216"),
+            ("limits.entries_max", limits.entries_max, 1..=10_000, "1 to 10000"),
+        ] {
+            expect(range.contains(&value), key, &value, expected);
+        }
+        expect(
+            limits.bodies_bytes_max >= limits.body_bytes_max,
+            "limits.bodies_bytes_max",
+            &limits.bodies_bytes_max,
+            "at least limits.body_bytes_max",
         );
         let catalog = &self.catalog;
         expect(catalog.entries_max > 0, "catalog.entries_max", &catalog.entries_max, "at least 1");
@@ -307,15 +372,14 @@ impl Config {
     }
 }
 
-fn is_prefix(prefix: &str) -> bool {
-    let part_fits = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+fn is_prefix(prefix: &str, dots: bool) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || (dots && b == b'.');
+    let part_fits = |part: &str| part.bytes().any(|b| b != b'.') && part.bytes().all(fits);
     prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part_fits))
 }
 
 fn is_ours(prefix: &str) -> bool {
-    ["/health", "/robots.txt", "/.well-known"].iter().any(|ours| overlap(prefix, ours))
+    ["/health", "/robots.txt", "/.well-known", "/example"].iter().any(|ours| overlap(prefix, ours))
 }
 
 /// Whether a path could belong to both.
@@ -356,9 +420,10 @@ mod tests {
     #[test]
     fn a_prefix_that_could_not_be_routed_is_refused() {
         for prefix in ["", "/", "i", "/i/", "//i", "/a b", "/%69", "/i?x", "/é"] {
-            assert!(!is_prefix(prefix), "{prefix:?}");
+            assert!(!is_prefix(prefix, false), "{prefix:?}");
         }
-        assert!(is_prefix("/a/b-1_c"));
+        assert!(is_prefix("/a/b-1_c", false) && !is_prefix("/t.js", false));
+        assert!(is_prefix("/t.min.js", true) && !is_prefix("/../t.js", true));
         assert!(overlap("/a/b", "/a") && !overlap("/ab", "/a"));
     }
 

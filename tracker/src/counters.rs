@@ -3,7 +3,8 @@
 //! Each request is in exactly one [`Outcome`] of one route, so the sum over
 //! `clickgate_requests_total` is the number of requests; those that the HTTP parser
 //! itself refused are in `clickgate_http_malformed_total`. A connection that never sends
-//! a whole head made no request: it gets 408. No program label: there are 100,000 of them.
+//! a whole head made no request: it gets 408. A beacon is one request; its entries are in
+//! `clickgate_beacon_entries_total`. No program label: there are 100,000 of them.
 
 use metrics::{Counter, Gauge, counter, gauge};
 use stream::Class;
@@ -22,17 +23,30 @@ pub enum Outcome {
     Shed,
     /// It was put into the log and did not reach its level.
     NotDurable,
-    /// HEAD or a prefetch: answered, no event.
+    /// HEAD, a prefetch or a preflight: answered, no event.
     NotCounted,
     /// A method that the path does not have.
     WrongMethod,
+    /// A beacon whose body is none, is too large, or did not arrive whole.
+    Malformed,
+    /// A beacon whose body took too long.
+    Slow,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Accepted, Self::Refused, Self::Shed, Self::NotDurable, Self::NotCounted, Self::WrongMethod];
+    const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Refused,
+        Self::Shed,
+        Self::NotDurable,
+        Self::NotCounted,
+        Self::WrongMethod,
+        Self::Malformed,
+        Self::Slow,
+    ];
 
-    fn name(self) -> &'static str {
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
@@ -40,6 +54,8 @@ impl Outcome {
             Self::NotDurable => "not_durable",
             Self::NotCounted => "not_counted",
             Self::WrongMethod => "wrong_method",
+            Self::Malformed => "malformed",
+            Self::Slow => "slow",
         }
     }
 }
@@ -47,6 +63,7 @@ impl Outcome {
 /// The tracker's counters; shared by its workers.
 pub struct Counters {
     hits: [[Counter; Outcome::ALL.len()]; HitRoute::ALL.len()],
+    entries: [Counter; Outcome::ALL.len()],
     refused: [Counter; Refusal::ALL.len()],
     shed: [Counter; Class::ALL.len()],
     /// Health, robots and gpc.
@@ -55,6 +72,8 @@ pub struct Counters {
     pub unknown_path: Counter,
     /// Paths outside the hit routes, asked with a method they do not have.
     pub wrong_method: Counter,
+    /// Requests whose headers are too large for us, whatever their path.
+    pub headers_too_large: Counter,
     /// Requests that the HTTP parser refused by itself.
     pub http_malformed: Counter,
     /// Refused hits that were only counted, not kept.
@@ -69,12 +88,15 @@ impl Counters {
         Self {
             hits: HitRoute::ALL
                 .map(|route| Outcome::ALL.map(|outcome| request(route.name(), outcome.name()))),
+            entries: Outcome::ALL
+                .map(|outcome| counter!("clickgate_beacon_entries_total", "outcome" => outcome.name())),
             refused: Refusal::ALL
                 .map(|reason| counter!("clickgate_refused_total", "reason" => reason.name())),
             shed: Class::ALL.map(|class| counter!("clickgate_shed_total", "class" => class.name())),
             other: request("other", "served"),
             unknown_path: request("unknown", "not_found"),
             wrong_method: request("other", "wrong_method"),
+            headers_too_large: request("other", "headers_too_large"),
             http_malformed: counter!("clickgate_http_malformed_total"),
             rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
         }
@@ -83,6 +105,11 @@ impl Counters {
     /// Counts one request to a tracking route.
     pub fn hit(&self, route: HitRoute, outcome: Outcome) {
         self.hits[route as usize][outcome as usize].increment(1);
+    }
+
+    /// Counts one entry of a beacon, besides the request that brought it.
+    pub fn entry(&self, outcome: Outcome) {
+        self.entries[outcome as usize].increment(1);
     }
 
     /// Counts a reason, besides the hit's [`Outcome::Refused`].

@@ -11,14 +11,20 @@ use std::{
     },
 };
 
-use actix_http::{Method, RequestHead, StatusCode};
+use actix_http::{Method, RequestHead, StatusCode, error::PayloadError};
+use bytes::Bytes;
+use futures_util::Stream;
 use programs::{Program, Registry};
-use proto::{Message as _, Uuid, ids::MessageIds};
+use proto::{
+    Message as _, Rejected, Uuid,
+    ids::{self, MessageIds},
+};
 use serde::Serialize;
-use stream::{Class, Lane, Level, Log, RecordKind};
+use stream::{Class, Lane, Level, Log, Number, RecordKind};
 
 use crate::{
     answer::{self, Answer},
+    body::Bodies,
     catalog::{Catalog, Verdict},
     clock::now_ms,
     config::Config,
@@ -29,7 +35,11 @@ use crate::{
     refusal::{Refusal, Refused},
     reject::{RejectLimit, rejected},
     routes::{HitRoute, Target},
+    tag::Tag,
 };
+
+mod beacon;
+pub use beacon::data_of;
 
 /// What all workers share.
 pub struct Site {
@@ -41,6 +51,8 @@ pub struct Site {
     pub catalog: Catalog,
     /// What is counted.
     pub counters: Counters,
+    /// The browser tag.
+    pub tag: Tag,
     /// Where events go.
     pub log: Log,
     /// Set once we are told to stop.
@@ -68,7 +80,16 @@ impl Site {
     pub fn new<R: Registry>(config: Config, log: Log, registry: Arc<R>) -> Self {
         let catalog = Catalog::new(config.catalog.clone(), registry, CatalogCounters::new());
         let (rules, counters) = (Rules::new(&config), Counters::new());
-        Self { config, rules, catalog, counters, log, draining: AtomicBool::new(false) }
+        let tag = Tag::new(&config.prefixes);
+        Self { config, rules, catalog, counters, tag, log, draining: AtomicBool::new(false) }
+    }
+
+    /// What the catalog says of a hit's program, now.
+    pub async fn verdict(&self, hit: &Hit<'_>, now_ms: u64) -> Verdict {
+        match &hit.program {
+            Some(id) => self.catalog.find(id, now_ms).await,
+            None => Verdict::Unknown,
+        }
     }
 
     /// Whether hits are welcome, and why not.
@@ -91,37 +112,54 @@ pub struct Edge {
     lane: Lane,
     ids: MessageIds,
     rejects: RefCell<RejectLimit>,
+    bodies: Bodies,
 }
 
 impl Edge {
     /// A worker that appends to `lane`, one of `workers`.
     pub fn new(site: Arc<Site>, lane: Lane, workers: usize) -> Self {
         let rejects = RefCell::new(RejectLimit::new(site.config.rejected_per_second_max, workers));
-        Self { site, lane, ids: MessageIds::new(), rejects }
+        let bodies = Bodies::new(&site.config);
+        Self { site, lane, ids: MessageIds::new(), rejects, bodies }
     }
 
-    /// Answers any request; each is counted once.
-    pub async fn answer(&self, head: &RequestHead) -> Answer {
+    /// Answers any request; each is counted once. `body` is read for a beacon only.
+    pub async fn answer<B>(&self, head: &RequestHead, body: B) -> Answer
+    where
+        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
+        if self.has_large_headers(head) {
+            self.site.counters.headers_too_large.increment(1);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return answer::error(status, Refusal::TooLarge.name());
+        }
         match Target::of(head.uri.path(), &self.site.config.prefixes) {
             Target::Hit(route, program) => {
                 let (outcome, answer) = self.hit(route, program, head).await;
                 self.site.counters.hit(route, outcome);
                 answer
             }
+            Target::Beacon => {
+                let (outcome, answer) = self.beacon(head, body).await;
+                self.site.counters.hit(HitRoute::Beacon, outcome);
+                answer
+            }
             page => self.page(page, head),
         }
     }
 
+    fn has_large_headers(&self, head: &RequestHead) -> bool {
+        let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        bytes > self.site.config.limits.header_bytes_max
+    }
+
     async fn hit(&self, route: HitRoute, program: &str, head: &RequestHead) -> (Outcome, Answer) {
         if !is_read(&head.method) {
-            return (Outcome::WrongMethod, answer::wrong_method());
+            return (Outcome::WrongMethod, answer::wrong_method(READ));
         }
         let site = &*self.site;
         let hit = Hit::read(route, program, head, &site.config, now_ms());
-        let verdict = match &hit.program {
-            Some(id) => site.catalog.find(id, hit.received_at_ms).await,
-            None => Verdict::Unknown,
-        };
+        let verdict = site.verdict(&hit, hit.received_at_ms).await;
         match decide(&hit, &verdict, hit.received_at_ms, &site.rules, &mut ()) {
             Ok(accepted) => self.accept(&hit, accepted).await,
             Err(refused) => self.refuse(&hit, &verdict, &refused),
@@ -130,7 +168,7 @@ impl Edge {
 
     async fn accept(&self, hit: &Hit<'_>, accepted: Accepted<'_>) -> (Outcome, Answer) {
         let mut text = Uuid::encode_buffer();
-        let message_id: &str = self.ids.next(hit.received_at_ms).hyphenated().encode_lower(&mut text);
+        let message_id: &str = self.message_id(hit).hyphenated().encode_lower(&mut text);
         let outcome = self.record(hit, accepted, message_id).await;
         (outcome, self.acknowledge(hit, accepted, message_id, outcome))
     }
@@ -151,26 +189,57 @@ impl Edge {
             (HitRoute::Event, Accepted::Known(program)) if !failed => {
                 answer::enriched(hit, program, message_id)
             }
-            (HitRoute::Event, _) => answer::overloaded(),
+            (HitRoute::Conversion, _) if hit.wants_image() => {
+                answer::pixel(if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK })
+            }
+            (HitRoute::Conversion, _) if !failed => answer::converted(message_id),
+            (HitRoute::Event | HitRoute::Conversion | HitRoute::Beacon, _) => answer::overloaded(),
+        }
+    }
+
+    /// The sender's id of it, if there is one, so that a retry has the same; else a new one.
+    fn message_id(&self, hit: &Hit) -> Uuid {
+        match hit.sender_id() {
+            Some(id) => {
+                let program = hit.program.as_deref().unwrap_or_default();
+                ids::from_sender(hit.sender_time_ms(), &[program, id])
+            }
+            None => self.ids.next(hit.received_at_ms),
         }
     }
 
     /// Puts the event into the log and waits until it is as safe as its route demands.
     async fn record(&self, hit: &Hit<'_>, accepted: Accepted<'_>, message_id: &str) -> Outcome {
-        if !hit.counted {
-            return Outcome::NotCounted;
+        match self.append(hit, accepted, message_id, hit.route.class()) {
+            Ok(number) => self.settle(hit.route.level(&self.site.config.levels), number).await,
+            Err(outcome) => outcome,
         }
-        let (config, counters) = (&self.site.config, &self.site.counters);
+    }
+
+    /// Puts the event into the log, or says what became of the hit instead.
+    fn append(
+        &self,
+        hit: &Hit,
+        accepted: Accepted,
+        message_id: &str,
+        class: Class,
+    ) -> Result<Number, Outcome> {
+        if !hit.client.counted {
+            return Err(Outcome::NotCounted);
+        }
         let (boot, lane) = (self.lane.boot(), self.lane.id());
-        let prefix = hit.route.prefix(&config.prefixes);
+        let prefix = hit.route.prefix(&self.site.config.prefixes);
         let event = Event { hit, accepted, message_id, boot, lane, prefix };
-        let class = hit.route.class();
         let appended = self.lane.append(class, RecordKind::Event, |number, out| event.encode(number, out));
-        let Ok(number) = appended else {
-            counters.shed(class);
-            return Outcome::Shed;
-        };
-        match hit.route.level(&config.levels) {
+        appended.map_err(|_| {
+            self.site.counters.shed(class);
+            Outcome::Shed
+        })
+    }
+
+    /// Waits until an event is as safe as `level` says.
+    async fn settle(&self, level: Level, number: Number) -> Outcome {
+        match level {
             Level::Memory => Outcome::Accepted,
             level => match self.lane.reached(level, number).await {
                 Ok(()) => Outcome::Accepted,
@@ -180,14 +249,13 @@ impl Edge {
     }
 
     fn refuse(&self, hit: &Hit, verdict: &Verdict, refused: &Refused) -> (Outcome, Answer) {
-        let outcome = if hit.counted { Outcome::Refused } else { Outcome::NotCounted };
-        if hit.counted {
-            self.site.counters.refused(refused.reason);
-            self.lane.count_refused(refused.reason.name());
-            self.keep(hit, refused);
-        }
+        let outcome = self.note_refused(hit, refused);
         let answer = match hit.route {
             HitRoute::Event => answer::refusal(refused.reason, refused.reason.status()),
+            HitRoute::Conversion if hit.wants_image() => answer::pixel(refused.reason.status()),
+            HitRoute::Conversion | HitRoute::Beacon => {
+                answer::error(refused.reason.status(), refused.reason.name())
+            }
             HitRoute::Impression => answer::pixel(StatusCode::OK),
             HitRoute::Click => {
                 let program = if let Verdict::Known(program) = verdict { Some(&**program) } else { None };
@@ -197,20 +265,31 @@ impl Edge {
         (outcome, answer)
     }
 
-    /// Keeps a refused hit, within its bounds; nobody waits for it.
-    fn keep(&self, hit: &Hit, refused: &Refused) {
-        let site = &*self.site;
-        let kept = self.rejects.borrow_mut().takes(refused.reason, hit.received_at_ms) && {
-            let (boot, lane) = (self.lane.boot(), self.lane.id());
-            let prefix = hit.route.prefix(&site.config.prefixes);
+    /// Counts and keeps a refused hit.
+    fn note_refused(&self, hit: &Hit, refused: &Refused) -> Outcome {
+        if !hit.client.counted {
+            return Outcome::NotCounted;
+        }
+        let prefix = hit.route.prefix(&self.site.config.prefixes);
+        self.keep(refused.reason, hit.received_at_ms, || rejected(hit, refused, prefix));
+        Outcome::Refused
+    }
+
+    /// Counts a refusal and keeps its record, within its bounds; nobody waits for it.
+    fn keep(&self, reason: Refusal, received_at_ms: u64, rejected: impl FnOnce() -> Rejected) {
+        let counters = &self.site.counters;
+        counters.refused(reason);
+        self.lane.count_refused(reason.name());
+        let kept = self.rejects.borrow_mut().takes(reason, received_at_ms) && {
+            let boot = self.lane.boot().as_bytes().to_vec();
+            let rejected = Rejected { boot, lane: self.lane.id(), ..rejected() };
             let record = |number, out: &mut Vec<u8>| {
-                let rejected = rejected(hit, refused, prefix, boot, lane, number);
-                rejected.encode(out).expect("a vector grows");
+                Rejected { number, ..rejected }.encode(out).expect("a vector grows");
             };
             self.lane.append(Class::Impression, RecordKind::Rejected, record).is_ok()
         };
         if !kept {
-            site.counters.rejected_not_kept.increment(1);
+            counters.rejected_not_kept.increment(1);
         }
     }
 
@@ -238,13 +317,13 @@ impl Edge {
             site.counters.unknown_path.increment(1);
             return answer::error(StatusCode::URI_TOO_LONG, Refusal::TooLarge.name());
         }
-        if page == Target::Unknown {
+        if page == Target::Unknown || (page == Target::Example && !site.config.example_page) {
             site.counters.unknown_path.increment(1);
             return answer::not_found();
         }
         if !is_read(&head.method) {
             site.counters.wrong_method.increment(1);
-            return answer::wrong_method();
+            return answer::wrong_method(READ);
         }
         site.counters.other.increment(1);
         match page {
@@ -254,7 +333,9 @@ impl Edge {
             Target::Check => check(site.health()),
             Target::Robots => answer::robots(),
             Target::Gpc => answer::gpc(site.config.honour_gpc),
-            Target::Unknown | Target::Hit(..) => unreachable!("both were answered above"),
+            Target::Tag => site.tag.script(head),
+            Target::Example => site.tag.example(head),
+            Target::Unknown | Target::Hit(..) | Target::Beacon => unreachable!("were answered above"),
         }
     }
 }
@@ -263,6 +344,9 @@ fn check(health: Health) -> Answer {
     let status = if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer::json(status, serde_json::to_vec(&health).expect("flags are always JSON"))
 }
+
+/// The methods of all paths but the beacon's.
+const READ: &str = "GET, HEAD";
 
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)

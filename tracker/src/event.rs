@@ -43,12 +43,13 @@ impl Event<'_> {
         text(2, program.map_or("", |program| &program.checksum), out);
         // An int32 is written sign-extended to 64 bits.
         uint(3, i64::from(program.map_or(0, |program| program.customer_id)).cast_unsigned(), out);
-        text(4, &hit.user_agent, out);
+        text(4, &hit.client.user_agent, out);
         text(5, program.map_or("", |program| &program.name), out);
         text(6, program.map_or("", |program| &program.customer_name), out);
         uint(7, program.is_some_and(|program| program.valid).into(), out);
         text(8, self.message_id, out);
-        uint(16, enumeration(hit.route.event_type().into()), out);
+        uint(16, enumeration(hit.event_type().into()), out);
+        text(17, hit.sent.as_ref().map_or("", |sent| sent.kind.custom_name()), out);
         uint(18, hit.received_at_ms, out);
         uint(19, hit.client_time_ms(), out);
         bytes(20, self.boot.as_bytes(), out);
@@ -62,16 +63,16 @@ impl Event<'_> {
             text(2, &parameter.value, out);
         }
         text(24, hit.parameter(VISITOR).unwrap_or(""), out);
-        if let Some(ip) = hit.ip {
+        if let Some(ip) = hit.client.ip {
             text(25, &ip.to_string(), out);
         }
-        text(26, &hit.referrer, out);
-        let consent = if hit.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };
+        text(26, &hit.client.referrer, out);
+        let consent = if hit.client.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };
         uint(27, enumeration(consent.into()), out);
         encode_key(28, WireType::LengthDelimited, out);
         encode_varint(text_len(1, self.prefix) as u64, out);
         text(1, self.prefix, out);
-        text(31, hit.traceparent, out);
+        text(31, hit.client.traceparent, out);
         uint(32, (self.accepted == Accepted::Unverified).into(), out);
     }
 }
@@ -114,7 +115,14 @@ mod tests {
     use proto::{EventType, Message, Origin, Parameter, TrackingEvent, Uuid};
 
     use super::*;
-    use crate::{client::TruncatedIp, config::Limits, query::Parameters, routes::HitRoute};
+    use crate::{
+        beacon::{Kind, Sent},
+        client::TruncatedIp,
+        config::Limits,
+        hit::Client,
+        query::Parameters,
+        routes::HitRoute,
+    };
 
     const ID: &str = "01920000-0000-7000-8000-0000000000ff";
     const BOOT: Uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001);
@@ -125,15 +133,18 @@ mod tests {
             received_at_ms: at_ms,
             target: "",
             request_line_bytes: 0,
-            program_text: "212312",
+            program_text: "212312".into(),
             program: Some("212312".into()),
             parameters: Parameters::parse(query, &Limits::default()),
-            user_agent: Cow::Borrowed(user_agent),
-            referrer: "https://a.example/".into(),
-            traceparent: "",
-            gpc,
-            counted: true,
-            ip: (!gpc).then(|| TruncatedIp::of([203, 0, 113, 9].into())),
+            sent: None,
+            client: Client {
+                user_agent: Cow::Borrowed(user_agent),
+                referrer: "https://a.example/".into(),
+                traceparent: "",
+                gpc,
+                counted: true,
+                ip: (!gpc).then(|| TruncatedIp::of([203, 0, 113, 9].into())),
+            },
         }
     }
 
@@ -147,17 +158,20 @@ mod tests {
         let parameters = hit.parameters.iter().flat_map(|parameters| parameters.iter());
         let parameters: Vec<_> =
             parameters.map(|p| Parameter { name: p.name.to_string(), value: p.value.to_string() }).collect();
-        let consent = if hit.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };
+        let client = &hit.client;
+        let consent = if client.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };
+        let custom = hit.sent.as_ref().map(|sent| sent.kind.custom_name().to_owned());
         TrackingEvent {
             programid: "212312".into(),
             checksum: program.as_ref().map(|p| p.checksum.clone()).unwrap_or_default(),
             customer_id: program.as_ref().map(|p| p.customer_id).unwrap_or_default(),
-            user_agent: hit.user_agent.to_string(),
+            user_agent: client.user_agent.to_string(),
             program_name: program.as_ref().map(|p| p.name.clone()).unwrap_or_default(),
             customer_name: program.as_ref().map(|p| p.customer_name.clone()).unwrap_or_default(),
             is_valid: program.is_some(),
             message_id: ID.into(),
-            r#type: EventType::Click.into(),
+            r#type: if custom.is_some() { EventType::Custom } else { EventType::Click }.into(),
+            custom_name: custom.unwrap_or_default(),
             received_at_ms: hit.received_at_ms,
             client_time_ms: hit.client_time_ms(),
             boot: BOOT.as_bytes().to_vec(),
@@ -165,11 +179,11 @@ mod tests {
             number,
             visitor_id: hit.parameter("v").unwrap_or("").into(),
             parameters,
-            ip: hit.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            referrer: hit.referrer.to_string(),
+            ip: client.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            referrer: client.referrer.to_string(),
             consent: consent.into(),
             origin: Some(Origin { route: event.prefix.into(), ..Origin::default() }),
-            traceparent: hit.traceparent.into(),
+            traceparent: client.traceparent.into(),
             unverified: program.is_none(),
             ..TrackingEvent::default()
         }
@@ -185,10 +199,17 @@ mod tests {
             customer in any::<i32>(),
             (lane, number) in (any::<u32>(), any::<u64>()),
             known in any::<bool>(),
+            custom in prop::option::of("[a-z]{1,8}"),
         ) {
             let mut program = programs::samples().remove(0);
             program.customer_id = customer;
-            let hit = hit(&query, &user_agent, gpc, at_ms);
+            let mut hit = hit(&query, &user_agent, gpc, at_ms);
+            hit.sent = custom.map(|name| Sent {
+                json: "",
+                kind: Kind::Custom(name.into()),
+                id: None,
+                time_ms: at_ms,
+            });
             let accepted = if known { Accepted::Known(&program) } else { Accepted::Unverified };
             let event = Event { hit: &hit, accepted, message_id: ID, boot: BOOT, lane, prefix: "/c" };
             let mut bytes = b"before".to_vec();

@@ -2,6 +2,8 @@
 //!
 //! The steps come out of the very function that decides over a hit; there is no second
 //! set of rules that could say something else. Nothing is recorded or counted.
+//!
+//! A beacon is explained by the form it has as a pixel, `GET /b?d={…}`, one entry at a time.
 
 use actix_http::{
     Method, RequestHead, Uri,
@@ -11,11 +13,11 @@ use programs::rfc3339;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalog::Verdict,
+    beacon::parse,
     clock::now_ms,
     decide::{Trace, decide},
-    edge::Site,
-    hit::Hit,
+    edge::{Site, data_of},
+    hit::{Client, Hit},
     refusal::Refused,
     routes::Target,
 };
@@ -44,7 +46,7 @@ fn get() -> String {
 /// What a request would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// `event`, `impression` or `click`.
+    /// `event`, `impression`, `click`, `conversion` or `beacon`.
     pub route: &'static str,
     /// The moment it was decided for.
     pub at: String,
@@ -97,7 +99,7 @@ pub enum ExplainError {
         reason: String,
     },
     /// It is a request, but not to a tracking route.
-    #[error("{0:?} is not a path of /event, /i or /c")]
+    #[error("{0:?} is not a path of /event, /i, /c, /v or /b")]
     NotAHit(String),
 }
 
@@ -130,15 +132,25 @@ impl Trace for Recorder {
 /// Decides over `request` as the edge would.
 pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
     let head = head_of(request)?;
-    let Target::Hit(route, program) = Target::of(head.uri.path(), &site.config.prefixes) else {
-        return Err(ExplainError::NotAHit(head.uri.path().to_owned()));
-    };
     let at_ms = request.at_ms.unwrap_or_else(now_ms);
-    let hit = Hit::read(route, program, &head, &site.config, at_ms);
-    let verdict = match &hit.program {
-        Some(id) => site.catalog.find(id, now_ms()).await,
-        None => Verdict::Unknown,
+    let data;
+    let hit = match Target::of(head.uri.path(), &site.config.prefixes) {
+        Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
+        Target::Beacon => {
+            let wrong = |reason: String| ExplainError::NotARequest {
+                field: "url",
+                value: request.url.clone(),
+                reason,
+            };
+            data = data_of(&head).map_err(wrong)?;
+            let mut entries = parse(&data, &site.config.limits).map_err(|error| wrong(error.to_string()))?;
+            let entry = entries.pop().filter(|_| entries.is_empty());
+            let entry = entry.ok_or_else(|| wrong("d: one entry can be explained at a time".into()))?;
+            Hit::of_entry(entry, &head, Client::read(&head, &site.config), at_ms)
+        }
+        _ => return Err(ExplainError::NotAHit(head.uri.path().to_owned())),
     };
+    let verdict = site.verdict(&hit, now_ms()).await;
     let mut recorder = Recorder::default();
     let decision = match decide(&hit, &verdict, at_ms, &site.rules, &mut recorder) {
         Ok(_) => Decision::Accepted,
@@ -147,10 +159,10 @@ pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Exp
         }
     };
     Ok(Explanation {
-        route: route.name(),
+        route: hit.route.name(),
         at: rfc3339::format_ms(at_ms),
         steps: recorder.into_steps(),
-        recorded: hit.counted && decision == Decision::Accepted,
+        recorded: hit.client.counted && decision == Decision::Accepted,
         decision,
     })
 }

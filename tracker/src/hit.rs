@@ -2,7 +2,8 @@
 //!
 //! Reading never fails: what is wrong with a hit is part of it, so that the decision
 //! has one place and its order is ours. Everything that can be borrowed from the
-//! request is; everything that is copied is bounded.
+//! request is; everything that is copied is bounded. An entry of a beacon is a hit as any
+//! other: the head of its request says who sent it.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,10 @@ use actix_http::{
 };
 use programs::ProgramId;
 
+use proto::EventType;
+
 use crate::{
+    beacon::{Entry, Sent},
     client::{TruncatedIp, client_ip},
     config::Config,
     query::{Parameters, QueryError, decode_path},
@@ -26,6 +30,8 @@ pub const HEADER_BYTES_MAX: usize = 1_024;
 pub const VISITOR: &str = "v";
 /// The parameter that holds the client's clock, in milliseconds since 1970.
 const CLIENT_TIME: &str = "t";
+/// The parameter of a conversion that holds the sender's id of it.
+pub const SENDER_ID: &str = "id";
 /// How far the client's clock may be ahead of ours before it is not believed.
 const CLIENT_AHEAD_MAX_MS: u64 = 23 * 3_600_000;
 
@@ -47,11 +53,20 @@ pub struct Hit<'r> {
     /// Bytes of the request line: method, target, version.
     pub request_line_bytes: usize,
     /// The program id as it was written, not decoded.
-    pub program_text: &'r str,
+    pub program_text: Cow<'r, str>,
     /// The program id, decoded and checked; `None` if it cannot be one.
     pub program: Option<Cow<'r, str>>,
     /// The parameters, or why there are none. Without the visitor id under GPC.
     pub parameters: Result<Parameters<'r>, QueryError>,
+    /// What an entry of a beacon says besides; `None` of any other hit.
+    pub sent: Option<Sent<'r>>,
+    /// Who sent it.
+    pub client: Client<'r>,
+}
+
+/// What the head of a request says of who sent it.
+#[derive(Clone, Debug)]
+pub struct Client<'r> {
     /// Empty if there was none; at most [`HEADER_BYTES_MAX`].
     pub user_agent: Cow<'r, str>,
     /// Empty if there was none; at most [`HEADER_BYTES_MAX`].
@@ -66,38 +81,14 @@ pub struct Hit<'r> {
     pub ip: Option<TruncatedIp>,
 }
 
-impl<'r> Hit<'r> {
-    /// Reads a request to `route`, whose path ended with `program_text`.
-    pub fn read(
-        route: HitRoute,
-        program_text: &'r str,
-        head: &'r RequestHead,
-        config: &Config,
-        received_at_ms: u64,
-    ) -> Self {
+impl<'r> Client<'r> {
+    /// Reads the head of a request.
+    pub fn read(head: &'r RequestHead, config: &Config) -> Self {
         let headers = &head.headers;
-        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        let request_line_bytes = head.method.as_str().len() + target.len() + "  HTTP/1.1\r\n".len();
         let gpc = config.honour_gpc && headers.get(SEC_GPC).is_some_and(|value| value == "1");
-        let oversize = request_line_bytes > config.limits.request_line_bytes_max;
-        let mut parameters = if oversize {
-            Err(QueryError::TooLarge(format!("the request line has {request_line_bytes} bytes")))
-        } else {
-            Parameters::parse(head.uri.query().unwrap_or(""), &config.limits)
-        };
-        if gpc && let Ok(parameters) = &mut parameters {
-            parameters.withhold(VISITOR);
-        }
         let peer = head.peer_addr.map(|peer| peer.ip()).filter(|_| !gpc);
         let forwarded = headers.get_all(FORWARDED_FOR).map(|value| value.as_bytes());
         Self {
-            route,
-            received_at_ms,
-            target,
-            request_line_bytes,
-            program_text,
-            program: decode_path(program_text).ok().filter(|id| ProgramId::is_valid(id)),
-            parameters,
             user_agent: bounded(headers, USER_AGENT),
             referrer: bounded(headers, REFERER),
             traceparent: traceparent(headers),
@@ -112,17 +103,118 @@ impl<'r> Hit<'r> {
             }),
         }
     }
+}
+
+/// Bytes of the request line: method, target, version.
+pub fn request_line_bytes(head: &RequestHead) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    head.method.as_str().len() + target + "  HTTP/1.1\r\n".len()
+}
+
+impl<'r> Hit<'r> {
+    /// Reads a request to `route`, whose path ended with `program_text`.
+    pub fn read(
+        route: HitRoute,
+        program_text: &'r str,
+        head: &'r RequestHead,
+        config: &Config,
+        received_at_ms: u64,
+    ) -> Self {
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        let request_line_bytes = request_line_bytes(head);
+        let client = Client::read(head, config);
+        let oversize = request_line_bytes > config.limits.request_line_bytes_max;
+        let mut parameters = if oversize {
+            Err(QueryError::TooLarge(format!("the request line has {request_line_bytes} bytes")))
+        } else {
+            Parameters::parse(head.uri.query().unwrap_or(""), &config.limits)
+        };
+        if client.gpc
+            && let Ok(parameters) = &mut parameters
+        {
+            parameters.withhold(VISITOR);
+        }
+        Self {
+            route,
+            received_at_ms,
+            target,
+            request_line_bytes,
+            program_text: Cow::Borrowed(program_text),
+            program: decode_path(program_text).ok().filter(|id| ProgramId::is_valid(id)),
+            parameters,
+            sent: None,
+            client,
+        }
+    }
+
+    /// An entry of a beacon, whose request `client` sent with this `head`.
+    pub fn of_entry(
+        entry: Entry<'r>,
+        head: &'r RequestHead,
+        client: Client<'r>,
+        received_at_ms: u64,
+    ) -> Self {
+        let mut parameters = entry.parameters;
+        if client.gpc
+            && let Ok(parameters) = &mut parameters
+        {
+            parameters.withhold(VISITOR);
+        }
+        Self {
+            route: HitRoute::Beacon,
+            received_at_ms,
+            target: head.uri.path(),
+            request_line_bytes: request_line_bytes(head),
+            program: Some(entry.program.clone()).filter(|id| ProgramId::is_valid(id)),
+            program_text: entry.program,
+            parameters,
+            sent: Some(entry.sent),
+            client,
+        }
+    }
+
+    /// What happened.
+    pub fn event_type(&self) -> EventType {
+        self.sent.as_ref().map_or(self.route.event_type(), |sent| sent.kind.event_type())
+    }
+
+    /// The sender's own id of this hit: a retry has the same. Only a beacon and a
+    /// conversion can have one; on a static pixel an `id` would make all hits one. An empty
+    /// one is none: a macro that nobody filled in would make one event of all as well.
+    pub fn sender_id(&self) -> Option<&str> {
+        match &self.sent {
+            Some(sent) => sent.id.as_deref(),
+            None if self.route == HitRoute::Conversion => {
+                self.parameter(SENDER_ID).filter(|id| !id.is_empty())
+            }
+            None => None,
+        }
+    }
+
+    /// What the sender's clock said, believed or not; 0 if it said nothing. It is a part
+    /// of the message id where the sender gave an id, so nothing of ours may change it.
+    pub fn sender_time_ms(&self) -> u64 {
+        match &self.sent {
+            Some(sent) => sent.time_ms,
+            None => self.parameter(CLIENT_TIME).and_then(|text| text.parse().ok()).unwrap_or(0),
+        }
+    }
+
+    /// Whether the answer is to be an image: `.gif` at the end of the path.
+    pub fn wants_image(&self) -> bool {
+        self.target.split('?').next().is_some_and(|path| path.ends_with(".gif"))
+    }
 
     /// The first value of parameter `name`, if the parameters could be read.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.as_ref().ok().and_then(|parameters| parameters.get(name))
     }
 
-    /// What the client's clock said in parameter `t`; 0 if it said nothing or is
-    /// further ahead of ours than time zones explain.
+    /// What the client's clock said, in parameter `t` or in a beacon; 0 if it said nothing
+    /// or is further ahead of ours than time zones explain.
     pub fn client_time_ms(&self) -> u64 {
-        let said = self.parameter(CLIENT_TIME).and_then(|text| text.parse::<u64>().ok());
-        said.filter(|ms| *ms <= self.received_at_ms + CLIENT_AHEAD_MAX_MS).unwrap_or(0)
+        let said = self.sender_time_ms();
+        if said <= self.received_at_ms + CLIENT_AHEAD_MAX_MS { said } else { 0 }
     }
 }
 
@@ -188,17 +280,18 @@ mod tests {
         let hit = read(&head, "21%32312");
         assert_eq!(hit.program.as_deref(), Some("212312"));
         assert_eq!((hit.parameter("v"), hit.client_time_ms()), (Some("me"), 1_789_999_999_000));
-        assert_eq!((hit.user_agent.as_ref(), hit.referrer.as_ref()), ("curl/8", "https://a.example/"));
-        assert_eq!(hit.traceparent.len(), 55);
-        assert_eq!(hit.ip.unwrap().to_string(), "203.0.113.0");
-        assert!(hit.counted && !hit.gpc);
+        let client = &hit.client;
+        assert_eq!((client.user_agent.as_ref(), client.referrer.as_ref()), ("curl/8", "https://a.example/"));
+        assert_eq!(client.traceparent.len(), 55);
+        assert_eq!(client.ip.unwrap().to_string(), "203.0.113.0");
+        assert!(client.counted && !client.gpc);
     }
 
     #[test]
     fn gpc_leaves_neither_visitor_nor_address() {
         let head = head("/c/1?v=me&a=1&v=again", &[("sec-gpc", b"1")]);
         let hit = read(&head, "1");
-        assert!(hit.gpc && hit.ip.is_none());
+        assert!(hit.client.gpc && hit.client.ip.is_none());
         assert_eq!((hit.parameter("v"), hit.parameter("a")), (None, Some("1")));
     }
 
@@ -206,9 +299,9 @@ mod tests {
     fn gpc_can_be_switched_off_and_only_1_means_it() {
         let asked = head("/c/1?v=me", &[("sec-gpc", b"1")]);
         let config = Config { honour_gpc: false, ..Config::default() };
-        assert!(!Hit::read(HitRoute::Click, "1", &asked, &config, NOW).gpc);
+        assert!(!Hit::read(HitRoute::Click, "1", &asked, &config, NOW).client.gpc);
         let not_asked = head("/c/1?v=me", &[("sec-gpc", b"0")]);
-        assert!(!read(&not_asked, "1").gpc);
+        assert!(!read(&not_asked, "1").client.gpc);
     }
 
     #[test]
@@ -219,12 +312,12 @@ mod tests {
             ("purpose", "prefetch"),
             ("purpose", "Prefetch"),
         ] {
-            assert!(!read(&head("/c/1", &[(name, value.as_bytes())]), "1").counted, "{name}: {value}");
+            assert!(!read(&head("/c/1", &[(name, value.as_bytes())]), "1").client.counted, "{name}: {value}");
         }
-        assert!(read(&head("/c/1", &[("purpose", b"pre")]), "1").counted);
+        assert!(read(&head("/c/1", &[("purpose", b"pre")]), "1").client.counted);
         let mut by_head = head("/c/1", &[]);
         by_head.method = Method::HEAD;
-        assert!(!read(&by_head, "1").counted);
+        assert!(!read(&by_head, "1").client.counted);
     }
 
     #[test]
@@ -232,9 +325,9 @@ mod tests {
         let long = [b'\xff'; 2_000];
         let head = head("/c/1", &[("user-agent", &long), ("referer", "é".repeat(600).as_bytes())]);
         let hit = read(&head, "1");
-        assert!((1_022..=HEADER_BYTES_MAX).contains(&hit.user_agent.len()));
-        assert!(hit.user_agent.chars().all(|c| c == '\u{fffd}'));
-        assert_eq!(hit.referrer.len(), HEADER_BYTES_MAX);
+        assert!((1_022..=HEADER_BYTES_MAX).contains(&hit.client.user_agent.len()));
+        assert!(hit.client.user_agent.chars().all(|c| c == '\u{fffd}'));
+        assert_eq!(hit.client.referrer.len(), HEADER_BYTES_MAX);
     }
 
     #[test]
@@ -242,7 +335,7 @@ mod tests {
         for value in
             ["00-short-01", &"0".repeat(55), "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
         {
-            assert_eq!(read(&head("/c/1", &[("traceparent", value.as_bytes())]), "1").traceparent, "");
+            assert_eq!(read(&head("/c/1", &[("traceparent", value.as_bytes())]), "1").client.traceparent, "");
         }
     }
 

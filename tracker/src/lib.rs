@@ -1,4 +1,5 @@
-//! The tracker answers pixels, clicks and events, and puts one event per hit into the log.
+//! The tracker answers pixels, clicks, conversions and beacons, and puts one event per hit into
+//! the log.
 //!
 //! # The path of one hit
 //!
@@ -25,15 +26,25 @@
 //! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
 //! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
 //! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
+//! | bodies of beacons | `limits.bodies_bytes_max` 64 MiB per worker | shed |
 //! | rejected records | `rejected_per_second_max` 100 per reason, 5 % of the log | only counted |
 //!
 //! What an answer acknowledges, and at which level, is said at [`Levels`].
 //!
 //! The catalog is filled from the side: the refresher, an actor on a
 //! thread of its own, follows the registry and is the only one that changes a program.
+//!
+//! # A retry is harmless
+//!
+//! A beacon's entry and a conversion may carry the sender's own id. Their message id is
+//! then computed from it ([`proto::ids::from_sender`]) with the sender's time, and a table
+//! takes the same message id once. Nothing of ours, such as the time of arrival, is a part
+//! of it.
 
 mod admin;
 mod answer;
+mod beacon;
+mod body;
 mod catalog;
 mod client;
 mod clock;
@@ -52,13 +63,14 @@ mod refusal;
 mod reject;
 mod routes;
 mod server;
+mod tag;
 #[cfg(test)]
 mod testing;
 
 pub use admin::{FillError, TrackerAdmin};
-pub use catalog::CatalogStatistics;
+pub use catalog::{Catalog, CatalogStatistics, CatalogWriter, Verdict};
 pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
-pub use edge::Health;
+pub use edge::{Edge, Health, Site};
 pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
 pub use refresher::FollowError;
 pub use refusal::Refusal;

@@ -69,6 +69,23 @@ impl<'r> Parameters<'r> {
         self.0.iter()
     }
 
+    /// Adds a parameter, within the bounds of its name and its value.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn push(
+        &mut self,
+        name: Cow<'r, str>,
+        value: Cow<'r, str>,
+        limits: &Limits,
+    ) -> Result<(), QueryError> {
+        let nth = self.len() + 1;
+        check_name(&name, nth, limits)?;
+        check_value(&name, &value, limits)?;
+        self.0.push(Parameter { name, value });
+        Ok(())
+    }
+
     /// Drops all parameters called `name`.
     pub fn withhold(&mut self, name: &str) {
         self.0.retain(|parameter| parameter.name != name);
@@ -84,24 +101,37 @@ fn parse_pair<'r>(pair: &'r str, nth: usize, limits: &Limits) -> Result<Paramete
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let name = decode_form(name)
         .map_err(|error| QueryError::Invalid(format!("the name of parameter {nth}: {error}")))?;
-    if name.is_empty() {
-        return Err(QueryError::Invalid(format!("parameter {nth} has no name")));
-    }
-    if name.len() > limits.name_bytes_max {
-        let (bytes, max) = (name.len(), limits.name_bytes_max);
-        return Err(QueryError::TooLarge(format!("the name of parameter {nth} has {bytes} bytes of {max}")));
-    }
+    check_name(&name, nth, limits)?;
     let value =
         decode_form(value).map_err(|error| QueryError::Invalid(format!("parameter {name:?}: {error}")))?;
-    if value.len() > limits.value_bytes_max {
-        let (bytes, max) = (value.len(), limits.value_bytes_max);
-        return Err(QueryError::TooLarge(format!("parameter {name:?} has {bytes} bytes of {max}")));
-    }
+    check_value(&name, &value, limits)?;
     Ok(Parameter { name, value })
 }
 
+fn check_name(name: &str, nth: usize, limits: &Limits) -> Result<(), QueryError> {
+    let (bytes, max) = (name.len(), limits.name_bytes_max);
+    if bytes == 0 {
+        return Err(QueryError::Invalid(format!("parameter {nth} has no name")));
+    }
+    if bytes > max {
+        return Err(QueryError::TooLarge(format!("the name of parameter {nth} has {bytes} bytes of {max}")));
+    }
+    Ok(())
+}
+
+fn check_value(name: &str, value: &str, limits: &Limits) -> Result<(), QueryError> {
+    let (bytes, max) = (value.len(), limits.value_bytes_max);
+    if bytes > max {
+        return Err(QueryError::TooLarge(format!("parameter {name:?} has {bytes} bytes of {max}")));
+    }
+    Ok(())
+}
+
 /// Decodes `%41` and takes `+` for a space.
-fn decode_form(text: &str) -> Result<Cow<'_, str>, Undecodable> {
+///
+/// # Errors
+/// See [`Undecodable`].
+pub fn decode_form(text: &str) -> Result<Cow<'_, str>, Undecodable> {
     decode(text, true)
 }
 

@@ -32,11 +32,13 @@ pub enum Refusal {
     ChecksumMismatch,
     /// A limit on the request was passed.
     TooLarge,
+    /// A beacon's body is not JSON, or not a beacon's.
+    MalformedBeacon,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MalformedProgramId,
         Self::UnknownProgram,
         Self::UnverifiedProgram,
@@ -49,6 +51,7 @@ impl Refusal {
         Self::ConflictingParameters,
         Self::ChecksumMismatch,
         Self::TooLarge,
+        Self::MalformedBeacon,
     ];
 
     /// The name in answers, metrics, lane reports and rejected records.
@@ -66,10 +69,11 @@ impl Refusal {
             Self::ConflictingParameters => "conflicting_parameters",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::TooLarge => "too_large",
+            Self::MalformedBeacon => "malformed_beacon",
         }
     }
 
-    /// The status where the route is honest about it (`/event`).
+    /// The status where the route is honest about it (`/event`, `/v`).
     pub fn status(self) -> StatusCode {
         match self {
             Self::UnknownProgram => StatusCode::NOT_FOUND,
@@ -78,6 +82,7 @@ impl Refusal {
             Self::Expired => StatusCode::GONE,
             Self::TooLarge => StatusCode::URI_TOO_LONG,
             Self::MalformedProgramId
+            | Self::MalformedBeacon
             | Self::MissingParameter
             | Self::InvalidParameter
             | Self::UnexpectedParameter

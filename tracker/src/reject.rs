@@ -4,8 +4,7 @@
 //! Here: so many a second and reason (the process's figure, split over the workers). The
 //! lane adds the second bound: rejected records take 5 % of the log at most.
 
-use proto::{BootId, Rejected};
-use stream::Number;
+use proto::Rejected;
 
 use crate::{
     hit::{Hit, cut},
@@ -47,28 +46,38 @@ impl RejectLimit {
     }
 }
 
-/// The record of a refused hit. No IP; under GPC no query either, as it may hold the
-/// visitor's id.
-pub fn rejected(
-    hit: &Hit,
-    refused: &Refused,
-    prefix: &str,
-    boot: BootId,
-    lane: u32,
-    number: Number,
-) -> Rejected {
+/// The record of a refused hit, without its place in the log. No IP; under GPC neither the
+/// query nor a beacon's entry, as they may hold the visitor's id.
+pub fn rejected(hit: &Hit, refused: &Refused, prefix: &str) -> Rejected {
     let path_only = || hit.target.split('?').next().unwrap_or("");
-    let request = if hit.gpc { path_only() } else { hit.target };
+    let request = if hit.client.gpc { path_only() } else { hit.target };
+    let mut request = cut(request, REQUEST_BYTES_MAX).to_owned();
+    if let Some(sent) = hit.sent.as_ref().filter(|_| !hit.client.gpc) {
+        request.push(' ');
+        request.push_str(cut(sent.json, REQUEST_BYTES_MAX.saturating_sub(request.len())));
+    }
+    let program = hit.program.as_deref().unwrap_or(&hit.program_text);
     Rejected {
         reason: refused.reason.name().into(),
         received_at_ms: hit.received_at_ms,
         route: prefix.into(),
-        programid: cut(hit.program.as_deref().unwrap_or(hit.program_text), PROGRAM_BYTES_MAX).into(),
-        request: cut(request, REQUEST_BYTES_MAX).into(),
-        boot: boot.as_bytes().to_vec(),
-        lane,
-        number,
+        programid: cut(program, PROGRAM_BYTES_MAX).into(),
+        request,
         detail: cut(&refused.detail, REQUEST_BYTES_MAX).into(),
+        ..Rejected::default()
+    }
+}
+
+/// The record of a beacon that could not be read. Nothing of its body is kept: it may
+/// hold anything.
+pub fn rejected_body(refused: &Refused, prefix: &str, received_at_ms: u64) -> Rejected {
+    Rejected {
+        reason: refused.reason.name().into(),
+        received_at_ms,
+        route: prefix.into(),
+        request: cut(prefix, REQUEST_BYTES_MAX).into(),
+        detail: cut(&refused.detail, REQUEST_BYTES_MAX).into(),
+        ..Rejected::default()
     }
 }
 

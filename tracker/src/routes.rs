@@ -1,6 +1,6 @@
 //! Which path means what.
 //!
-//! A pure function instead of a router: three prefixes and five fixed paths need no
+//! A pure function instead of a router: a handful of prefixes and fixed paths need no
 //! pattern matching, and every request, the unknown ones included, comes by one place
 //! where it is counted.
 
@@ -18,6 +18,10 @@ pub enum HitRoute {
     Impression,
     /// `/c/{program}`: the redirect.
     Click,
+    /// `/v/{program}` and `/v/{program}.gif`: a conversion, by a pixel or a server.
+    Conversion,
+    /// `/b`: one or more hits in a body.
+    Beacon,
 }
 
 /// What a path means.
@@ -25,6 +29,12 @@ pub enum HitRoute {
 pub enum Target<'p> {
     /// A hit, and the program id as it was written.
     Hit(HitRoute, &'p str),
+    /// A beacon; its programs are in its body.
+    Beacon,
+    /// The browser tag.
+    Tag,
+    /// `/example`: a page that carries the tag.
+    Example,
     /// `/health/live`: the process answers.
     Live,
     /// `/health/ready`: hits are welcome.
@@ -41,7 +51,7 @@ pub enum Target<'p> {
 
 impl HitRoute {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Event, Self::Impression, Self::Click];
+    pub const ALL: [Self; 5] = [Self::Event, Self::Impression, Self::Click, Self::Conversion, Self::Beacon];
 
     /// The name in metrics and explanations, whatever the prefix is.
     pub fn name(self) -> &'static str {
@@ -49,15 +59,19 @@ impl HitRoute {
             Self::Event => "event",
             Self::Impression => "impression",
             Self::Click => "click",
+            Self::Conversion => "conversion",
+            Self::Beacon => "beacon",
         }
     }
 
-    /// The type of its events.
+    /// The type of its events; each entry of a beacon says its own.
     pub fn event_type(self) -> EventType {
         match self {
             Self::Event => EventType::Event,
             Self::Impression => EventType::Impression,
             Self::Click => EventType::Click,
+            Self::Conversion => EventType::Conversion,
+            Self::Beacon => EventType::Unspecified,
         }
     }
 
@@ -65,9 +79,10 @@ impl HitRoute {
     /// may try again: it counts as a beacon.
     pub fn class(self) -> Class {
         match self {
-            Self::Event => Class::Beacon,
+            Self::Event | Self::Beacon => Class::Beacon,
             Self::Impression => Class::Impression,
             Self::Click => Class::Click,
+            Self::Conversion => Class::Conversion,
         }
     }
 
@@ -77,6 +92,8 @@ impl HitRoute {
             Self::Event => levels.event,
             Self::Impression => levels.impression,
             Self::Click => levels.click,
+            Self::Conversion => levels.conversion,
+            Self::Beacon => levels.beacon,
         }
     }
 
@@ -86,6 +103,8 @@ impl HitRoute {
             Self::Event => &prefixes.event,
             Self::Impression => &prefixes.impression,
             Self::Click => &prefixes.click,
+            Self::Conversion => &prefixes.conversion,
+            Self::Beacon => &prefixes.beacon,
         }
     }
 }
@@ -93,14 +112,18 @@ impl HitRoute {
 impl<'p> Target<'p> {
     /// What `path` means, not yet decoded.
     pub fn of(path: &'p str, prefixes: &Prefixes) -> Self {
-        for route in [HitRoute::Impression, HitRoute::Click, HitRoute::Event] {
+        for route in [HitRoute::Impression, HitRoute::Click, HitRoute::Event, HitRoute::Conversion] {
             let below = path.strip_prefix(route.prefix(prefixes)).and_then(|rest| rest.strip_prefix('/'));
             if let Some(program) = below {
-                let plain = if route == HitRoute::Impression { program.strip_suffix(".gif") } else { None };
+                let image = matches!(route, HitRoute::Impression | HitRoute::Conversion);
+                let plain = program.strip_suffix(".gif").filter(|_| image);
                 return Self::Hit(route, plain.unwrap_or(program));
             }
         }
         match path {
+            path if path == prefixes.beacon => Self::Beacon,
+            path if path == prefixes.tag => Self::Tag,
+            "/example" => Self::Example,
             "/health/live" => Self::Live,
             "/health/ready" => Self::Ready,
             "/health/check" => Self::Check,
@@ -125,6 +148,13 @@ mod tests {
             ("/i/1.gif", Target::Hit(HitRoute::Impression, "1")),
             ("/i/", Target::Hit(HitRoute::Impression, "")),
             ("/c/1/2", Target::Hit(HitRoute::Click, "1/2")),
+            ("/v/1", Target::Hit(HitRoute::Conversion, "1")),
+            ("/v/1.gif", Target::Hit(HitRoute::Conversion, "1")),
+            ("/b", Target::Beacon),
+            ("/b/", Target::Unknown),
+            ("/b/1", Target::Unknown),
+            ("/clickgate.js", Target::Tag),
+            ("/example", Target::Example),
             ("/c", Target::Unknown),
             ("/cc/1", Target::Unknown),
             ("/C/1", Target::Unknown),

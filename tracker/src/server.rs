@@ -2,7 +2,7 @@
 //!
 //! # Why not `actix_web::App`?
 //!
-//! The edge has three prefixes and five fixed paths, and must count every request, also
+//! The edge has a handful of prefixes and fixed paths, and must count every request, also
 //! those that match nothing or are no HTTP. A plain `HttpService` gives us both: the
 //! request as it came, and, as the service's error, what its parser refused.
 //!
@@ -274,10 +274,11 @@ fn http(
         .client_request_timeout(Duration::from_millis(config.client_request_timeout_ms))
         .client_disconnect_timeout(Duration::from_millis(config.client_disconnect_timeout_ms))
         .tcp_nodelay(true)
-        .h1(fn_service(move |request: Request| {
+        .h1(fn_service(move |mut request: Request| {
             let worker = Rc::clone(&worker);
+            let body = request.take_payload();
             async move {
-                let answer = worker.edge.answer(request.head()).await;
+                let answer = worker.edge.answer(request.head(), body).await;
                 Ok::<Answer, Response<BoxBody>>(worker.closing.mark(answer))
             }
         }))

@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn status(&self, head: &RequestHead) -> u16 {
-        self.edge.answer(head).await.status().as_u16()
+        self.edge.answer(head, futures_util::stream::empty()).await.status().as_u16()
     }
 }
 

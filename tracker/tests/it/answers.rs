@@ -69,13 +69,17 @@ fn without_ids(text: &str) -> String {
     out
 }
 
-/// Asks for each `request` (`METHOD target`, then headers) and compares with `golden/{file}`.
+/// Asks for each `request` (`METHOD target`, then headers, an empty line and a body) and compares with `golden/{file}`.
 fn compare(world: &World, file: &str, requests: &[&str]) {
     let mut found = String::new();
     for request in requests {
-        let (line, headers) = request.split_once('\n').unwrap_or((request, ""));
-        let headers: String = headers.lines().map(|header| format!("{header}\r\n")).collect();
-        let bytes = format!("{line} HTTP/1.1\r\nHost: t.example\r\n{headers}Connection: close\r\n\r\n");
+        let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+        let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+        let mut headers: String = headers.lines().map(|header| format!("{header}\r\n")).collect();
+        if !body.is_empty() {
+            write!(headers, "Content-Length: {}\r\n", body.len()).unwrap();
+        }
+        let bytes = format!("{line} HTTP/1.1\r\nHost: t.example\r\n{headers}Connection: close\r\n\r\n{body}");
         let shown = if request.len() > 200 { &request[..60] } else { request };
         writeln!(found, "> {}\n\n{}", shown.replace('\n', "\n> "), normalised(&world.raw(bytes.as_bytes())))
             .unwrap();
@@ -169,6 +173,96 @@ fn a_refused_click_goes_to_the_configured_place_if_the_program_names_none() {
     let world = World::start(tracker::Config { fallback_url, ..config() }, PROGRAMS);
     compare(&world, "fallback.txt", &["GET /c/1", "GET /c/strict", "GET /c/%zz", "GET /c/bare", "GET /i/1"]);
     assert_eq!(world.stop().events.len(), 1);
+}
+
+#[test]
+fn the_conversion_is_honest_whatever_it_is_asked_by() {
+    let world = World::start(config(), PROGRAMS);
+    let requests = [
+        "GET /v/212312",
+        "GET /v/212312?id=order-1&t=1789999999000&value=9.5",
+        "GET /v/212312.gif?id=order-1&t=1789999999000",
+        "GET /v/212312?id=",
+        "HEAD /v/212312?id=order-1",
+        "HEAD /v/212312.gif",
+        "GET /v/212312\nPurpose: prefetch",
+        "GET /v/1",
+        "GET /v/1.gif",
+        "HEAD /v/1",
+        "GET /v/%ff",
+        "GET /v/old",
+        "GET /v/off.gif",
+        "GET /v/strict?size=x&sum=7",
+        "GET /v/212312?id=%zz",
+        "POST /v/212312",
+        "OPTIONS /v/212312",
+        "DELETE /v/212312",
+    ];
+    compare(&world, "conversion.txt", &requests);
+    assert_eq!(world.stop().events.len(), 4);
+}
+
+#[test]
+fn the_beacon_answers_once_for_all_of_its_entries() {
+    let world = World::start(config(), PROGRAMS);
+    let entry = r#"{"program": "212312", "type": "impression"}"#;
+    let known = r#"{"program": "212312", "type": "conversion", "id": "order-1", "time_ms": 1789999999000}"#;
+    let requests = [
+        format!("POST /b\n\n{entry}"),
+        format!("POST /b\nOrigin: https://shop.example\nContent-Type: text/plain\n\n[{entry}, {known}]"),
+        format!("POST /b\nOrigin: null\nContent-Type: application/json\n\n{entry}"),
+        format!("POST /b?report=1\nOrigin: https://shop.example\n\n[{known}, {{\"program\": \"old\", \"type\": \"click\"}}]"),
+        "POST /b\n\n{\"program\": \"none\", \"type\": \"click\"}".into(),
+        format!("POST /b?report=1\nSec-Purpose: prefetch\n\n{entry}"),
+        "POST /b\nOrigin: https://shop.example\n\n{\"program\": \"1\", \"type\": \"click\", \"params\": {\"a\": [1]}}".into(),
+        "POST /b\n\nnot JSON".into(),
+        "POST /b".into(),
+        "POST /b\n\n[]".into(),
+        "OPTIONS /b".into(),
+        "OPTIONS /b\nOrigin: https://shop.example\nAccess-Control-Request-Method: POST\nAccess-Control-Request-Headers: content-type".into(),
+        "OPTIONS /b\nOrigin: null\nAccess-Control-Request-Method: POST".into(),
+        "GET /b?d=%7B%22program%22:%22212312%22,%22type%22:%22video.50%22%7D".into(),
+        "HEAD /b?d=%7B%22program%22:%22212312%22,%22type%22:%22video.50%22%7D".into(),
+        "GET /b?d=%7B".into(),
+        "GET /b?d=%zz".into(),
+        "GET /b\nOrigin: https://shop.example".into(),
+        "HEAD /b".into(),
+        format!("GET /b?d={}", "x".repeat(20_480)),
+        "PUT /b\nOrigin: https://shop.example".into(),
+        "DELETE /b".into(),
+        "GET /b/212312".into(),
+    ];
+    compare(&world, "beacon.txt", &requests.each_ref().map(String::as_str));
+    assert_eq!(world.stop().events.len(), 6);
+}
+
+#[test]
+fn the_tag_is_served_with_its_page() {
+    let world = World::start(config(), PROGRAMS);
+    let etag = |target| {
+        let answer = world.get(target);
+        answer.split("etag: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned()
+    };
+    // Without the bodies: those are files of their own.
+    let requests = [
+        "HEAD /clickgate.js",
+        "POST /clickgate.js",
+        "OPTIONS /clickgate.js",
+        "HEAD /example",
+        "POST /example",
+        "GET /clickgate.js/x",
+    ];
+    compare(&world, "tag.txt", &requests);
+    for target in ["/clickgate.js", "/example"] {
+        let known = format!("If-None-Match: {}", etag(target));
+        let answer = world.request("GET", target, &[&known]);
+        assert!(answer.starts_with("HTTP/1.1 304") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(world.request("GET", target, &["If-None-Match: \"old\""]).starts_with("HTTP/1.1 200"));
+    }
+    world.stop();
+    let without = World::start(tracker::Config { example_page: false, ..config() }, PROGRAMS);
+    assert!(without.get("/example").starts_with("HTTP/1.1 404"));
+    without.stop();
 }
 
 #[test]

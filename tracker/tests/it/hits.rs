@@ -173,12 +173,17 @@ fn a_full_log_sheds_by_class_and_still_redirects() {
 #[test]
 fn each_level_of_each_route_ends_in_the_log() {
     for level in [Level::Memory, Level::Written, Level::Synced, Level::Stream] {
-        let levels = Levels { event: level, impression: level, click: level };
+        let levels =
+            Levels { event: level, impression: level, click: level, conversion: level, beacon: level };
         let world = World::start(Config { levels, ..config() }, SAMPLES);
-        for (target, status) in [("/event/212312", "200"), ("/i/212312", "200"), ("/c/212312", "302")] {
+        for (target, status) in
+            [("/event/212312", "200"), ("/i/212312", "200"), ("/c/212312", "302"), ("/v/212312", "200")]
+        {
             assert!(world.get(target).starts_with(&format!("HTTP/1.1 {status}")), "{level:?} {target}");
         }
-        assert_eq!(world.stop().events.len(), 3, "{level:?}");
+        let answer = world.post("/b", br#"{"program": "212312", "type": "click"}"#);
+        assert!(answer.starts_with("HTTP/1.1 204"), "{level:?} {answer}");
+        assert_eq!(world.stop().events.len(), 5, "{level:?}");
     }
 }
 

@@ -150,7 +150,12 @@ fn a_decision_can_be_asked_for_without_a_tracker_that_serves() {
     };
     assert_eq!(explain("/c/212312").unwrap().decision, Decision::Accepted);
     assert_eq!(explain("https://t.example/c/212312?x=%").unwrap().steps.last().unwrap().check, "decodable");
-    assert!(explain("/health/live").unwrap_err().to_string().contains("is not a path of /event, /i or /c"));
+    assert!(
+        explain("/health/live")
+            .unwrap_err()
+            .to_string()
+            .contains("is not a path of /event, /i, /c, /v or /b")
+    );
     assert!(explain("no url at all").is_err());
     assert!(crate::world::block_on(admin.fill()).is_err(), "there is no refresher");
     world.stop();

@@ -3,7 +3,12 @@
 #![allow(missing_docs, reason = "tests are their names")]
 
 mod answers;
+mod beacon_flood;
+mod beacons;
+mod conversions;
 mod flood;
 mod hits;
 mod life;
+mod redirects;
+mod shedding;
 mod world;

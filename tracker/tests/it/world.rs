@@ -109,6 +109,19 @@ impl World {
         String::from_utf8_lossy(&self.raw(request.as_bytes())).into_owned()
     }
 
+    pub fn post(&self, target: &str, body: &[u8]) -> String {
+        self.post_with(target, &[], body)
+    }
+
+    pub fn post_with(&self, target: &str, headers: &[&str], body: &[u8]) -> String {
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let mut request = format!("POST {target} HTTP/1.1\r\nHost: t.example\r\n{headers}").into_bytes();
+        let length = format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        request.extend_from_slice(length.as_bytes());
+        request.extend_from_slice(body);
+        String::from_utf8_lossy(&self.raw(&request)).into_owned()
+    }
+
     /// Sends `request` as it is and reads until the tracker closes the connection.
     pub fn raw(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).unwrap();

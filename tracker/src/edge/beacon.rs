@@ -1,0 +1,247 @@
+//! What a worker does with a beacon: one answer for all of its entries.
+//!
+//! A browser that cannot post sends the same entries as a pixel, `GET /b?d=…`; so every
+//! type of event has a way that needs no script.
+//!
+//! All entries are decided over before the first is put into the log, and all of them are
+//! in the log before anybody waits, so that a beacon costs one write and one sync.
+
+use actix_http::{Method, RequestHead, StatusCode, error::PayloadError, header};
+use bytes::Bytes;
+use futures_util::{Stream, future::join_all};
+use proto::Uuid;
+use serde::Serialize;
+use stream::{Class, Level, Number};
+
+use crate::{
+    answer::{self, Answer},
+    beacon::{Entry, Kind, parse},
+    body::BodyError,
+    clock::now_ms,
+    counters::Outcome,
+    decide::decide,
+    edge::Edge,
+    hit::{Client, Hit, request_line_bytes},
+    query::decode_form,
+    refusal::{Refusal, Refused},
+    reject::rejected_body,
+    routes::HitRoute,
+};
+
+/// The methods of the route.
+const ALLOW: &str = "GET, HEAD, POST, OPTIONS";
+
+/// What became of one entry.
+struct Line {
+    outcome: Outcome,
+    refused: Option<Refused>,
+    message_id: Option<Uuid>,
+}
+
+impl Line {
+    fn reported(&self, index: usize) -> Reported<'_> {
+        let refused = self.refused.as_ref();
+        let (outcome, failure) = match self.outcome {
+            Outcome::Accepted => ("accepted", None),
+            Outcome::Shed => ("shed", Some("overloaded")),
+            Outcome::NotDurable => ("shed", Some("not_durable")),
+            Outcome::NotCounted => ("not_counted", None),
+            _ => ("refused", None),
+        };
+        Reported {
+            index,
+            outcome,
+            reason: failure.or(refused.map(|refused| refused.reason.name())),
+            detail: refused.map(|refused| refused.detail.as_ref()),
+            message_id: self.message_id.filter(|_| self.outcome == Outcome::Accepted),
+        }
+    }
+}
+
+/// A line of the report.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reported<'l> {
+    index: usize,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'l str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<Uuid>,
+}
+
+impl Edge {
+    /// Answers a request to the beacon's path.
+    pub(super) async fn beacon<B>(&self, head: &RequestHead, body: B) -> (Outcome, Answer)
+    where
+        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
+        let received_at_ms = now_ms();
+        let (outcome, answer) = if request_line_bytes(head) > self.site.config.limits.request_line_bytes_max {
+            let detail = "the request line is too long";
+            self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
+        } else {
+            match head.method {
+                Method::OPTIONS => (Outcome::NotCounted, answer::preflight(ALLOW)),
+                Method::POST => self.posted(head, body, received_at_ms).await,
+                Method::GET | Method::HEAD => match data_of(head) {
+                    Ok(body) => self.entries(head, &body, received_at_ms).await,
+                    Err(detail) => self.malformed(head, &detail, received_at_ms),
+                },
+                _ => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
+            }
+        };
+        (outcome, answer::with_cors(answer, head.headers.get(header::ORIGIN)))
+    }
+
+    async fn posted<B>(&self, head: &RequestHead, body: B, received_at_ms: u64) -> (Outcome, Answer)
+    where
+        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
+        let error = match self.bodies.read(body).await {
+            Ok(body) => return self.entries(head, &body, received_at_ms).await,
+            Err(error) => error,
+        };
+        let (outcome, answer) = match error {
+            BodyError::TooLarge => {
+                let detail = format!("the body has more than {} bytes", self.bodies.body_bytes_max());
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                self.unreadable(head, Refusal::TooLarge, &detail, status, received_at_ms)
+            }
+            BodyError::Broken => self.malformed(head, "body: it did not arrive whole", received_at_ms),
+            BodyError::Slow => (Outcome::Slow, answer::error(StatusCode::REQUEST_TIMEOUT, "slow_body")),
+            BodyError::NoRoom => {
+                self.site.counters.shed(Class::Beacon);
+                (Outcome::Shed, answer::overloaded())
+            }
+        };
+        (outcome, answer::closing(answer))
+    }
+
+    async fn entries(&self, head: &RequestHead, body: &[u8], received_at_ms: u64) -> (Outcome, Answer) {
+        let entries = match parse(body, &self.site.config.limits) {
+            Ok(entries) => entries,
+            Err(malformed) => return self.malformed(head, &malformed.to_string(), received_at_ms),
+        };
+        let lines = self.take(head, entries, received_at_ms).await;
+        let outcome = worst(&lines);
+        (outcome, answer_to(head, &lines, outcome))
+    }
+
+    /// Decides over the entries, puts them into the log, and waits for all of them.
+    async fn take(&self, head: &RequestHead, entries: Vec<Entry<'_>>, received_at_ms: u64) -> Vec<Line> {
+        let site = &*self.site;
+        let client = Client::read(head, &site.config);
+        let (class, level) = self.strictest(&entries);
+        let hits: Vec<_> = entries
+            .into_iter()
+            .map(|entry| Hit::of_entry(entry, head, client.clone(), received_at_ms))
+            .collect();
+        let verdicts = join_all(hits.iter().map(|hit| site.verdict(hit, received_at_ms))).await;
+        let mut lines = Vec::with_capacity(hits.len());
+        let mut waiting: Vec<(usize, Number)> = Vec::with_capacity(hits.len());
+        let mut text = Uuid::encode_buffer();
+        for (index, (hit, verdict)) in hits.iter().zip(&verdicts).enumerate() {
+            lines.push(match decide(hit, verdict, received_at_ms, &site.rules, &mut ()) {
+                Ok(accepted) => {
+                    let id = self.message_id(hit);
+                    let outcome =
+                        match self.append(hit, accepted, id.hyphenated().encode_lower(&mut text), class) {
+                            Ok(number) => {
+                                waiting.push((index, number));
+                                Outcome::Accepted
+                            }
+                            Err(outcome) => outcome,
+                        };
+                    Line { outcome, refused: None, message_id: Some(id) }
+                }
+                Err(refused) => {
+                    let outcome = self.note_refused(hit, &refused);
+                    Line { outcome, refused: Some(refused), message_id: None }
+                }
+            });
+        }
+        for (index, number) in waiting {
+            lines[index].outcome = self.settle(level, number).await;
+        }
+        lines.iter().for_each(|line| site.counters.entry(line.outcome));
+        lines
+    }
+
+    /// One answer says one thing, so all entries are treated as the one that matters most.
+    fn strictest(&self, entries: &[Entry]) -> (Class, Level) {
+        let levels = &self.site.config.levels;
+        if entries.iter().any(|entry| entry.sent.kind == Kind::Conversion) {
+            (Class::Conversion, levels.conversion.max(levels.beacon))
+        } else {
+            (Class::Beacon, levels.beacon)
+        }
+    }
+
+    fn malformed(&self, head: &RequestHead, detail: &str, received_at_ms: u64) -> (Outcome, Answer) {
+        let reason = Refusal::MalformedBeacon;
+        self.unreadable(head, reason, detail, reason.status(), received_at_ms)
+    }
+
+    /// A beacon whose entries are not known: refused as a whole.
+    fn unreadable(
+        &self,
+        head: &RequestHead,
+        reason: Refusal,
+        detail: &str,
+        status: StatusCode,
+        received_at_ms: u64,
+    ) -> (Outcome, Answer) {
+        let answer = answer::explained_error(status, reason.name(), detail);
+        if !Client::read(head, &self.site.config).counted {
+            return (Outcome::NotCounted, answer);
+        }
+        let prefix = HitRoute::Beacon.prefix(&self.site.config.prefixes);
+        let refused = Refused::new(reason, detail.to_owned());
+        self.keep(reason, received_at_ms, || rejected_body(&refused, prefix, received_at_ms));
+        (Outcome::Malformed, answer)
+    }
+}
+
+/// The entries of a beacon that came as a pixel: parameter `d`, decoded.
+///
+/// # Errors
+/// Why there are none, in words.
+pub fn data_of(head: &RequestHead) -> Result<Vec<u8>, String> {
+    let query = head.uri.query().unwrap_or("");
+    let Some(data) = query.split('&').find_map(|pair| pair.strip_prefix("d=")) else {
+        return Err("d: a GET brings the entries in this parameter".into());
+    };
+    let decoded = decode_form(data).map_err(|error| format!("d: {error}"))?;
+    Ok(decoded.into_owned().into_bytes())
+}
+
+/// What became of the request, in one word: what the sender must act on comes first.
+fn worst(lines: &[Line]) -> Outcome {
+    let order = [Outcome::Shed, Outcome::NotDurable, Outcome::NotCounted, Outcome::Accepted];
+    let found = order.into_iter().find(|outcome| lines.iter().any(|line| line.outcome == *outcome));
+    found.unwrap_or(Outcome::Refused)
+}
+
+/// 204 says: each entry is in the log, or refused by a rule. 503 says: at least one is
+/// neither, send all of it again; those with an id are not counted twice.
+fn answer_to(head: &RequestHead, lines: &[Line], outcome: Outcome) -> Answer {
+    let wants_report = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "report=1"));
+    let failed = matches!(outcome, Outcome::Shed | Outcome::NotDurable);
+    if wants_report {
+        return report(lines);
+    }
+    match head.method {
+        // No image for the pixel either: it would tell the tag that all is well.
+        _ if failed => answer::overloaded(),
+        Method::POST => answer::no_content(),
+        _ => answer::pixel(StatusCode::OK),
+    }
+}
+
+fn report(lines: &[Line]) -> Answer {
+    let lines: Vec<_> = lines.iter().enumerate().map(|(index, line)| line.reported(index)).collect();
+    answer::json(StatusCode::OK, serde_json::to_vec(&lines).expect("texts and numbers are always JSON"))
+}

@@ -1,0 +1,83 @@
+//! The browser tag and the page that shows how to use it, as they are served.
+//!
+//! The tag finds its server by its own address; only the beacon's path, which can be
+//! renamed, is written into it. An ETag and an hour instead of "immutable": the address
+//! stays the same while the tag may be corrected.
+
+use actix_http::{
+    RequestHead,
+    header::{self, HeaderValue},
+};
+use bytes::Bytes;
+
+use crate::{
+    answer::{self, Answer},
+    config::Prefixes,
+};
+
+const SCRIPT: &str = include_str!("../assets/clickgate.js");
+const EXAMPLE: &str = include_str!("../assets/example.html");
+
+/// Both files, with the paths that are configured.
+pub struct Tag {
+    script: File,
+    example: File,
+}
+
+struct File {
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+impl File {
+    fn new(body: String) -> Self {
+        // FNV-1a: it tells versions apart, nobody gains by a collision.
+        let hash = body.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let etag =
+            HeaderValue::try_from(format!("\"{hash:016x}\"")).expect("hex digits in quotes are a header");
+        Self { body: body.into(), etag }
+    }
+
+    fn answer(&self, head: &RequestHead, content_type: &'static str) -> Answer {
+        let known = head.headers.get(header::IF_NONE_MATCH);
+        answer::asset(content_type, &self.etag, known == Some(&self.etag), self.body.clone())
+    }
+}
+
+impl Tag {
+    /// With the paths of `prefixes`, which hold no character that needs escaping.
+    pub fn new(prefixes: &Prefixes) -> Self {
+        let filled =
+            |text: &str| text.replace("__BEACON__", &prefixes.beacon).replace("__TAG__", &prefixes.tag);
+        Self { script: File::new(filled(SCRIPT)), example: File::new(filled(EXAMPLE)) }
+    }
+
+    /// The tag.
+    pub fn script(&self, head: &RequestHead) -> Answer {
+        self.script.answer(head, "text/javascript; charset=utf-8")
+    }
+
+    /// The page.
+    pub fn example(&self, head: &RequestHead) -> Answer {
+        self.example.answer(head, "text/html; charset=utf-8")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_is_small_and_knows_the_configured_path() {
+        let renamed = Prefixes { beacon: "/x/y".into(), tag: "/z.js".into(), ..Prefixes::default() };
+        let (default, renamed) = (Tag::new(&Prefixes::default()), Tag::new(&renamed));
+        let script = std::str::from_utf8(&default.script.body).unwrap();
+        assert!(script.len() <= 2_048, "{} bytes", script.len());
+        assert!(script.is_ascii() && script.contains("\"/b\"") && !script.contains("__"));
+        assert!(std::str::from_utf8(&renamed.script.body).unwrap().contains("\"/x/y\""));
+        assert!(std::str::from_utf8(&renamed.example.body).unwrap().contains("src=\"/z.js\""));
+        assert_ne!(default.script.etag, renamed.script.etag);
+    }
+}
