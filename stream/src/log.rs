@@ -137,7 +137,7 @@ impl Log {
             trimming: Mutex::default(),
             syncers: Mutex::default(),
             next_lane: AtomicU32::new(0),
-            lock,
+            _lock: lock,
         };
         shared.trim().map_err(|source| OpenError::Io { path: shared.dir.clone(), source })?;
         Ok(Self { shared: Arc::new(shared) })

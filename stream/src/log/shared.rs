@@ -36,7 +36,8 @@ pub(crate) struct LogShared {
     pub trimming: Mutex<()>,
     pub syncers: Mutex<Vec<JoinHandle<()>>>,
     pub next_lane: AtomicU32,
-    pub lock: Option<File>,
+    /// Held, not read: the directory is ours for as long as this lives.
+    pub _lock: Option<File>,
 }
 
 impl LogShared {
