@@ -133,8 +133,9 @@ async fn start(
         tracker = Some(bound);
     }
     let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
-    let (server, admin) =
-        admin.serve(Arc::clone(&owner), prometheus, hits).map_err(failed("cannot serve the admin address"))?;
+    let (server, admin) = admin
+        .serve(Arc::clone(&owner), prometheus, hits)
+        .map_err(failed("cannot serve the admin address"))?;
     let admin_task = actix_rt::spawn(server);
     owner.data.write_run_file(&RunFile {
         pid: std::process::id(),

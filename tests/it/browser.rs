@@ -2,6 +2,7 @@
 
 mod driver;
 mod origins;
+mod tag;
 
 use std::path::Path;
 use std::process::{Child, Stdio};

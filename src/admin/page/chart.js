@@ -11,10 +11,10 @@ const RATE_OVER_S = 10;
 let stats = null;
 let pointed = null;
 
-/** 1, 2 or 5 times a power of ten: the next above. */
+/** A round number that is not below `value`, and whose half is a whole one. */
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 4)));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value && step >= 4);
+  return [1, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value && step >= 4);
 }
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);

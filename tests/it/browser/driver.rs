@@ -125,6 +125,11 @@ impl Browser {
         self.post("/goog/cdp/execute", &json!({ "cmd": name, "params": parameters }))
     }
 
+    /// Runs a script in each page before its own scripts.
+    pub fn before_each_page(&self, script: &str) {
+        self.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
     /// The page as it looks, as a PNG in base64.
     pub fn screenshot(&self) -> String {
         let shot = self.command("Page.captureScreenshot", json!({ "format": "png" }));
