@@ -29,7 +29,7 @@ pub struct ExplainRequest {
     /// `GET` unless said.
     #[serde(default = "get")]
     pub method: String,
-    /// A path with its query, or a whole URL.
+    /// A path with its query, or a whole URL; the query may have what must be escaped.
     pub url: String,
     /// Names and values, in order.
     #[serde(default)]
@@ -167,6 +167,22 @@ pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Exp
     })
 }
 
+/// The query as a browser sends it, so that a beacon's JSON can be typed as it is.
+fn as_sent(url: &str) -> String {
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let mut sent = path.to_owned();
+    for byte in query.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                sent.push_str(&format!("%{byte:02X}"))
+            }
+            b'!'..=b'~' => sent.push(byte.into()),
+            _ => sent.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    sent
+}
+
 fn head_of(request: &ExplainRequest) -> Result<RequestHead, ExplainError> {
     let wrong = |field, value: &str, reason: &dyn std::fmt::Display| ExplainError::NotARequest {
         field,
@@ -176,7 +192,7 @@ fn head_of(request: &ExplainRequest) -> Result<RequestHead, ExplainError> {
     let mut head = RequestHead::default();
     let method = Method::from_bytes(request.method.as_bytes());
     head.method = method.map_err(|error| wrong("method", &request.method, &error))?;
-    head.uri = request.url.parse::<Uri>().map_err(|error| wrong("url", &request.url, &error))?;
+    head.uri = as_sent(&request.url).parse::<Uri>().map_err(|error| wrong("url", &request.url, &error))?;
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(wrong("method", &request.method, &"the tracking routes take GET and HEAD"));
     }

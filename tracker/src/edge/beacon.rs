@@ -245,3 +245,71 @@ fn report(lines: &[Line]) -> Answer {
     let lines: Vec<_> = lines.iter().enumerate().map(|(index, line)| line.reported(index)).collect();
     answer::json(StatusCode::OK, serde_json::to_vec(&lines).expect("texts and numbers are always JSON"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::head;
+
+    fn line(outcome: Outcome) -> Line {
+        let refused = (outcome == Outcome::Refused).then(|| Refused::new(Refusal::Expired, "ended"));
+        Line { outcome, refused, message_id: Some(Uuid::nil()) }
+    }
+
+    /// The status, whether it may be tried again, and the report's outcomes and reasons.
+    fn said(method: Method, outcomes: &[Outcome]) -> (u16, bool, Vec<(String, String)>) {
+        let lines: Vec<_> = outcomes.iter().map(|outcome| line(*outcome)).collect();
+        let mut head = head("/b", &[]);
+        head.method = method;
+        let answer = answer_to(&head, &lines, worst(&lines));
+        let reported = lines.iter().enumerate().map(|(index, line)| {
+            let reported = line.reported(index);
+            assert_eq!(reported.message_id.is_some(), line.outcome == Outcome::Accepted);
+            (reported.outcome.to_owned(), reported.reason.unwrap_or("").to_owned())
+        });
+        (answer.status().as_u16(), answer.headers().contains_key(header::RETRY_AFTER), reported.collect())
+    }
+
+    #[test]
+    fn a_2xx_says_that_each_entry_is_in_the_log_or_refused_by_a_rule() {
+        use Outcome::{Accepted, NotCounted, NotDurable, Refused, Shed};
+        for (outcomes, post, get) in [
+            (&[Accepted, Accepted][..], 204, 200),
+            (&[Accepted, Refused], 204, 200),
+            (&[Refused, Refused], 204, 200),
+            (&[NotCounted, Refused], 204, 200),
+            (&[Accepted, Shed, Refused], 503, 503),
+            (&[Refused, NotDurable], 503, 503),
+            (&[NotDurable, Accepted], 503, 503),
+        ] {
+            let (status, again, _) = said(Method::POST, outcomes);
+            assert_eq!((status, again), (post, post == 503), "{outcomes:?}");
+            assert_eq!(said(Method::GET, outcomes).0, get, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn the_report_has_a_word_for_each_outcome() {
+        use Outcome::{Accepted, NotCounted, NotDurable, Refused, Shed};
+        let (_, _, reported) = said(Method::POST, &[Accepted, Refused, Shed, NotDurable, NotCounted]);
+        let expected = [
+            ("accepted", ""),
+            ("refused", "expired"),
+            ("shed", "overloaded"),
+            ("shed", "not_durable"),
+            ("not_counted", ""),
+        ];
+        assert_eq!(reported, expected.map(|(outcome, reason)| (outcome.to_owned(), reason.to_owned())));
+    }
+
+    #[test]
+    fn the_request_is_counted_as_what_the_sender_must_act_on() {
+        use Outcome::{Accepted, NotCounted, NotDurable, Refused, Shed};
+        let worst_of = |outcomes: &[Outcome]| worst(&outcomes.iter().map(|o| line(*o)).collect::<Vec<_>>());
+        assert_eq!(worst_of(&[Accepted, NotDurable, Shed]), Shed);
+        assert_eq!(worst_of(&[Refused, NotDurable, Accepted]), NotDurable);
+        assert_eq!(worst_of(&[Refused, Accepted]), Accepted);
+        assert_eq!(worst_of(&[Refused, NotCounted]), NotCounted);
+        assert_eq!(worst_of(&[Refused]), Refused);
+    }
+}

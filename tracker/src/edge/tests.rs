@@ -47,9 +47,12 @@ fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
         let bench = Bench::new(Config::default()).await;
         let head = head("/x/1", &[]);
         let program = program("1", "one", 1);
-        for (route, kept, lost) in
-            [(HitRoute::Event, 200, 503), (HitRoute::Impression, 200, 503), (HitRoute::Click, 302, 302)]
-        {
+        for (route, kept, lost) in [
+            (HitRoute::Event, 200, 503),
+            (HitRoute::Impression, 200, 503),
+            (HitRoute::Click, 302, 302),
+            (HitRoute::Conversion, 200, 503),
+        ] {
             let hit = Hit::read(route, "1", &head, &bench.edge.site.config, 0);
             let answer = |outcome| bench.edge.acknowledge(&hit, Accepted::Known(&program), "id", outcome);
             for (outcome, status) in [
@@ -80,13 +83,18 @@ fn with_the_registry_away_hits_are_taken_as_unverified_or_refused_as_configured(
         let accept = Bench::new(Config { fallback_url, ..Config::default() }).await;
         let refuse = Bench::new(Config { unverified: Unverified::Refuse, ..Config::default() }).await;
         for (bench, statuses, outcomes) in [
-            (accept, [200, 302, 503], [Outcome::Accepted, Outcome::Accepted, Outcome::Refused]),
-            (refuse, [200, 404, 503], [Outcome::Refused; 3]),
+            (
+                accept,
+                [200, 302, 200, 503],
+                [Outcome::Accepted, Outcome::Accepted, Outcome::Accepted, Outcome::Refused],
+            ),
+            (refuse, [200, 404, 503, 503], [Outcome::Refused; 4]),
         ] {
             bench.registry.away.store(true, Ordering::SeqCst);
             let head = head("/x/1", &[]);
-            for (at, route) in
-                [HitRoute::Impression, HitRoute::Click, HitRoute::Event].into_iter().enumerate()
+            for (at, route) in [HitRoute::Impression, HitRoute::Click, HitRoute::Conversion, HitRoute::Event]
+                .into_iter()
+                .enumerate()
             {
                 let (outcome, answer) = bench.edge.hit(route, "1", &head).await;
                 assert_eq!((outcome, answer.status().as_u16()), (outcomes[at], statuses[at]), "{route:?}");

@@ -272,7 +272,8 @@ fn the_explanation_says_what_the_entry_gets() {
         let params: Vec<_> = (0..random.usize(0..5)).map(|_| *random.choice(&parts).unwrap()).collect();
         let entry = format!(r#"{{"program": "{id}", "type": "x", "params": {{{}}}}}"#, params.join(","));
         let encoded: String = entry.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let url = format!("/b?d={encoded}");
+        // Typed as it is, or as it is sent; a `+` and a `%` must be escaped either way.
+        let url = format!("/b?d={}", if random.bool() { &entry } else { &encoded });
         let request = ExplainRequest { method: "GET".into(), url, headers: vec![], at_ms: None };
         let explained = serde_json::to_value(block_on(world.admin.explain(&request)).unwrap()).unwrap();
         let line = report(&world.post("/b?report=1", entry.as_bytes())).as_array().unwrap()[0].clone();
@@ -285,4 +286,32 @@ fn the_explanation_says_what_the_entry_gets() {
     let two = ExplainRequest { method: "GET".into(), url: "/b?d=[1,2]".into(), headers: vec![], at_ms: None };
     assert!(block_on(world.admin.explain(&two)).unwrap_err().to_string().contains("[0]: is not an object"));
     assert_eq!(world.stop().events.len(), outcomes["accepted"], "explaining leaves no event");
+}
+
+#[test]
+fn a_connection_carries_beacon_after_beacon_until_one_is_not_read_to_its_end() {
+    let limits = Limits { body_bytes_max: 1_024, ..Limits::default() };
+    let world = World::start(Config { limits, ..config() }, SAMPLES);
+    let mut stream = TcpStream::connect(world.address).unwrap();
+    let mut ask = |body: &[u8]| {
+        write!(stream, "POST /b HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+        // The tracker may have closed the connection before it has read everything.
+        let _ = stream.write_all(body);
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        let mut head = status.to_vec();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        String::from_utf8(head).unwrap()
+    };
+    for _ in 0..3 {
+        let head = ask(br#"{"program": "212312", "type": "click"}"#);
+        assert!(head.starts_with("HTTP/1.1 204") && !head.contains("connection: close"), "{head}");
+    }
+    let head = ask(&[b' '; 1_025]);
+    assert!(head.starts_with("HTTP/1.1 413") && head.contains("connection: close"), "{head}");
+    assert_eq!(world.stop().events.len(), 3);
 }
