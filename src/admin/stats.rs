@@ -20,6 +20,9 @@ pub const SECONDS: usize = 300;
 /// What the chart tells apart; the last takes what has no name here.
 const OUTCOMES: [&str; 6] = ["accepted", "refused", "shed", "not_durable", "not_counted", "other"];
 
+/// What is counted for each entry of a beacon; the others are of the whole request.
+const OF_ENTRIES: [&str; 4] = ["accepted", "refused", "shed", "not_durable"];
+
 type ByOutcome = [u64; OUTCOMES.len()];
 
 /// Counts since the start of the process.
@@ -41,6 +44,12 @@ impl Counts {
             match (name, label(labels, "outcome"), label(labels, "reason"), label(labels, "class")) {
                 // Health checks and the like: they would hide the hits.
                 ("clickgate_requests_total", Some("served"), ..) => {}
+                // A beacon is as many hits as it has entries.
+                ("clickgate_requests_total", Some(outcome), ..)
+                    if label(labels, "route") == Some("beacon") && OF_ENTRIES.contains(&outcome) => {}
+                ("clickgate_beacon_entries_total", Some(outcome), ..) if OF_ENTRIES.contains(&outcome) => {
+                    counts.outcomes[place(outcome)] += value;
+                }
                 ("clickgate_requests_total", Some(outcome), ..) => counts.outcomes[place(outcome)] += value,
                 ("clickgate_http_malformed_total", ..) => counts.outcomes[place("malformed")] += value,
                 ("clickgate_refused_total", _, Some(reason), _) => {
@@ -222,6 +231,11 @@ mod tests {
             request("click", "refused", 1);
             request("other", "served", 100);
             request("unknown", "not_found", 7);
+            request("beacon", "refused", 1);
+            request("beacon", "slow", 1);
+            for (outcome, count) in [("accepted", 19), ("refused", 1), ("not_counted", 50)] {
+                counter!("clickgate_beacon_entries_total", "outcome" => outcome).increment(count);
+            }
             counter!("clickgate_http_malformed_total").increment(4);
             counter!("clickgate_refused_total", "reason" => "expired").increment(1);
             counter!("clickgate_shed_total", "class" => "impression").increment(9);
@@ -231,9 +245,9 @@ mod tests {
         let json = stats.to_json();
         assert_eq!(
             json["totals"],
-            json!({ "accepted": 5, "refused": 1, "shed": 0, "not_durable": 0, "not_counted": 0, "other": 11 })
+            json!({ "accepted": 24, "refused": 2, "shed": 0, "not_durable": 0, "not_counted": 0, "other": 12 })
         );
-        assert_eq!(json["samples"], json!([[0, 5, 1, 0, 0, 0, 11]]));
+        assert_eq!(json["samples"], json!([[0, 24, 2, 0, 0, 0, 12]]));
         assert_eq!(
             (&json["refused"], &json["shed"]),
             (&json!({ "expired": 1 }), &json!({ "impression": 9 }))
