@@ -299,7 +299,7 @@ fn the_page_fits_a_phone_and_a_desk_in_light_and_in_dark() {
     ];
     // Some seconds of hits, so that there is something to see.
     let mut random = fastrand::Rng::with_seed(42);
-    for second in 1..=20 {
+    for second in 1..=8 {
         for _ in 0..random.u64(20 + second..60 + 3 * second) {
             let target = random.usize(..24);
             client.get(targets[if target < targets.len() { target } else { target % 4 }]).unwrap();
