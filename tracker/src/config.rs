@@ -10,6 +10,10 @@ use programs::FallbackUrl;
 use serde::{Deserialize, Serialize};
 use stream::Level;
 
+mod prefixes;
+
+pub use prefixes::Prefixes;
+
 /// All of the tracker's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,24 +59,6 @@ pub struct Config {
     pub client_disconnect_timeout_ms: u64,
     /// Time for hits in flight to finish once we stop.
     pub shutdown_timeout_seconds: u64,
-}
-
-/// First part of each tracking path: `/` and a word, without a `/` at the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Prefixes {
-    /// The AWS sample's route with its JSON answer.
-    pub event: String,
-    /// The pixel.
-    pub impression: String,
-    /// The redirect.
-    pub click: String,
-    /// The conversion.
-    pub conversion: String,
-    /// The beacon: the whole path, nothing follows it.
-    pub beacon: String,
-    /// The browser tag: the whole path; it may have dots.
-    pub tag: String,
 }
 
 /// How safe a hit of each route is before it is answered.
@@ -206,19 +192,6 @@ impl Default for Config {
     }
 }
 
-impl Default for Prefixes {
-    fn default() -> Self {
-        Self {
-            event: "/event".into(),
-            impression: "/i".into(),
-            click: "/c".into(),
-            conversion: "/v".into(),
-            beacon: "/b".into(),
-            tag: "/clickgate.js".into(),
-        }
-    }
-}
-
 impl Default for Levels {
     fn default() -> Self {
         Self {
@@ -305,21 +278,8 @@ impl Config {
             &self.connections_per_worker_max,
             "at least 1",
         );
-        let prefixes = [
-            ("prefixes.event", &self.prefixes.event),
-            ("prefixes.impression", &self.prefixes.impression),
-            ("prefixes.click", &self.prefixes.click),
-            ("prefixes.conversion", &self.prefixes.conversion),
-            ("prefixes.beacon", &self.prefixes.beacon),
-            ("prefixes.tag", &self.prefixes.tag),
-        ];
-        for (at, (key, prefix)) in prefixes.iter().enumerate() {
-            let dots = *key == "prefixes.tag";
-            expect(is_prefix(prefix, dots), key, prefix, "a path of letters, digits, '-', '_' and inner '/'");
-            let other = "different from /health, /robots.txt, /.well-known and /example";
-            expect(!is_ours(prefix), key, prefix, other);
-            let apart = prefixes[..at].iter().all(|(_, other)| !overlap(prefix, other));
-            expect(apart, key, prefix, "different from the other prefixes, and below none of them");
+        for (key, value, expected) in self.prefixes.errors() {
+            expect(false, key, &value, expected);
         }
         if let Some(url) = &self.fallback_url {
             let fits = FallbackUrl::parse_allowing_http(url).is_ok();
@@ -372,24 +332,6 @@ impl Config {
     }
 }
 
-fn is_prefix(prefix: &str, dots: bool) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || (dots && b == b'.');
-    let part_fits = |part: &str| part.bytes().any(|b| b != b'.') && part.bytes().all(fits);
-    prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part_fits))
-}
-
-fn is_ours(prefix: &str) -> bool {
-    ["/health", "/robots.txt", "/.well-known", "/example"].iter().any(|ours| overlap(prefix, ours))
-}
-
-/// Whether a path could belong to both.
-fn overlap(one: &str, other: &str) -> bool {
-    let below = |long: &str, short: &str| {
-        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    below(one, other) || below(other, one)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,16 +357,6 @@ mod tests {
             ["workers", "prefixes.event", "prefixes.click", "fallback_url", "catalog.loads_max"]
         );
         assert_eq!(errors[0].to_string(), "tracker.workers is \"513\", which is not 0 to 512");
-    }
-
-    #[test]
-    fn a_prefix_that_could_not_be_routed_is_refused() {
-        for prefix in ["", "/", "i", "/i/", "//i", "/a b", "/%69", "/i?x", "/é"] {
-            assert!(!is_prefix(prefix, false), "{prefix:?}");
-        }
-        assert!(is_prefix("/a/b-1_c", false) && !is_prefix("/t.js", false));
-        assert!(is_prefix("/t.min.js", true) && !is_prefix("/../t.js", true));
-        assert!(overlap("/a/b", "/a") && !overlap("/ab", "/a"));
     }
 
     #[test]
