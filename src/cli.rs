@@ -232,7 +232,11 @@ pub enum Config {
     /// List every key with its default and meaning
     #[command(after_help = "A variable of the environment is the key in capitals behind CLICKGATE__, with \
         two underscores for each dot: CLICKGATE__TRACKER__LISTEN.\n\nExample:\n  clickgate config keys")]
-    Keys,
+    Keys {
+        /// As a table in Markdown, as the README has it
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -43,8 +43,10 @@ impl Context {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let mut out = Output::new(cli.global.json);
     let command = cli.command.unwrap_or(Command::Up);
-    if let Command::Config(cli::Config::Keys) = command {
-        return Ok(out.document(&config::keys_json(), |_| config::keys_table().to_string())?);
+    if let Command::Config(cli::Config::Keys { markdown }) = command {
+        let text =
+            |_: &Json| if markdown { config::keys_markdown() } else { config::keys_table().to_string() };
+        return Ok(out.document(&config::keys_json(), text)?);
     }
     let mut settings = config::load(cli.global.config.as_deref())?;
     settings.log.json |= cli.global.log_json;
@@ -187,7 +189,7 @@ fn show_config(context: &mut Context, command: &cli::Config) -> Result<(), Failu
             let table: toml::Table = printed.parse().map_err(|error| Failure::Failed(format!("{error}")))?;
             Ok(context.out.document(&json!(table), |_| printed)?)
         }
-        cli::Config::Keys => unreachable!("it needs no settings and was answered before"),
+        cli::Config::Keys { .. } => unreachable!("it needs no settings and was answered before"),
     }
 }
 

@@ -20,7 +20,7 @@ mod show;
 mod similar;
 
 pub use keys::{KEYS, Key};
-pub use show::{keys_json, keys_table, print};
+pub use show::{keys_json, keys_markdown, keys_table, print};
 
 use field::Value;
 

@@ -65,13 +65,18 @@ pub async fn run<S: Source, T: Table>(
 ) -> Result<Ended, RunError> {
     loop {
         // Before the turn: what was appended before the stop must be seen after it.
-        let stopping = asked_to_stop(&stop);
+        let (stopping, began_ms) = (asked_to_stop(&stop), now_ms());
         let turn = tokio::select! {
             biased;
             turn = turn(&mut source, table, config, status) => turn?,
             () = out_of_time(&mut stop) => return Ok(ended(Ended::OutOfTime)),
         };
-        status.update(|status| status.caught_up = turn == Turn::Idle);
+        status.update(|status| {
+            status.caught_up = turn == Turn::Idle;
+            if turn != Turn::Full {
+                status.stored_until_ms = began_ms;
+            }
+        });
         let pause = match turn {
             Turn::Full => continue,
             Turn::Partial => config.commit_pause(),

@@ -21,6 +21,9 @@ pub struct Status {
     /// How old the newest event of the last transaction with events was when it was durable, in
     /// milliseconds.
     pub lag_ms: u64,
+    /// Everything that the source had at this time is stored, milliseconds since 1970; 0 before
+    /// the first look at it that found its end.
+    pub stored_until_ms: u64,
     /// The source had nothing more at the last look.
     pub caught_up: bool,
     /// The error that holds up the loop now, until a transaction succeeds.

@@ -1,41 +1,98 @@
 //! `/metrics`: what is counted as it happens, and what is looked up when somebody asks.
+//!
+//! What there is, is one [`list`]; its sentences are the HELP lines and the README's table,
+//! and a test keeps the three the same.
+
+mod list;
+mod process;
+
+use std::fmt::Write;
+use std::sync::Once;
 
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::warn;
+use tracker::{Histogram, TrackerAdmin};
 
-use crate::ops;
+use crate::cli::VERSION;
+use crate::config::TABLE_CURSOR;
+use crate::ops::{self, now_ms};
 use crate::owner::Owner;
 
 /// The text that Prometheus reads.
 pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
+    static DESCRIBED: Once = Once::new();
+    DESCRIBED.call_once(list::describe);
+    let process = process::read();
+    gauge!("clickgate_build_info", "version" => VERSION).set(1.0);
+    let mut waiting_records = 0;
     if let Ok(log) = owner.log().await {
-        gauge!("clickgate_log_bytes").set(log.bytes() as f64);
-        gauge!("clickgate_log_bytes_max").set(owner.settings.stream.log_bytes_max as f64);
-        gauge!("clickgate_log_fill_ratio").set(log.fill_percent() as f64 / 100.0);
-        gauge!("clickgate_log_poisoned").set(f64::from(u8::from(log.poisoned())));
-        for cursor in log.cursors() {
-            gauge!("clickgate_cursor_lag_records", "cursor" => cursor.name).set(cursor.lag as f64);
-        }
+        set_log(owner, log);
+        let table = log.cursors().into_iter().find(|cursor| cursor.name == TABLE_CURSOR);
+        waiting_records = table.map_or(0, |cursor| cursor.lag);
     }
     if let Some(status) = owner.consumer.get() {
         let status = status.get();
-        gauge!("clickgate_consumer_lag_seconds").set(status.lag_ms as f64 / 1_000.0);
-        gauge!("clickgate_consumer_failing").set(f64::from(u8::from(status.error.is_some())));
+        let since_ms = match status.stored_until_ms {
+            0 => process.as_ref().map_or(0, |process| (process.start_seconds * 1_000.0) as u64),
+            stored => stored,
+        };
+        let lag_ms = if waiting_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
+        gauge!("clickgate_cursor_lag_seconds", "cursor" => TABLE_CURSOR).set(seconds(lag_ms));
+        gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
-    }
-    if let Some(tracker) = owner.running_tracker() {
-        let (catalog, health) = (tracker.catalog().await, tracker.health());
-        gauge!("clickgate_catalog_entries").set(catalog.entries as f64);
-        gauge!("clickgate_catalog_unknown_entries").set(catalog.unknown_entries as f64);
-        gauge!("clickgate_ready").set(f64::from(u8::from(health.ready)));
-    }
-    // A tracker alone has no table, and must not make one.
-    if owner.consumer.get().is_some() {
+        // A tracker alone has no table, and must not make one.
         set_records(owner).await;
     }
+    let tracker = owner.running_tracker();
+    if let Some(tracker) = tracker {
+        set_tracker(tracker).await;
+    }
     prometheus.run_upkeep();
-    prometheus.render()
+    let mut text = prometheus.render();
+    if let Some(tracker) = tracker {
+        write_histograms(&mut text, &tracker.latencies());
+    }
+    if let Some(process) = process {
+        process.write(&mut text);
+    }
+    text
+}
+
+fn set_log(owner: &Owner, log: &stream::Log) {
+    gauge!("clickgate_log_bytes").set(log.bytes() as f64);
+    gauge!("clickgate_log_bytes_max").set(owner.settings.stream.log_bytes_max as f64);
+    gauge!("clickgate_log_fill_ratio").set(log.fill_percent() as f64 / 100.0);
+    gauge!("clickgate_log_poisoned").set(flag(log.poisoned()));
+    let mut segments = 0;
+    for lane in log.lanes() {
+        segments += lane.segments;
+        // Those of earlier processes take nothing more, and there may be many.
+        if lane.boot == log.boot() {
+            let name = lane.lane.to_string();
+            let unsynced = lane.issued.saturating_sub(lane.synced);
+            gauge!("clickgate_lane_bytes", "lane" => name.clone()).set(lane.bytes as f64);
+            gauge!("clickgate_lane_unsynced_records", "lane" => name.clone()).set(unsynced as f64);
+            gauge!("clickgate_lane_poisoned", "lane" => name).set(flag(lane.poisoned));
+        }
+    }
+    gauge!("clickgate_log_segments").set(segments as f64);
+    for cursor in log.cursors() {
+        gauge!("clickgate_cursor_lag_records", "cursor" => cursor.name).set(cursor.lag as f64);
+    }
+}
+
+async fn set_tracker(tracker: &TrackerAdmin) {
+    let (catalog, health) = (tracker.catalog().await, tracker.health());
+    gauge!("clickgate_ready").set(flag(health.ready));
+    gauge!("clickgate_catalog_entries").set(catalog.entries as f64);
+    gauge!("clickgate_catalog_unknown_entries").set(catalog.unknown_entries as f64);
+    gauge!("clickgate_catalog_loads").set(catalog.loads as f64);
+    gauge!("clickgate_catalog_refreshes").set(catalog.refreshes as f64);
+    if catalog.in_step_at_ms > 0 {
+        let age_ms = now_ms().saturating_sub(catalog.in_step_at_ms);
+        gauge!("clickgate_catalog_age_seconds").set(seconds(age_ms));
+    }
 }
 
 /// The ledger beside the log: where every number is.
@@ -60,5 +117,55 @@ async fn set_records(owner: &Owner) {
             }
         }
         Err(error) => warn!(%error, "metrics go without the ledger"),
+    }
+}
+
+/// Counts up to each bound, as Prometheus wants them.
+fn write_histograms(text: &mut String, histograms: &[Histogram]) {
+    const NAME: &str = "clickgate_request_seconds";
+    list::write_head(text, NAME);
+    for Histogram { route, counts, sum_us } in histograms {
+        let mut up_to = 0;
+        for (count, bound_us) in counts.iter().zip(Histogram::BOUNDS_US) {
+            up_to += count;
+            let bound = bound_us as f64 / 1e6;
+            let _ = writeln!(text, "{NAME}_bucket{{route=\"{route}\",le=\"{bound}\"}} {up_to}");
+        }
+        let all: u64 = counts.iter().sum();
+        let _ = writeln!(text, "{NAME}_bucket{{route=\"{route}\",le=\"+Inf\"}} {all}");
+        let _ = writeln!(text, "{NAME}_sum{{route=\"{route}\"}} {}", *sum_us as f64 / 1e6);
+        let _ = writeln!(text, "{NAME}_count{{route=\"{route}\"}} {all}");
+    }
+}
+
+fn flag(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_cumulative_and_ends_with_all() {
+        let mut counts = [0; Histogram::BOUNDS_US.len() + 1];
+        (counts[0], counts[1], counts[16]) = (3, 2, 1);
+        let mut text = String::new();
+        write_histograms(&mut text, &[Histogram { route: "click", counts, sum_us: 6_000_123 }]);
+        for line in [
+            "# TYPE clickgate_request_seconds histogram",
+            "clickgate_request_seconds_bucket{route=\"click\",le=\"0.00005\"} 3",
+            "clickgate_request_seconds_bucket{route=\"click\",le=\"0.0001\"} 5",
+            "clickgate_request_seconds_bucket{route=\"click\",le=\"5\"} 5",
+            "clickgate_request_seconds_bucket{route=\"click\",le=\"+Inf\"} 6",
+            "clickgate_request_seconds_sum{route=\"click\"} 6.000123",
+            "clickgate_request_seconds_count{route=\"click\"} 6",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line:?} is not in\n{text}");
+        }
     }
 }

@@ -21,6 +21,20 @@ pub fn keys_table() -> Table {
     table
 }
 
+/// As [`keys_table`], for the README.
+pub fn keys_markdown() -> String {
+    let defaults = Settings::default();
+    let mut text = "| key | default | bounds | meaning |\n|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |it| format!("`{}`", toml_of(&it)));
+        let bounds = key.bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
+        let cells = [format!("`{}`", key.name), default, bounds, key.doc.to_owned()];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
+}
+
 /// As [`keys_table`], for programs.
 pub fn keys_json() -> Json {
     let defaults = Settings::default();

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, ConfigError},
     edge::{Health, Site},
     explain::{ExplainError, ExplainRequest, Explanation, explain},
+    latency::{Histogram, Latencies},
     refresher::{Fill, FollowError, RefresherAddress},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub struct TrackerAdmin {
     pub(crate) site: Arc<Site>,
     pub(crate) refresher: RefresherAddress,
+    pub(crate) latencies: Arc<Latencies>,
 }
 
 /// Why the catalog was not filled.
@@ -45,7 +47,7 @@ impl TrackerAdmin {
     ) -> Result<Self, Vec<ConfigError>> {
         config.check()?;
         let site = Arc::new(Site::new(config, log, registry));
-        Ok(Self { site, refresher: RefresherAddress::default() })
+        Ok(Self { site, refresher: RefresherAddress::default(), latencies: Arc::default() })
     }
 
     /// Why `request` is taken or refused, step by step. Records nothing.
@@ -59,6 +61,11 @@ impl TrackerAdmin {
     /// As `/health/check`.
     pub fn health(&self) -> Health {
         self.site.health()
+    }
+
+    /// How long answers took, a histogram per route.
+    pub fn latencies(&self) -> Vec<Histogram> {
+        self.latencies.histograms()
     }
 
     /// Figures of the catalog.

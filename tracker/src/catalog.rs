@@ -77,6 +77,10 @@ struct Shared {
     fresh: AtomicBool,
     loaded: AtomicBool,
     refresher: RwLock<Option<Recipient<ReadAgain>>>,
+    /// Messages in its mailbox.
+    refreshes: AtomicU64,
+    /// When it was last in step with the registry, milliseconds since 1970; 0 before the first load.
+    in_step_at_ms: AtomicU64,
     config: CatalogConfig,
     counters: CatalogCounters,
 }
@@ -90,6 +94,11 @@ pub struct CatalogStatistics {
     pub unknown_entries: u64,
     /// Registry reads under way.
     pub loads: usize,
+    /// Programs that wait in the refresher's mailbox to be read again.
+    pub refreshes: u64,
+    /// When the catalog was last in step with the registry, milliseconds since 1970; 0 before
+    /// the first load. It is compared every 10 s.
+    pub in_step_at_ms: u64,
     /// Whether changes are being followed.
     pub fresh: bool,
     /// Whether the registry's programs were loaded at least once.
@@ -124,6 +133,8 @@ impl Catalog {
             fresh: AtomicBool::new(false),
             loaded: AtomicBool::new(false),
             refresher: RwLock::default(),
+            refreshes: AtomicU64::new(0),
+            in_step_at_ms: AtomicU64::new(0),
             config,
             counters,
         };
@@ -164,6 +175,8 @@ impl Catalog {
             entries: shared.slots.entry_count(),
             unknown_entries: shared.unknown.entry_count(),
             loads: shared.loads.len(),
+            refreshes: shared.refreshes.load(Ordering::Relaxed),
+            in_step_at_ms: shared.in_step_at_ms.load(Ordering::Relaxed),
             fresh: self.is_fresh(),
             loaded: self.is_loaded(),
             generation: shared.generation(),
@@ -193,6 +206,8 @@ impl Catalog {
 
     /// Whom to ask for programs to be read again before they are stale.
     pub fn set_refresher(&self, refresher: Recipient<ReadAgain>) {
+        // Its mailbox is a new one.
+        self.shared.refreshes.store(0, Ordering::Relaxed);
         *self.shared.refresher.write().expect("nothing panics while it is held") = Some(refresher);
     }
 
@@ -312,7 +327,9 @@ impl Shared {
         let (Some(refresher), Ok(id)) = (&*refresher, ProgramId::try_from(id)) else {
             return slot.give_turn_back();
         };
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
         if refresher.try_send(ReadAgain { id }).is_err() {
+            self.refreshes.fetch_sub(1, Ordering::Relaxed);
             self.counters.refreshes_dropped.increment(1);
             slot.give_turn_back();
         }

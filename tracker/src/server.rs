@@ -19,7 +19,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::{Arc, Mutex, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody, error::DispatchError};
@@ -39,6 +39,7 @@ use crate::{
     closing::Closing,
     config::{Config, ConfigError},
     edge::{Edge, Site},
+    latency::{Latencies, WorkerLatencies},
     refresher::{RefresherAddress, keep_refreshing},
 };
 
@@ -53,6 +54,7 @@ pub struct Tracker<R> {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     refresher: RefresherAddress,
+    latencies: Arc<Latencies>,
 }
 
 /// Why a tracker did not start.
@@ -124,6 +126,7 @@ impl<R: Registry> Tracker<R> {
             address,
             stop,
             refresher: RefresherAddress::default(),
+            latencies: Arc::default(),
         })
     }
 
@@ -139,7 +142,11 @@ impl<R: Registry> Tracker<R> {
 
     /// For the admin address.
     pub fn admin(&self) -> TrackerAdmin {
-        TrackerAdmin { site: Arc::clone(&self.site), refresher: self.refresher.clone() }
+        TrackerAdmin {
+            site: Arc::clone(&self.site),
+            refresher: self.refresher.clone(),
+            latencies: Arc::clone(&self.latencies),
+        }
     }
 
     /// Serves until [`TrackerHandle::stop`]; to be called inside an actix system.
@@ -156,12 +163,15 @@ impl<R: Registry> Tracker<R> {
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();
         let failure: Arc<Mutex<Option<LaneError>>> = Arc::default();
-        let closing: Arc<Closing> = Arc::default();
+        let common = Arc::new(Common {
+            site: Arc::clone(&self.site),
+            closing: Closing::default(),
+            latencies: Arc::clone(&self.latencies),
+        });
         let listener = self.listener.try_clone().ok();
         info!(address = %self.address, workers = self.site.config.workers_or_cores(), "tracker listens");
 
-        let served = match start(&self.site, self.listener, lanes, Arc::clone(&closing), Arc::clone(&failure))
-        {
+        let served = match start(&common, self.listener, lanes, Arc::clone(&failure)) {
             Ok(server) => {
                 let handle = server.handle();
                 // Spawned, so that a stop waits for it: a server that is dropped lets go of its clients.
@@ -169,7 +179,7 @@ impl<R: Registry> Tracker<R> {
                 tokio::select! {
                     ended = &mut server => ended,
                     _ = stop.wait_for(|stop| *stop) => {
-                        closing.quieten(listener).await;
+                        common.closing.quieten(listener).await;
                         handle.stop(true).await;
                         server.await
                     }
@@ -207,13 +217,12 @@ impl LaneGuard {
 
 /// Builds the workers; each opens its lane on its own thread.
 fn start(
-    site: &Arc<Site>,
+    common: &Arc<Common>,
     listener: TcpListener,
     lanes: LaneGuard,
-    closing: Arc<Closing>,
     failure: Arc<Mutex<Option<LaneError>>>,
 ) -> io::Result<Server> {
-    let config = &site.config;
+    let config = &common.site.config;
     let workers = config.workers_or_cores();
     let builder = Server::build()
         .workers(workers)
@@ -222,20 +231,22 @@ fn start(
         .shutdown_timeout(config.shutdown_timeout_seconds)
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let site = Arc::clone(site);
+    let common = Arc::clone(common);
     let worker = move || {
-        let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
-        let (stopping, closing) = (stopping.clone(), Arc::clone(&closing));
+        let (common, lanes, failure) = (Arc::clone(&common), lanes.clone(), Arc::clone(&failure));
+        let stopping = stopping.clone();
         fn_factory(move || {
-            let lane = site.log.open_lane();
-            let (site, lanes, failure) = (Arc::clone(&site), lanes.clone(), Arc::clone(&failure));
-            let (stopping, closing) = (stopping.clone(), Arc::clone(&closing));
+            let lane = common.site.log.open_lane();
+            let (common, lanes, failure) = (Arc::clone(&common), lanes.clone(), Arc::clone(&failure));
+            let stopping = stopping.clone();
             async move {
                 match lane {
                     Ok(lane) => {
-                        let edge = Edge::new(Arc::clone(&site), lane, workers);
-                        let worker = Worker { edge, closing, _lanes: lanes };
-                        http(&site, worker, stopping).new_service(()).await
+                        let edge = Edge::new(Arc::clone(&common.site), lane, workers);
+                        let latencies = common.latencies.worker();
+                        http(Worker { edge, common, latencies, _lanes: lanes }, stopping)
+                            .new_service(())
+                            .await
                     }
                     Err(error) => {
                         error!(%error, "a worker could not open its lane");
@@ -249,22 +260,30 @@ fn start(
     Ok(builder.listen("tracker", listener, worker)?.run())
 }
 
+/// What all workers share, and what is counted around them.
+struct Common {
+    site: Arc<Site>,
+    closing: Closing,
+    latencies: Arc<Latencies>,
+}
+
 struct Worker {
     // Dropped in this order: the guard tells that the lane is gone.
     edge: Edge,
-    closing: Arc<Closing>,
+    common: Arc<Common>,
+    latencies: Arc<WorkerLatencies>,
     _lanes: LaneGuard,
 }
 
 /// HTTP/1 on a connection, with our limits, and what it refuses counted.
 fn http(
-    site: &Arc<Site>,
     worker: Worker,
     stopping: actix_server::GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<> {
+    let site = Arc::clone(&worker.common.site);
     let config = &site.config;
     let worker = Rc::new(worker);
-    let counted = Arc::clone(site);
+    let counted = Arc::clone(&site);
     HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
@@ -278,8 +297,10 @@ fn http(
             let worker = Rc::clone(&worker);
             let body = request.take_payload();
             async move {
+                let began = Instant::now();
                 let answer = worker.edge.answer(request.head(), body).await;
-                Ok::<Answer, Response<BoxBody>>(worker.closing.mark(answer))
+                worker.latencies.observe(request.path(), &worker.common.site.config.prefixes, began);
+                Ok::<Answer, Response<BoxBody>>(worker.common.closing.mark(answer))
             }
         }))
         .tcp()

@@ -75,6 +75,17 @@ impl CatalogWriter {
         self.shared().counters.fresh.set(if fresh { 1.0 } else { 0.0 });
     }
 
+    /// Says that the catalog has all that the registry had at `now_ms`.
+    pub fn set_in_step(&self, now_ms: u64) {
+        self.shared().in_step_at_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Says that the refresher has taken a message out of its mailbox.
+    pub fn refresh_taken(&self) {
+        let less = |waiting: u64| Some(waiting.saturating_sub(1));
+        let _ = self.shared().refreshes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// Longest wait for the registry to answer for one program.
     pub fn registry_timeout(&self) -> Duration {
         Duration::from_millis(self.shared().config.registry_timeout_ms)

@@ -88,8 +88,13 @@ impl<R: Registry> Follower<R> {
     /// See [`FollowError`]: connect again.
     pub async fn compare(&mut self) -> Result<(), FollowError> {
         let registry = Arc::clone(&self.registry);
+        let asked_at_ms = now_ms();
         let state = in_time(registry.state()).await?;
-        if self.position == Some(state) { Ok(()) } else { self.catch_up().await }
+        if self.position != Some(state) {
+            return self.catch_up().await;
+        }
+        self.catalog.set_in_step(asked_at_ms);
+        Ok(())
     }
 
     /// Reads one program again, as it has become old. What cannot be read stays as it is.
@@ -105,6 +110,7 @@ impl<R: Registry> Follower<R> {
     /// # Errors
     /// See [`FollowError`]; the catalog is then as it was.
     pub async fn reload(&mut self) -> Result<u64, FollowError> {
+        let asked_at_ms = now_ms();
         let snapshot = in_time(self.registry.snapshot()).await?;
         let state = snapshot.state;
         if !state.ready {
@@ -112,6 +118,7 @@ impl<R: Registry> Follower<R> {
         }
         let programs = self.catalog.replace_all(snapshot, now_ms()).await;
         self.position = Some(state);
+        self.catalog.set_in_step(asked_at_ms);
         info!(programs, version = state.version, epoch = %state.epoch, "loaded the programs");
         Ok(programs)
     }
@@ -134,6 +141,7 @@ impl<R: Registry> Follower<R> {
         let Some(position) = self.position else {
             return self.reload().await.map(|_| ());
         };
+        let asked_at_ms = now_ms();
         match in_time(self.registry.changes_since(position.epoch, position.version)).await? {
             Changes::List { state, .. } if !state.ready => Err(FollowError::NotReady { state }),
             Changes::List { state, changes } => {
@@ -141,6 +149,7 @@ impl<R: Registry> Follower<R> {
                     self.catalog.apply(change, now_ms()).await;
                 }
                 self.position = Some(state);
+                self.catalog.set_in_step(asked_at_ms);
                 Ok(())
             }
             Changes::Reload => self.reload().await.map(|_| ()),

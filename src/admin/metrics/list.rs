@@ -1,0 +1,85 @@
+//! Every metric, with what it says.
+
+use std::fmt::Write;
+
+use metrics::{describe_counter, describe_gauge};
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// As Prometheus calls them.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        }
+    }
+}
+
+#[rustfmt::skip]
+const METRICS: &[(&str, Kind, &str)] = &[
+    ("clickgate_requests_total", Counter, "Requests by route and outcome; each is counted once."),
+    ("clickgate_request_seconds", Histogram, "Time from the head of a request to its answer, by route."),
+    ("clickgate_refused_total", Counter, "Hits that a rule refused, by reason."),
+    ("clickgate_shed_total", Counter, "Hits that the log did not take, by class."),
+    ("clickgate_beacon_entries_total", Counter, "Entries of beacons by outcome, besides the request that brought them."),
+    ("clickgate_http_malformed_total", Counter, "Requests that are no HTTP."),
+    ("clickgate_rejected_not_kept_total", Counter, "Refused hits that are only counted, not kept."),
+    ("clickgate_ready", Gauge, "1 while hits are welcome."),
+    ("clickgate_catalog_age_seconds", Gauge, "Time since the programs in memory were last known to be those of the registry; compared every 10 s."),
+    ("clickgate_catalog_fresh", Gauge, "1 while changes of programs are followed."),
+    ("clickgate_catalog_entries", Gauge, "Programs in memory."),
+    ("clickgate_catalog_unknown_entries", Gauge, "Ids remembered not to exist."),
+    ("clickgate_catalog_misses_total", Counter, "Hits that had to ask the registry."),
+    ("clickgate_catalog_unverified_total", Counter, "Registry reads without an answer that can be believed."),
+    ("clickgate_catalog_loads", Gauge, "Registry reads under way; at most tracker.catalog.loads_max."),
+    ("clickgate_catalog_loads_refused_total", Counter, "Misses not read, as too many reads were under way."),
+    ("clickgate_catalog_refreshes", Gauge, "Programs in the refresher's mailbox; at most tracker.catalog.refresh_queue_max."),
+    ("clickgate_catalog_refreshes_dropped_total", Counter, "Programs not read again in time, as that mailbox was full."),
+    ("clickgate_log_bytes", Gauge, "Bytes in the log that a cursor still needs."),
+    ("clickgate_log_bytes_max", Gauge, "The bound of the log, log.log_bytes_max."),
+    ("clickgate_log_fill_ratio", Gauge, "The first by the second: impressions are shed from 0.8, beacons 0.9, clicks 0.95."),
+    ("clickgate_log_segments", Gauge, "Segment files of the log."),
+    ("clickgate_log_poisoned", Gauge, "1 once a lane failed to write or to sync."),
+    ("clickgate_lane_bytes", Gauge, "Bytes in the segments of a lane of this process."),
+    ("clickgate_lane_unsynced_records", Gauge, "Records of a lane that are written and wait for a sync; what a turn of the event loop collects is written at its end and never waits."),
+    ("clickgate_lane_poisoned", Gauge, "1 once this lane failed to write or to sync."),
+    ("clickgate_cursor_lag_records", Gauge, "Records that a reader of the log has not passed."),
+    ("clickgate_cursor_lag_seconds", Gauge, "How long ago a running reader had passed everything; 0 when it has now."),
+    ("clickgate_consumer_failing", Gauge, "1 while the consumer cannot read, store or commit."),
+    ("clickgate_consumer_transactions", Gauge, "Transactions of the table since the start."),
+    ("clickgate_records", Gauge, "The ledger beside the log: numbers by place, as `clickgate reconcile` says them."),
+    ("clickgate_build_info", Gauge, "Always 1; the version is its label."),
+    ("process_resident_memory_bytes", Gauge, "Memory of the process."),
+    ("process_start_time_seconds", Gauge, "When the process started, since 1970."),
+    ("process_cpu_seconds_total", Counter, "Time of all cores, user and system."),
+    ("process_open_fds", Gauge, "Open files and sockets."),
+    ("process_threads", Gauge, "Threads of the process."),
+];
+
+/// Gives the recorder its HELP lines.
+pub fn describe() {
+    for (name, kind, meaning) in METRICS {
+        match kind {
+            Counter => describe_counter!(*name, *meaning),
+            Gauge => describe_gauge!(*name, *meaning),
+            // It is none of the recorder's.
+            Histogram => {}
+        }
+    }
+}
+
+/// HELP and TYPE of a metric that is written by hand.
+pub fn write_head(text: &mut String, name: &str) {
+    if let Some((name, kind, meaning)) = METRICS.iter().find(|(known, ..)| *known == name) {
+        let _ = write!(text, "# HELP {name} {meaning}\n# TYPE {name} {}\n", kind.name());
+    }
+}

@@ -1,0 +1,90 @@
+//! The README's tables say what the command says.
+//!
+//! When one of these fails, `CLICKGATE_WRITE_README=1 cargo test --test it documents` writes
+//! the tables anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::http::{self, Answer, Client};
+use crate::world::{Process, World, eventually};
+
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+
+/// The README's table with the headings of `table` must be `table`.
+fn expect_in_readme(table: &str) {
+    let readme = std::fs::read_to_string(README).unwrap();
+    let headings = table.lines().next().unwrap();
+    let begin = readme.find(headings).unwrap_or_else(|| panic!("the README has no table {headings}"));
+    let is_row = |line: &&str| line.starts_with('|');
+    let bytes: usize = readme[begin..].split_inclusive('\n').take_while(is_row).map(str::len).sum();
+    let stands = &readme[begin..begin + bytes];
+    #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+    let write = std::env::var("CLICKGATE_WRITE_README").is_ok();
+    if write && stands != table {
+        let written = [&readme[..begin], table, &readme[begin + bytes..]].concat();
+        return std::fs::write(README, written).unwrap();
+    }
+    let (is, should): (BTreeSet<&str>, BTreeSet<&str>) = (stands.lines().collect(), table.lines().collect());
+    let (more, less): (Vec<_>, Vec<_>) = (is.difference(&should).collect(), should.difference(&is).collect());
+    assert_eq!(stands, table, "in the README and not true: {more:#?}, true and not there: {less:#?}");
+}
+
+#[test]
+fn the_readme_lists_every_setting_as_config_keys_says_it() {
+    expect_in_readme(&World::new().ok(&["config", "keys", "--markdown"]));
+}
+
+pub fn scrape(process: &Process) -> String {
+    let get = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", process.admin);
+    let answer: Answer = Client::open(process.admin).and_then(|mut client| client.send(&get)).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    String::from_utf8(answer.body).unwrap()
+}
+
+/// The value of a series, written as Prometheus writes it.
+pub fn value(scraped: &str, series: &str) -> f64 {
+    let line = scraped.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{scraped}"))
+}
+
+/// A row for each metric: its name, its labels, its HELP line.
+fn table_of(scraped: &str) -> String {
+    let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for series in scraped.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, rest) = series.split_once('{').unwrap_or((series.split(' ').next().unwrap(), ""));
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end).filter(|base| base.ends_with("_seconds")))
+            .unwrap_or(name);
+        let names = rest.split("\",").filter_map(|label| Some(label.split_once("=\"")?.0));
+        labels.entry(name).or_default().extend(names.filter(|label| *label != "le"));
+    }
+    let help: BTreeMap<&str, &str> =
+        scraped.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
+    let mut table = "| metric | labels | meaning |\n|---|---|---|\n".to_owned();
+    for (name, labels) in labels {
+        let labels = labels.into_iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" ");
+        let meaning = help.get(name).unwrap_or_else(|| panic!("{name} has no HELP line"));
+        table.push_str(&format!("| `{name}` | {labels} | {meaning} |\n"));
+    }
+    table
+}
+
+#[test]
+fn the_readme_lists_every_metric_that_a_scrape_finds_and_no_other() {
+    let world = World::new();
+    let up = world.start("up");
+    for target in ["/event/212312", "/i/212313.gif", "/c/212314", "/c/nosuch", "/nowhere"] {
+        http::get(up.tracker, target);
+    }
+    eventually("the consumer has stored them", || {
+        let scraped = scrape(&up);
+        value(&scraped, "clickgate_records{place=\"stored\"}") >= 3.0
+            && value(&scraped, "clickgate_cursor_lag_seconds{cursor=\"table\"}") == 0.0
+    });
+    let scraped = scrape(&up);
+    assert_eq!(value(&scraped, "clickgate_request_seconds_count{route=\"click\"}"), 2.0);
+    assert_eq!(value(&scraped, "clickgate_records{place=\"missing\"}"), 0.0);
+    assert!(value(&scraped, "clickgate_catalog_age_seconds") < 20.0);
+    expect_in_readme(&table_of(&scraped));
+}
