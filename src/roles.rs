@@ -4,7 +4,8 @@
 //! claim ─► log (recovery) ─► table ─► registry ─► admin address ─► tracker's address
 //!       ─► run.json ─► consumer thread, tracker workers ─► … a signal, or somebody dies …
 //!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
-//!       ─► the consumer catches up, within drain.grace_ms ─► exit 0, or 3 with what is left
+//!       ─► the consumer catches up, within drain.grace_ms ─► rescue, if the disk ends with us
+//!       ─► exit 0, or 3 with what is left
 //! ```
 //!
 //! The tracker's workers are threads of their own; the consumer's pull loop has a thread and a
