@@ -101,6 +101,9 @@ impl Running {
         match (why, died) {
             (Why::Died(part, reason), _) => Err(Failure::Failed(format!("{} died: {reason}", part.name()))),
             (Why::Asked, Some(error)) => Err(Failure::Failed(format!("the consumer died: {error}"))),
+            (Why::Asked, None) if log.poisoned() => Err(Failure::Failed(
+                "a lane failed to write or to sync; what was acknowledged before that is safe, look at the disk".into(),
+            )),
             (Why::Asked, None) if left > 0 => Err(match rescued {
                 Some(dir) => Failure::Rescued(left, dir),
                 None => Failure::Remaining(left),

@@ -128,7 +128,7 @@ fn after_a_failed_fdatasync_no_2xx_leaves_that_lane_and_nothing_told_before_is_l
     }
     assert_eq!(get(tracker.tracker, "/health/ready").status, 503);
     assert!(tracker.output().contains("takes nothing more"), "the operator is told: {}", tracker.output());
-    tracker.kill();
+    assert_eq!(tracker.stop().code(), Some(1), "a disk that fails is no clean end");
 
     let up = world.start("up");
     eventually("what was told is stored", || {

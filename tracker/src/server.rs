@@ -284,7 +284,13 @@ fn http(
     let config = &site.config;
     let worker = Rc::new(worker);
     let counted = Arc::clone(&site);
-    HttpService::build()
+    // The service does not do it by itself for HTTP/1 alone; without it pipelined answers
+    // wait for the client's delayed acknowledgement.
+    let without_delay = fn_service(async |stream: TcpStream| {
+        let _ = stream.set_nodelay(true);
+        Ok::<_, DispatchError>(stream)
+    });
+    let http = HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -292,7 +298,6 @@ fn http(
         .keep_alive(KeepAlive::Timeout(Duration::from_secs(config.keep_alive_seconds)))
         .client_request_timeout(Duration::from_millis(config.client_request_timeout_ms))
         .client_disconnect_timeout(Duration::from_millis(config.client_disconnect_timeout_ms))
-        .tcp_nodelay(true)
         .h1(fn_service(move |mut request: Request| {
             let worker = Rc::clone(&worker);
             let body = request.take_payload();
@@ -303,12 +308,12 @@ fn http(
                 Ok::<Answer, Response<BoxBody>>(worker.common.closing.mark(answer))
             }
         }))
-        .tcp()
-        .map_err(move |error| {
-            if let DispatchError::Parse(_) = error {
-                counted.counters.http_malformed.increment(1);
-            }
-        })
+        .tcp();
+    without_delay.and_then(http).map_err(move |error| {
+        if let DispatchError::Parse(_) = error {
+            counted.counters.http_malformed.increment(1);
+        }
+    })
 }
 
 fn list(errors: &[ConfigError]) -> String {
