@@ -1,6 +1,7 @@
 //! The programs that we can track, held in memory (L1).
 //!
-//! Reading takes no lock and no message. There is one [`CatalogWriter`] at a time, held
+//! Reading sends no message; what a thread found lately it finds again without asking the
+//! shared cache (see [`front`]). There is one [`CatalogWriter`] at a time, held
 //! by the refresher, which follows the registry; besides it only a miss adds an entry.
 //!
 //! # Which value wins
@@ -17,8 +18,10 @@
 //!
 //! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of
 //! their own, so that random ids evict no program. Registry reads under way:
-//! `loads_max`, one per id; a miss beyond that is unverified at once.
+//! `loads_max`, one per id; a miss beyond that is unverified at once. In front of the cache
+//! 131,072 places a thread; a program that shares one with another takes turns with it.
 
+mod front;
 mod loads;
 mod slot;
 mod writer;
@@ -40,7 +43,7 @@ use serde::Serialize;
 
 use crate::{config::CatalogConfig, counters::CatalogCounters, refresher::ReadAgain};
 use loads::Loads;
-use slot::{Content, Slot};
+use slot::{Content, Slot, live_seconds};
 pub use writer::CatalogWriter;
 
 /// What the catalog says of an id.
@@ -64,6 +67,8 @@ pub struct Catalog {
 }
 
 struct Shared {
+    /// Tells this catalog from others on a thread.
+    name: u64,
     slots: Cache<ProgramId, Arc<Slot>>,
     /// The generation in which the registry said that the id does not exist.
     unknown: Cache<ProgramId, u64>,
@@ -114,12 +119,13 @@ impl Catalog {
             let registry = Arc::clone(&registry);
             Box::pin(async move { registry.get(&id).await })
         });
-        let spread = config.fresh_seconds * config.jitter_percent / 100;
-        let live_seconds = config.fresh_seconds + spread + config.stale_seconds;
+        static CATALOGS: AtomicU64 = AtomicU64::new(1);
         let shared = Shared {
+            name: CATALOGS.fetch_add(1, Ordering::Relaxed),
             slots: Cache::builder()
                 .max_capacity(config.entries_max)
-                .time_to_live(Duration::from_secs(live_seconds))
+                .time_to_live(Duration::from_secs(live_seconds(&config)))
+                .eviction_listener(|_, slot: Arc<Slot>, _| slot.retire())
                 .build(),
             unknown: Cache::builder()
                 .max_capacity(config.unknown_entries_max)
@@ -237,13 +243,21 @@ impl Shared {
 
     /// What is known of `id` without asking the registry.
     async fn held(&self, id: &str, now_ms: u64) -> Option<Verdict> {
+        let generation = self.generation();
+        let found = |slot: &Arc<Slot>| {
+            if slot.is_due(now_ms) {
+                self.ask_to_read_again(id, slot);
+            }
+            slot.verdict()
+        };
+        if let Some(verdict) = front::with(self.name, generation, id, now_ms, found) {
+            return Some(verdict);
+        }
         if let Some(slot) = self.slots.get(id).await
             && slot.generation >= self.generation()
         {
-            if slot.is_due(now_ms) {
-                self.ask_to_read_again(id, &slot);
-            }
-            return Some(slot.verdict());
+            front::keep(self.name, generation, &slot);
+            return Some(found(&slot));
         }
         let is_unknown = self.unknown.get(id).await == Some(self.generation());
         is_unknown.then_some(Verdict::Unknown)
@@ -266,7 +280,8 @@ impl Shared {
             }
         };
         let ours = self.is_our_epoch(answer.state.epoch);
-        let slot = |version, content| Slot::new(generation, version, content, now_ms, &self.config);
+        let key = id.clone();
+        let slot = |version, content| Slot::new(key, generation, version, content, now_ms, &self.config);
         match answer.entry {
             Entry::Program { version, program } => {
                 if ours {

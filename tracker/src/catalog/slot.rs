@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use programs::{Program, Version};
+use programs::{Program, ProgramId, Version};
 
 use super::Verdict;
 use crate::config::CatalogConfig;
@@ -18,18 +18,28 @@ pub(super) enum Content {
     Gone,
 }
 
+/// How long the cache holds a slot, in seconds: until it is due at the latest, and then stale.
+pub(super) fn live_seconds(config: &CatalogConfig) -> u64 {
+    config.fresh_seconds + config.fresh_seconds * config.jitter_percent / 100 + config.stale_seconds
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
+    pub(super) id: ProgramId,
     pub(super) generation: u64,
     version: Version,
     content: Content,
     /// From when on it should be read again, in milliseconds since 1970.
     due_at_ms: u64,
+    /// When the cache lets go of it at the latest, in milliseconds since 1970.
+    dead_at_ms: u64,
     asked: AtomicBool,
+    retired: AtomicBool,
 }
 
 impl Slot {
     pub(super) fn new(
+        id: ProgramId,
         generation: u64,
         version: Version,
         content: Content,
@@ -39,7 +49,9 @@ impl Slot {
         let fresh_ms = config.fresh_seconds * 1_000;
         let spread_ms = fresh_ms * config.jitter_percent / 100;
         let due_at_ms = now_ms + fresh_ms - spread_ms + fastrand::u64(0..=2 * spread_ms);
-        Self { generation, version, content, due_at_ms, asked: AtomicBool::new(false) }
+        let dead_at_ms = now_ms + live_seconds(config) * 1_000;
+        let (asked, retired) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, generation, version, content, due_at_ms, dead_at_ms, asked, retired }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -52,6 +64,16 @@ impl Slot {
     /// Whether `other` must not replace it. An equal one may: it is younger.
     pub(super) fn outranks(&self, other: &Self) -> bool {
         (self.generation, self.version) > (other.generation, other.version)
+    }
+
+    /// The cache holds it no longer.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether the cache still holds it.
+    pub(super) fn is_held(&self, now_ms: u64) -> bool {
+        !self.retired.load(Ordering::Acquire) && now_ms < self.dead_at_ms
     }
 
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
@@ -74,7 +96,8 @@ mod tests {
     use super::*;
 
     fn slot(generation: u64, version: Version) -> Slot {
-        Slot::new(generation, version, Content::Gone, 1_000_000, &CatalogConfig::default())
+        let id = "1".parse().unwrap();
+        Slot::new(id, generation, version, Content::Gone, 1_000_000, &CatalogConfig::default())
     }
 
     #[test]
@@ -90,6 +113,14 @@ mod tests {
             let due_in = slot(1, 1).due_at_ms - 1_000_000;
             assert!((540_000..=660_000).contains(&due_in), "{due_in}");
         }
+    }
+
+    #[test]
+    fn a_slot_is_held_until_it_is_retired_or_too_old() {
+        let slot = slot(1, 1);
+        assert!(slot.is_held(1_000_000 + 1_559_999) && !slot.is_held(1_000_000 + 1_560_000));
+        slot.retire();
+        assert!(!slot.is_held(1_000_000));
     }
 
     #[test]

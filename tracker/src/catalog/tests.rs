@@ -278,3 +278,29 @@ async fn there_is_one_writer_and_without_it_the_catalog_is_not_fresh() {
     assert!(!catalog.is_fresh());
     assert!(catalog.writer().is_some());
 }
+
+#[tokio::test]
+async fn what_a_thread_has_just_found_is_another_as_soon_as_it_changes() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let catalog = catalog(&registry);
+    let writer = catalog.writer().unwrap();
+    writer.replace_all(registry.snapshot().await.unwrap(), NOW).await;
+    for version in 2..50 {
+        assert_ne!(name(&catalog, "1").await, "Unknown");
+        let program = (version % 5 != 0).then(|| program("1", &version.to_string(), version));
+        let expected = program.as_ref().map_or("Unknown".to_owned(), |program| program.name.clone());
+        writer.apply(change(&registry, version, "1", program).await, NOW).await;
+        for _ in 0..20 {
+            assert_eq!(name(&catalog, "1").await, expected);
+        }
+        if expected == "Unknown" {
+            writer.replace_all(registry.snapshot().await.unwrap(), NOW).await;
+            assert_eq!(name(&catalog, "1").await, "one");
+        }
+    }
+    catalog.purge(&id("1")).await;
+    let reads = registry.reads();
+    assert_eq!(name(&catalog, "1").await, "one");
+    assert_eq!(registry.reads(), reads + 1, "a purge is felt at once");
+}

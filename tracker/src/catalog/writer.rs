@@ -58,7 +58,8 @@ impl CatalogWriter {
         let mut programs = 0;
         for (version, program) in kept {
             let id = program.id.clone();
-            let slot = Slot::new(generation, version, Content::Known(program), now_ms, &shared.config);
+            let known = Content::Known(program);
+            let slot = Slot::new(id.clone(), generation, version, known, now_ms, &shared.config);
             shared.slots.insert(id, Arc::new(slot)).await;
             programs += 1;
         }
@@ -93,7 +94,7 @@ impl CatalogWriter {
 
     async fn put(&self, id: ProgramId, version: Version, content: Content, now_ms: u64) {
         let shared = self.shared();
-        let slot = Slot::new(shared.generation(), version, content, now_ms, &shared.config);
+        let slot = Slot::new(id.clone(), shared.generation(), version, content, now_ms, &shared.config);
         shared.offer(id.clone(), slot, None).await;
         shared.unknown.invalidate(&id).await;
     }
