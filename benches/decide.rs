@@ -1,0 +1,82 @@
+//! What one pixel costs a worker between the parsed request and the answer, without waiting
+//! for the disk: read, find, decide, encode, append, build the answer.
+//!
+//! Through the worker's own [`tracker::Edge`] at level `memory`, with 100,000 programs. Each
+//! 64 hits the lane gets its turn to write, outside the measured time.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::{Request, StatusCode, header};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::stream::empty;
+use programs::LocalRegistry;
+use stream::{Level, Log, LogConfig};
+use tokio::task::{LocalSet, yield_now};
+use tracker::{Config, Edge, Site};
+use world::programs::{PROGRAMS, id, snapshot};
+
+const HITS_PER_TURN: u64 = 64;
+
+fn request(nth: usize) -> Request {
+    let mut request = Request::new();
+    let head = request.head_mut();
+    head.uri = format!("/i/{}.gif?utm_source=news&v=visitor-1", id(nth)).parse().expect("a path");
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    head.headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
+    head.headers.insert(header::REFERER, header::HeaderValue::from_static("https://news.example/article/1"));
+    head.peer_addr = Some(([127, 0, 0, 1], 4_711).into());
+    request
+}
+
+fn decide(c: &mut Criterion) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let segments = LogConfig { segment_bytes: 256 << 20, ..LogConfig::default() };
+    let log = Log::open(dir.path(), "events", segments).expect("a new log");
+    let registry = LocalRegistry::open(&dir.path().join("registry.redb")).expect("a new registry");
+    let mut config = Config::default();
+    config.levels.impression = Level::Memory;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let local = LocalSet::new();
+    let edge = local.block_on(&runtime, async {
+        let site = Site::new(config, log.clone(), Arc::new(registry));
+        let writer = site.catalog.writer().expect("there is no other");
+        writer.replace_all(snapshot(), 1).await;
+        Edge::new(Arc::new(site), log.open_lane().expect("a lane"), 1)
+    });
+    let requests: Vec<Request> = (0..10_000).map(|nth| request(nth * 7_919 % PROGRAMS)).collect();
+
+    let mut group = c.benchmark_group("decide");
+    group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(3));
+    group.bench_function("pixel", |b| {
+        let mut requests = requests.iter().cycle();
+        b.iter_custom(|hits| {
+            local.block_on(&runtime, async {
+                let mut spent = Duration::ZERO;
+                let mut left = hits;
+                while left > 0 {
+                    let turn = left.min(HITS_PER_TURN);
+                    let start = Instant::now();
+                    for request in requests.by_ref().take(turn as usize) {
+                        let answer = edge.answer(black_box(request.head()), empty()).await;
+                        assert_eq!(answer.status(), StatusCode::OK, "the log took it");
+                    }
+                    spent += start.elapsed();
+                    left -= turn;
+                    yield_now().await;
+                }
+                spent
+            })
+        });
+    });
+    group.finish();
+    local.block_on(&runtime, async move { drop(edge) });
+    log.close();
+    let issued: u64 = log.lanes().iter().map(|lane| lane.issued).sum();
+    assert!(issued > 0, "every hit above has a number");
+}
+
+criterion_group!(benches, decide);
+criterion_main!(benches);

@@ -1,0 +1,83 @@
+//! The promises as a picture: how far each figure is from its limit.
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, Row, number};
+
+const WIDTH: u32 = 860;
+const ROW: u32 = 44;
+const TOP: u32 = 40;
+/// Where the bars begin, and the length of a bar that just meets its "must".
+const LEFT: u32 = 30;
+const UNIT: f64 = 480.0;
+const BAR_MAX: f64 = 1.6;
+
+/// One bar per promise, in units of its "must": left of the line is good where the figure is
+/// to be small; the others are drawn the other way round, so that shorter is always better.
+pub fn svg(report: &Report) -> String {
+    let rows = report.rows();
+    let height = TOP + ROW * rows.len() as u32 + 10;
+    let must = f64::from(LEFT) + UNIT;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
+         <text x=\"{LEFT}\" y=\"18\" font-weight=\"bold\">Share of its limit that each figure takes: shorter is better</text>\n\
+         <text x=\"{must}\" y=\"34\" text-anchor=\"middle\" fill=\"#a00\">must</text>\n"
+    );
+    for (at, row) in rows.iter().enumerate() {
+        bar(&mut out, row, TOP + ROW * at as u32);
+    }
+    let bottom = height - 6;
+    let _ = writeln!(
+        out,
+        "<line x1=\"{must}\" y1=\"{TOP}\" x2=\"{must}\" y2=\"{bottom}\" stroke=\"#a00\" stroke-dasharray=\"4 3\"/>\n</svg>"
+    );
+    out
+}
+
+fn bar(out: &mut String, row: &Row, y: u32) {
+    let share = share(row, row.measured).min(BAR_MAX);
+    let aim = f64::from(LEFT) + UNIT * self::share(row, row.aim).min(BAR_MAX);
+    let colour = match row.verdict() {
+        "aim" => "#2a7",
+        "must" => "#7a8",
+        _ => "#d66",
+    };
+    let (text, top, bottom, length) = (y + 14, y + 19, y + 35, UNIT * share);
+    let value = f64::from(LEFT) + length + 6.0;
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{text}\">{}</text>\n\
+         <rect x=\"{LEFT}\" y=\"{top}\" width=\"{length:.0}\" height=\"16\" fill=\"{colour}\"/>\n\
+         <line x1=\"{aim:.0}\" y1=\"{top}\" x2=\"{aim:.0}\" y2=\"{bottom}\" stroke=\"#000\"><title>aim</title></line>\n\
+         <text x=\"{value:.0}\" y=\"{}\">{}</text>",
+        escape(&row.what),
+        y + 32,
+        number(row.measured, row.unit)
+    );
+}
+
+/// 1 at the limit, less if the figure is better.
+fn share(row: &Row, figure: f64) -> f64 {
+    if row.at_most { figure / row.must } else { row.must / figure }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('`', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shorter_is_better_whatever_the_direction() {
+        let row =
+            |at_most| Row { what: "a<b".into(), measured: 0.0, unit: "x", must: 2.0, aim: 1.0, at_most };
+        assert!(share(&row(true), 1.0) < share(&row(true), 3.0));
+        assert!(share(&row(false), 3.0) < share(&row(false), 1.0));
+        let mut out = String::new();
+        bar(&mut out, &row(true), 0);
+        assert!(out.contains("a&lt;b"));
+    }
+}

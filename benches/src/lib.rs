@@ -1,0 +1,4 @@
+//! What every benchmark shares: the programs, and the open-loop generator.
+
+pub mod open_loop;
+pub mod programs;

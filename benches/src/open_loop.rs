@@ -1,0 +1,217 @@
+//! Load at a fixed rate, whatever the server does.
+//!
+//! A closed loop sends its next request when the last one was answered: a server that
+//! stalls is asked less, and the stall shows up once instead of in every request that
+//! would have met it ("coordinated omission"). Here request `n` is due at
+//! `start + n / rate`, and its latency counts from there: a request that had to wait
+//! for its connection has waited.
+//!
+//! The connections' tasks spin until their moment comes, because tokio's timer has a
+//! grain of a millisecond, which is more than what is measured. So one core is kept
+//! busy all the time; it must not be the server's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, yield_now};
+
+/// Bytes of the largest answer that is understood, head and body.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Longest latency that is told apart from longer ones, in microseconds.
+const LATENCY_US_MAX: u64 = 60_000_000;
+/// A run that is this much late is given up.
+const LATE_MAX: Duration = Duration::from_secs(20);
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to.
+    pub address: SocketAddr,
+    /// Paths, sent in turn; not empty.
+    pub paths: Vec<String>,
+    /// Requests per second, over all connections; more than 0.
+    pub rate: f64,
+    /// Connections that share the rate; each has one request under way at most.
+    pub connections: usize,
+    /// For how long.
+    pub duration: Duration,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Microseconds from the intended moment to the last byte of the answer.
+    pub latency_us: Histogram<u64>,
+    /// Answers with a status of 2xx.
+    pub ok: u64,
+    /// Other answers.
+    pub other: u64,
+}
+
+impl Outcome {
+    /// The latency that `per_cent` of the requests did not exceed, in milliseconds.
+    pub fn percentile_ms(&self, per_cent: f64) -> f64 {
+        self.latency_us.value_at_quantile(per_cent / 100.0) as f64 / 1_000.0
+    }
+}
+
+/// Follows the plan. To be called on a tokio runtime of one thread.
+///
+/// # Errors
+/// A connection failed, an answer was no HTTP, or the server was 20 s late.
+pub async fn run(plan: &Plan) -> io::Result<Outcome> {
+    let mut sockets = Vec::with_capacity(plan.connections);
+    for _ in 0..plan.connections {
+        let socket = TcpStream::connect(plan.address).await?;
+        socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for (at, socket) in sockets.into_iter().enumerate() {
+        tasks.spawn(connection(plan.clone(), at, socket, start));
+    }
+    let mut whole = nothing_yet();
+    while let Some(ended) = tasks.join_next().await {
+        let part = ended.map_err(io::Error::other)??;
+        whole.latency_us.add(&part.latency_us).map_err(io::Error::other)?;
+        whole.ok += part.ok;
+        whole.other += part.other;
+    }
+    Ok(whole)
+}
+
+fn nothing_yet() -> Outcome {
+    let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are valid");
+    Outcome { latency_us, ok: 0, other: 0 }
+}
+
+/// The requests `at`, `at + connections`, … on one connection.
+async fn connection(plan: Plan, at: usize, mut socket: TcpStream, start: Instant) -> io::Result<Outcome> {
+    let mut outcome = nothing_yet();
+    let mut input = Vec::with_capacity(ANSWER_BYTES_MAX);
+    for nth in (at..).step_by(plan.connections) {
+        let due = Duration::from_secs_f64(nth as f64 / plan.rate);
+        if due >= plan.duration {
+            break;
+        }
+        while start.elapsed() < due {
+            yield_now().await;
+        }
+        if start.elapsed() > due + LATE_MAX {
+            return Err(io::Error::other("the server is 20 s late; the rate is too high for it"));
+        }
+        socket.write_all(request(&plan, nth).as_bytes()).await?;
+        let status = answer(&mut socket, &mut input).await?;
+        if (200..300).contains(&status) {
+            outcome.ok += 1;
+        } else {
+            outcome.other += 1;
+        }
+        let late = start.elapsed() - due;
+        outcome.latency_us.saturating_record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+    }
+    Ok(outcome)
+}
+
+fn request(plan: &Plan, nth: usize) -> String {
+    let path = &plan.paths[nth % plan.paths.len()];
+    format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{HEADERS}\r\n", plan.address)
+}
+
+/// What a browser says besides; the same for every contestant and generator.
+pub const HEADERS: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+     Referer: https://news.example/article/1\r\n";
+
+/// Reads one answer; its status.
+async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<u16> {
+    input.clear();
+    loop {
+        if let Some((status, bytes)) = whole_answer(input)? {
+            if input.len() > bytes {
+                return Err(io::Error::other("more came than was asked for"));
+            }
+            return Ok(status);
+        }
+        if input.len() > ANSWER_BYTES_MAX {
+            return Err(io::Error::other("an answer is larger than 16 KiB"));
+        }
+        if socket.read_buf(input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Status and length of the answer at the start of `input`, if all of it is there.
+fn whole_answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
+    let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let not_http = || io::Error::other("an answer is no HTTP");
+    let text = std::str::from_utf8(&input[..head]).map_err(|_| not_http())?;
+    let status = text.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(not_http)?;
+    let mut body = 0;
+    for line in text.split("\r\n").skip(1) {
+        let (name, value) = line.split_once(':').ok_or_else(not_http)?;
+        if name.eq_ignore_ascii_case("content-length") {
+            body = value.trim().parse().map_err(|_| not_http())?;
+        }
+    }
+    let bytes = head + 4 + body;
+    Ok((input.len() >= bytes).then_some((status, bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-Length: 2\r\n\r\nok";
+
+    #[test]
+    fn an_answer_is_whole_at_its_last_byte_and_not_before() {
+        for cut in 0..ANSWER.len() {
+            assert_eq!(whole_answer(&ANSWER[..cut]).unwrap(), None, "{cut}");
+        }
+        assert_eq!(whole_answer(ANSWER).unwrap(), Some((200, ANSWER.len())));
+        assert!(whole_answer(b"nonsense\r\n\r\n").is_err());
+    }
+
+    /// A server that answers the first request of a connection after `stall`, the others at once.
+    async fn stalling(stall: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut input = vec![0; 4_096];
+            let asked = Instant::now();
+            while socket.read(&mut input).await.unwrap_or(0) > 0 {
+                while asked.elapsed() < stall {
+                    yield_now().await;
+                }
+                socket.write_all(ANSWER).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_stall_is_felt_by_every_request_that_was_due_in_it() {
+        let plan = Plan {
+            address: stalling(Duration::from_millis(100)).await,
+            paths: vec!["/".into()],
+            rate: 1_000.0,
+            connections: 1,
+            duration: Duration::from_millis(200),
+        };
+        let outcome = run(&plan).await.unwrap();
+        assert_eq!((outcome.ok, outcome.other), (200, 0));
+        // 100 of the 200 were due in the stall, 75 of them 25 ms before its end or earlier.
+        assert!(outcome.percentile_ms(63.0) >= 25.0, "{}", outcome.percentile_ms(63.0));
+    }
+}
