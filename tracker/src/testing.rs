@@ -16,7 +16,14 @@ use programs::{
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
+use crate::config::CatalogConfig;
+
 pub const NOW: u64 = 1_790_000_000_000;
+
+/// A catalog whose misses wait as long as a busy machine needs; a test of the limit sets it.
+pub fn patient() -> CatalogConfig {
+    CatalogConfig { registry_timeout_ms: 60_000, ..CatalogConfig::default() }
+}
 
 pub fn head(target: &str, headers: &[(&'static str, &[u8])]) -> RequestHead {
     let mut head = RequestHead::default();

@@ -4,10 +4,10 @@ use futures_util::{FutureExt, future::join_all};
 use programs::{Change, LocalRegistry, Version};
 
 use super::*;
-use crate::testing::{Held, NOW, answer, id, program};
+use crate::testing::{Held, NOW, answer, id, patient, program};
 
 fn catalog(registry: &Arc<Held>) -> Catalog {
-    catalog_of(registry, CatalogConfig::default())
+    catalog_of(registry, patient())
 }
 
 fn catalog_of(registry: &Arc<Held>, config: CatalogConfig) -> Catalog {
@@ -98,8 +98,7 @@ async fn a_registry_that_is_away_or_was_never_filled_is_not_believed_and_not_rem
 #[tokio::test]
 async fn a_slow_registry_costs_a_hit_no_more_than_the_limit() {
     let registry = Held::new();
-    let catalog =
-        catalog_of(&registry, CatalogConfig { registry_timeout_ms: 20, ..CatalogConfig::default() });
+    let catalog = catalog_of(&registry, CatalogConfig { registry_timeout_ms: 20, ..patient() });
     registry.hold();
     assert_eq!(catalog.find("1", NOW).await, Verdict::Unverified);
     registry.let_go();
@@ -109,7 +108,7 @@ async fn a_slow_registry_costs_a_hit_no_more_than_the_limit() {
 #[tokio::test]
 async fn reads_under_way_are_bounded_and_end_when_nobody_waits() {
     let registry = Held::new();
-    let config = CatalogConfig { loads_max: 2, registry_timeout_ms: 60_000, ..CatalogConfig::default() };
+    let config = CatalogConfig { loads_max: 2, registry_timeout_ms: 60_000, ..patient() };
     let catalog = catalog_of(&registry, config);
     registry.hold();
     {
@@ -242,7 +241,7 @@ async fn a_new_program_is_known_at_once_where_it_was_unknown() {
 async fn random_ids_evict_no_program_and_stay_few() {
     let registry = Held::new();
     registry.put(program("1", "one", 1)).await.unwrap();
-    let config = CatalogConfig { entries_max: 10, unknown_entries_max: 100, ..CatalogConfig::default() };
+    let config = CatalogConfig { entries_max: 10, unknown_entries_max: 100, ..patient() };
     let catalog = catalog_of(&registry, config);
     assert_eq!(name(&catalog, "1").await, "one");
     for at in 0..1_000 {
@@ -258,7 +257,7 @@ async fn programs_beyond_the_capacity_are_read_when_they_are_hit() {
     let registry = Held::new();
     let programs = (0..50).map(|at| program(&at.to_string(), "there", 1)).collect();
     registry.import(programs).await.unwrap();
-    let catalog = catalog_of(&registry, CatalogConfig { entries_max: 10, ..CatalogConfig::default() });
+    let catalog = catalog_of(&registry, CatalogConfig { entries_max: 10, ..patient() });
     let writer = catalog.writer().unwrap();
     assert_eq!(writer.replace_all(registry.snapshot().await.unwrap(), NOW).await, 10);
     for at in 0..50 {

@@ -6,7 +6,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::{
     config::Unverified,
-    testing::{Held, head, program},
+    testing::{Held, head, patient, program},
 };
 
 /// An edge on a log and a registry of its own; the registry knows program `1`.
@@ -23,6 +23,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::open(dir.path(), "events", LogConfig::default()).unwrap();
         let lane = log.open_lane().unwrap();
+        let config = Config { catalog: patient(), ..config };
         let site = Site::new(config, log, Arc::clone(&registry));
         Self { edge: Edge::new(Arc::new(site), lane, 1), registry, _dir: dir }
     }

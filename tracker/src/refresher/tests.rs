@@ -8,7 +8,7 @@ use crate::{
     config::CatalogConfig,
     counters::CatalogCounters,
     lifeline::lifeline,
-    testing::{Held, NOW, id, program},
+    testing::{Held, NOW, id, patient, program},
 };
 
 struct Following {
@@ -65,7 +65,7 @@ fn a_registry_that_comes_late_or_goes_away_is_followed_once_it_is_there() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
         registry.away.store(true, SeqCst);
-        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        let (following, _snapped) = Following::start(&registry, patient());
         assert!(!following.catalog.is_loaded());
         registry.away.store(false, SeqCst);
         following.eventually("fresh", |following| following.catalog.is_fresh()).await;
@@ -89,7 +89,7 @@ fn a_program_that_has_become_old_is_read_again_once_and_served_meanwhile() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
         registry.put(program("1", "one", 1)).await.unwrap();
-        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        let (following, _snapped) = Following::start(&registry, patient());
         following.eventually("fresh", |following| following.catalog.is_fresh()).await;
 
         let old = crate::clock::now_ms() + 661_000;
@@ -110,8 +110,7 @@ fn a_full_mailbox_drops_the_request_and_the_next_hit_asks_again() {
         let registry = Held::new();
         let ids: Vec<_> = (0..50).map(|at| at.to_string()).collect();
         registry.import(ids.iter().map(|id| program(id, "there", 1)).collect()).await.unwrap();
-        let config =
-            CatalogConfig { refresh_queue_max: 2, registry_timeout_ms: 60_000, ..CatalogConfig::default() };
+        let config = CatalogConfig { refresh_queue_max: 2, registry_timeout_ms: 60_000, ..patient() };
         let (following, _snapped) = Following::start(&registry, config);
         following.eventually("fresh", |following| following.catalog.is_fresh()).await;
 
@@ -136,7 +135,7 @@ fn filling_loads_what_no_notice_told() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
         registry.import((0..7).map(|at| program(&at.to_string(), "there", 1)).collect()).await.unwrap();
-        let (following, _snapped) = Following::start(&registry, CatalogConfig::default());
+        let (following, _snapped) = Following::start(&registry, patient());
         assert_eq!(following.actor.send(Fill).await.unwrap().unwrap(), 7);
         following.catalog.purge_all().await;
         assert_eq!(following.actor.send(Fill).await.unwrap().unwrap(), 7);
@@ -149,7 +148,7 @@ fn filling_loads_what_no_notice_told() {
 fn a_panic_snaps_the_lifeline_and_leaves_the_catalog_not_fresh_and_writable() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
-        let (following, snapped) = Following::start(&registry, CatalogConfig::default());
+        let (following, snapped) = Following::start(&registry, patient());
         following.eventually("fresh", |following| following.catalog.is_fresh()).await;
         registry.panics.store(true, SeqCst);
         following.actor.try_send(ReadAgain { id: id("1") }).unwrap();

@@ -15,7 +15,7 @@ use programs::{LocalRegistry, Program, Registry};
 use proto::{LaneReport, Message, Rejected, TrackingEvent};
 use stream::{Item, Log, LogConfig, RecordKind, Source};
 use tempfile::TempDir;
-use tracker::{Config, RunError, Tracker, TrackerAdmin, TrackerHandle};
+use tracker::{CatalogConfig, Config, RunError, Tracker, TrackerAdmin, TrackerHandle};
 
 /// The cursor that the tests read the log with.
 const CURSOR: &str = "table";
@@ -42,7 +42,9 @@ pub struct Logged {
 }
 
 pub fn config() -> Config {
-    Config { listen: ([127, 0, 0, 1], 0).into(), workers: 2, ..Config::default() }
+    // A miss that waits its turn on a busy machine is no outage.
+    let catalog = CatalogConfig { registry_timeout_ms: 60_000, ..CatalogConfig::default() };
+    Config { listen: ([127, 0, 0, 1], 0).into(), workers: 2, catalog, ..Config::default() }
 }
 
 pub fn log_config() -> LogConfig {

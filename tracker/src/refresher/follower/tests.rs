@@ -5,14 +5,13 @@ use programs::LocalRegistry;
 use super::*;
 use crate::{
     catalog::{Catalog, Verdict},
-    config::CatalogConfig,
     counters::CatalogCounters,
-    testing::{Held, NOW, id, program},
+    testing::{Held, NOW, id, patient, program},
 };
 
 /// A follower of `registry` and the catalog it fills.
 fn follow(registry: &Arc<Held>) -> (Follower<Held>, Catalog) {
-    let catalog = Catalog::new(CatalogConfig::default(), Arc::clone(registry), CatalogCounters::new());
+    let catalog = Catalog::new(patient(), Arc::clone(registry), CatalogCounters::new());
     let writer = catalog.writer().unwrap();
     (Follower::new(Arc::clone(registry), writer), catalog)
 }
