@@ -25,7 +25,8 @@
 //!
 //! There is no other queue: a live tail asks the table again ([`Store::tail`]).
 //! Events leave after `expiry_days`, rejected hits after `rejected_days`. Dead
-//! letters stay until a person replays or drops them, and the ledger stays: one row
+//! letters of the consumer stay until a person replays or drops them, those of bridges at most
+//! until [`GivenLimits`] are reached, and the ledger stays: one row
 //! a lane, a few hundred bytes, as ranges that touch are merged.
 //!
 //! Measured on a 2-core Linux VM, release build, 253-byte events of 1,000 programs:
@@ -50,7 +51,10 @@ mod table;
 pub use config::Config;
 pub use decode::{Entry, Event, PROGRAM_BYTES_MAX, Piece, What, Work};
 pub use ledger::{Fate, Fates, LaneEnd, LaneLedger, LedgerRow, Report};
-pub use local::{CALLS_MAX, Count, Listing, LocalTable, OpenError, Replayed, Start, Store, Swept, sweep};
+pub use local::{
+    CALLS_MAX, Count, Given, GivenLimits, Listing, LocalTable, OpenError, Replayed, Start, Store, Swept,
+    sweep,
+};
 pub use process::{Outcome, process};
 pub use pull::{Ended, RunError, Stop, run};
 pub use ranges::Ranges;

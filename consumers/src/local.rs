@@ -15,6 +15,8 @@
 //! | `programs` | program id | items, expired items |
 //! | `rejected` | sequence | `received_at_ms` (8 bytes), `Rejected` as it came |
 //! | `dead_letters` | sequence | `DeadLetter` |
+//! | `given_letters` | sequence in `dead_letters` | stage, 0, boot, lane (4 bytes), number (8 bytes) of a letter that a bridge gave |
+//! | `given_places` | the same the other way round | sequence |
 //! | `ledger` | boot (16 bytes), lane (4 bytes) | `LaneLedger` as JSON |
 //! | `meta` | name | number: format, next sequences, totals |
 //!
@@ -25,6 +27,7 @@
 #[cfg(test)]
 mod crash_tests;
 mod expire;
+mod given;
 mod letters;
 mod read;
 mod schema;
@@ -37,6 +40,7 @@ use proto::{TrackingEvent, Uuid};
 use tokio::sync::Semaphore;
 
 pub use expire::{Swept, sweep};
+pub use given::{Given, GivenLimits};
 pub use letters::Replayed;
 pub use read::{Count, Listing, Start};
 pub use store::{OpenError, Store};

@@ -7,6 +7,7 @@ use proto::{DeadLetter, Message};
 use redb::WriteTransaction;
 use serde::Serialize;
 
+use super::given;
 use super::read::{Listing, Start, listing};
 use super::schema::{Fault, LETTERS, begin_read, begin_write, meta};
 use super::store::Store;
@@ -76,6 +77,10 @@ impl Store {
     pub fn drop_dead_letter(&self, sequence: u64) -> Result<bool, TableError> {
         self.with(|database| {
             let tx = begin_write(database)?;
+            if given::take(&tx, sequence)? {
+                tx.commit()?;
+                return Ok(true);
+            }
             let mut writer = Writer::new(&tx)?;
             let dropped = match take_letter(&mut writer, sequence)? {
                 None => false,

@@ -22,6 +22,7 @@ pub(super) mod meta {
     pub(in super::super) const NEXT_ARRIVAL: &str = "next_arrival";
     pub(in super::super) const NEXT_REJECTED: &str = "next_rejected";
     pub(in super::super) const NEXT_LETTER: &str = "next_dead_letter";
+    pub(in super::super) const GIVEN_BYTES: &str = "given_bytes";
     pub(in super::super) const ITEMS: &str = "items";
     pub(in super::super) const EXPIRED: &str = "expired";
 }

@@ -1,0 +1,238 @@
+//! Dead letters of others: a bridge has no table, and people have one list to look at.
+//!
+//! They are in no ledger, as their records come from another log. A bridge that gives a
+//! letter again, after a crash before its cursor moved, is known by the record's place.
+//! Whoever sends core data can send any amount of nonsense, so they are bounded: the
+//! oldest make room, and are counted.
+
+use proto::{DeadLetter, Message};
+use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use serde::Serialize;
+
+use super::schema::{Fault, LETTERS, META, begin_write, meta, number_of};
+use super::store::Store;
+use crate::table::TableError;
+
+/// Sequence of each given letter, and the place of its record.
+const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
+/// The other way round.
+const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
+
+/// How many dead letters of others are kept; beyond it the oldest of them are discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenLimits {
+    /// Letters.
+    pub letters_max: u64,
+    /// Bytes of all of them, as they are stored.
+    pub bytes_max: u64,
+}
+
+impl Default for GivenLimits {
+    fn default() -> Self {
+        Self { letters_max: 10_000, bytes_max: 256 << 20 }
+    }
+}
+
+/// What became of letters that were given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// New letters, of which some may be discarded at once.
+    pub new: u64,
+    /// Letters that were there already, from an earlier delivery.
+    pub known: u64,
+    /// The oldest, which made room.
+    pub discarded: u64,
+}
+
+impl Store {
+    /// Keeps letters that are in no ledger of this table. Durable on return.
+    ///
+    /// # Errors
+    /// See [`TableError`]; the same letters may be given again.
+    pub fn give_dead_letters(
+        &self,
+        letters: &[DeadLetter],
+        limits: GivenLimits,
+    ) -> Result<Given, TableError> {
+        self.with(|database| {
+            let tx = begin_write(database)?;
+            let mut shelf = Shelf::open(&tx)?;
+            let mut given = Given::default();
+            for letter in letters {
+                match shelf.put(letter)? {
+                    true => given.new += 1,
+                    false => given.known += 1,
+                }
+            }
+            while shelf.is_over(limits)? && shelf.discard_oldest()? {
+                given.discarded += 1;
+            }
+            shelf.close()?;
+            tx.commit()?;
+            Ok(given)
+        })
+    }
+}
+
+/// Takes a given letter out; false if the letter of this sequence is not one of them.
+pub(super) fn take(tx: &WriteTransaction, sequence: u64) -> Result<bool, Fault> {
+    let mut shelf = Shelf::open(tx)?;
+    let taken = shelf.take(sequence)?;
+    shelf.close()?;
+    Ok(taken)
+}
+
+/// The tables that know of given letters.
+struct Shelf<'tx> {
+    letters: Table<'tx, u64, &'static [u8]>,
+    given: Table<'tx, u64, &'static [u8]>,
+    places: Table<'tx, &'static [u8], u64>,
+    meta: Table<'tx, &'static str, u64>,
+    bytes: u64,
+    next_letter: u64,
+}
+
+impl<'tx> Shelf<'tx> {
+    fn open(tx: &'tx WriteTransaction) -> Result<Self, Fault> {
+        let meta = tx.open_table(META)?;
+        Ok(Self {
+            letters: tx.open_table(LETTERS)?,
+            given: tx.open_table(GIVEN)?,
+            places: tx.open_table(PLACES)?,
+            bytes: number_of(&meta, meta::GIVEN_BYTES)?,
+            next_letter: number_of(&meta, meta::NEXT_LETTER)?,
+            meta,
+        })
+    }
+
+    /// Whether it is new.
+    fn put(&mut self, letter: &DeadLetter) -> Result<bool, Fault> {
+        let place = place(letter);
+        if self.places.get(place.as_slice())?.is_some() {
+            return Ok(false);
+        }
+        let (sequence, bytes) = (self.next_letter, letter.encode_to_vec());
+        self.next_letter += 1;
+        self.bytes += bytes.len() as u64;
+        self.letters.insert(sequence, bytes.as_slice())?;
+        self.given.insert(sequence, place.as_slice())?;
+        self.places.insert(place.as_slice(), sequence)?;
+        Ok(true)
+    }
+
+    fn is_over(&self, limits: GivenLimits) -> Result<bool, Fault> {
+        Ok(self.given.len()? > limits.letters_max || self.bytes > limits.bytes_max)
+    }
+
+    fn discard_oldest(&mut self) -> Result<bool, Fault> {
+        let oldest = self.given.first()?.map(|(sequence, _)| sequence.value());
+        oldest.map_or(Ok(false), |sequence| self.take(sequence))
+    }
+
+    /// Whether it was there.
+    fn take(&mut self, sequence: u64) -> Result<bool, Fault> {
+        let Some(place) = self.given.remove(sequence)?.map(|place| place.value().to_vec()) else {
+            return Ok(false);
+        };
+        self.places.remove(place.as_slice())?;
+        let bytes = self.letters.remove(sequence)?.map_or(0, |letter| letter.value().len() as u64);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Ok(true)
+    }
+
+    fn close(mut self) -> Result<(), Fault> {
+        self.meta.insert(meta::GIVEN_BYTES, self.bytes)?;
+        self.meta.insert(meta::NEXT_LETTER, self.next_letter)?;
+        Ok(())
+    }
+}
+
+/// Stage, boot, lane and number: the record that died.
+fn place(letter: &DeadLetter) -> Vec<u8> {
+    let parts = [
+        letter.stage.as_bytes(),
+        &[0],
+        &letter.boot,
+        &letter.lane.to_be_bytes(),
+        &letter.number.to_be_bytes(),
+    ];
+    parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::local::Start;
+
+    const NO_LIMITS: GivenLimits = GivenLimits { letters_max: u64::MAX, bytes_max: u64::MAX };
+
+    fn world() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { table: directory.path().join("table.redb"), ..Config::default() };
+        let store = Store::open(&config).unwrap();
+        (directory, store)
+    }
+
+    fn letter(number: u64) -> DeadLetter {
+        DeadLetter {
+            stage: "bridge-programs".into(),
+            boot: vec![7; 16],
+            number,
+            payload: vec![b'x'; 100],
+            ..DeadLetter::default()
+        }
+    }
+
+    fn numbers(store: &Store) -> Vec<(u64, u64)> {
+        let listing = store.dead_letters(Start::At(0), 1_000).unwrap();
+        listing.items.iter().map(|(sequence, letter)| (*sequence, letter.number)).collect()
+    }
+
+    #[test]
+    fn a_letter_that_is_given_again_is_known() {
+        let (_directory, store) = world();
+        let given = store.give_dead_letters(&[letter(1), letter(2)], NO_LIMITS).unwrap();
+        assert_eq!(given, Given { new: 2, known: 0, discarded: 0 });
+        let given = store.give_dead_letters(&[letter(2), letter(3)], NO_LIMITS).unwrap();
+        assert_eq!(given, Given { new: 1, known: 1, discarded: 0 });
+        let other_stage = DeadLetter { stage: "bridge-activemq".into(), ..letter(3) };
+        assert_eq!(store.give_dead_letters(&[other_stage], NO_LIMITS).unwrap().new, 1);
+        assert_eq!(numbers(&store), [(0, 1), (1, 2), (2, 3), (3, 3)]);
+    }
+
+    #[test]
+    fn the_place_of_a_letter_is_these_bytes_for_ever() {
+        let letter = DeadLetter { stage: "b".into(), boot: vec![0xab; 2], lane: 1, number: 258, ..letter(0) };
+        assert_eq!(place(&letter), b"b\0\xab\xab\0\0\0\x01\0\0\0\0\0\0\x01\x02");
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_are_counted() {
+        let (_directory, store) = world();
+        let letters: Vec<_> = (0..5).map(letter).collect();
+        let few = GivenLimits { letters_max: 3, ..NO_LIMITS };
+        assert_eq!(store.give_dead_letters(&letters, few).unwrap().discarded, 2);
+        assert_eq!(numbers(&store), [(2, 2), (3, 3), (4, 4)]);
+
+        let bytes = letter(5).encoded_len() as u64;
+        let small = GivenLimits { bytes_max: 2 * bytes + 1, ..NO_LIMITS };
+        assert_eq!(store.give_dead_letters(&[letter(5)], small).unwrap().discarded, 2);
+        assert_eq!(numbers(&store), [(4, 4), (5, 5)]);
+        let none = GivenLimits { letters_max: 0, ..NO_LIMITS };
+        assert_eq!(store.give_dead_letters(&[letter(6)], none).unwrap().discarded, 3);
+        assert_eq!(numbers(&store), []);
+    }
+
+    #[test]
+    fn a_dropped_letter_makes_room_and_is_in_no_ledger() {
+        let (_directory, store) = world();
+        let one = GivenLimits { letters_max: 1, ..NO_LIMITS };
+        store.give_dead_letters(&[letter(0)], one).unwrap();
+        assert!(store.drop_dead_letter(0).unwrap());
+        assert!(!store.drop_dead_letter(0).unwrap());
+        assert!(store.ledger().unwrap().is_empty());
+        assert_eq!(store.give_dead_letters(&[letter(0)], one).unwrap(), Given { new: 1, ..Given::default() });
+        assert_eq!(numbers(&store), [(1, 0)], "a sequence is never used again");
+    }
+}
