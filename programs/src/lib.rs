@@ -38,8 +38,9 @@ pub use import::{IMPORT_ERRORS_MAX, ImportError, PROGRAM_BYTES_MAX, read_program
 pub use landing::{FallbackUrl, InvalidUrl, LandingUrl, URL_BYTES_MAX};
 pub use program::{Invalid, Program, TEXT_BYTES_MAX};
 pub use registry::{
-    Change, Changes, Entry, Epoch, ImportReport, LocalRegistry, Notice, Put, Refused, Registry,
-    RegistryError, Snapshot, State, Subscription, Version, Versioned,
+    Change, Changes, Entry, Epoch, ImportReport, LocalRegistry, Notice, Put, RedisConfig, RedisConfigError,
+    RedisCounts, RedisRegistry, Refused, Registry, RegistryError, Snapshot, State, Subscription, Version,
+    Versioned,
 };
 pub use rules::{ParameterKind, ParameterRule, ParameterRules};
 

@@ -24,6 +24,7 @@
 //! a late older change does not bring it back.
 
 mod local;
+mod redis;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -34,6 +35,7 @@ use uuid::Uuid;
 use crate::{id::ProgramId, program::Program};
 
 pub use local::LocalRegistry;
+pub use redis::{RedisConfig, RedisConfigError, RedisCounts, RedisRegistry};
 
 /// Changes that a subscriber may be behind before it is told of a hole.
 pub const SUBSCRIPTION_CHANGES_MAX: usize = 1_024;
@@ -103,6 +105,11 @@ impl Epoch {
     /// The epoch of these 128 bits.
     pub fn from_u128(bits: u128) -> Self {
         Self(Uuid::from_u128(bits))
+    }
+
+    /// The epoch that was shown as this text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
     }
 
     /// Its 128 bits, to be kept.
@@ -256,7 +263,7 @@ pub enum Changes {
 /// waits for a subscriber, which loses the oldest changes instead and is told so.
 #[derive(Debug)]
 pub struct Subscription {
-    changes: broadcast::Receiver<Change>,
+    notices: broadcast::Receiver<Notice>,
 }
 
 /// What a subscriber hears.
@@ -274,15 +281,15 @@ pub enum Notice {
 }
 
 impl Subscription {
-    /// Follows the changes that are sent into the channel.
-    pub(crate) fn new(changes: broadcast::Receiver<Change>) -> Self {
-        Self { changes }
+    /// Follows what is sent into the channel; [`Notice::Closed`] is when its last sender goes.
+    pub(crate) fn new(notices: broadcast::Receiver<Notice>) -> Self {
+        Self { notices }
     }
 
     /// The next notice. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Notice {
-        match self.changes.recv().await {
-            Ok(change) => Notice::Change(change),
+        match self.notices.recv().await {
+            Ok(notice) => notice,
             Err(broadcast::error::RecvError::Lagged(missed)) => Notice::Lagged { missed },
             Err(broadcast::error::RecvError::Closed) => Notice::Closed,
         }

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use self::store::{Edit, Store};
 use super::{
-    Change, Changes, Epoch, ImportReport, Put, Refused, Registry, RegistryError, SUBSCRIPTION_CHANGES_MAX,
+    Changes, Epoch, ImportReport, Notice, Put, Refused, Registry, RegistryError, SUBSCRIPTION_CHANGES_MAX,
     Snapshot, State, Subscription, Version, Versioned,
 };
 use crate::{id::ProgramId, program::Program};
@@ -31,7 +31,7 @@ pub struct LocalRegistry {
     store: Arc<Store>,
     /// Held from before a commit until its changes are sent.
     turn: Arc<Mutex<()>>,
-    changes: broadcast::Sender<Change>,
+    notices: broadcast::Sender<Notice>,
 }
 
 impl LocalRegistry {
@@ -43,8 +43,8 @@ impl LocalRegistry {
     /// [`RegistryError::Unavailable`] when the file cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, RegistryError> {
         let store = Arc::new(Store::open(path)?);
-        let (changes, _) = broadcast::channel(SUBSCRIPTION_CHANGES_MAX);
-        Ok(Self { store, turn: Arc::default(), changes })
+        let (notices, _) = broadcast::channel(SUBSCRIPTION_CHANGES_MAX);
+        Ok(Self { store, turn: Arc::default(), notices })
     }
 
     async fn read<T: Send + 'static>(
@@ -58,12 +58,12 @@ impl LocalRegistry {
     /// The edits in one transaction. Runs to its end even if the caller goes away.
     async fn write(&self, edits: Vec<Edit>) -> Result<(Vec<Put>, Version), RegistryError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let (store, followers) = (Arc::clone(&self.store), self.changes.clone());
+        let (store, followers) = (Arc::clone(&self.store), self.notices.clone());
         blocking(move || {
             let applied = store.apply(edits)?;
             for change in applied.changes {
                 // An error says that nobody follows.
-                let _ = followers.send(change);
+                let _ = followers.send(Notice::Change(change));
             }
             drop(turn);
             Ok((applied.puts, applied.version))
@@ -133,7 +133,7 @@ impl Registry for LocalRegistry {
     }
 
     async fn subscribe(&self) -> Result<Subscription, RegistryError> {
-        Ok(Subscription::new(self.changes.subscribe()))
+        Ok(Subscription::new(self.notices.subscribe()))
     }
 }
 

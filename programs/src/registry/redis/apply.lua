@@ -1,0 +1,70 @@
+-- ARGV: an epoch to begin, the epoch that is expected or nothing, 1 to set the ready mark,
+-- PUBLISH or SPUBLISH, the channel, the bytes and the changes that are published one by one
+-- at most; then of each edit its id, its revision in 20 digits, its JSON or nothing to remove.
+local FIRST = 8
+-- First everything is decided, then everything is written: an error in between would leave half.
+local answers, changes, pending = {}, {}, {}
+local bytes = 0
+for at = FIRST, #ARGV, 3 do
+  local id, revision, json = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local row = pending[id] or redis.call('HGET', PROGRAMS, id)
+  local last, stored, content
+  if row then
+    last, stored, content = row:match('^(%d+) (%d+) (.*)$')
+    if not last then
+      return {'damaged', PROGRAMS .. ' holds something else under ' .. id}
+    end
+  end
+  if not row or revision > stored then
+    version = version + 1
+    row = digits(version) .. ' ' .. revision .. ' ' .. json
+    pending[id] = row
+    bytes = bytes + #row
+    changes[#changes + 1] = {version, id, row, revision, json}
+    answers[#answers + 1] = {'stored', digits(version)}
+  elseif revision < stored then
+    answers[#answers + 1] = {'older', stored}
+  elseif json == content then
+    answers[#answers + 1] = {'unchanged', last}
+  else
+    answers[#answers + 1] = {'differs', last, content}
+  end
+end
+
+local makes_ready = ARGV[3] == '1' and ready ~= '1'
+if #changes > 0 or makes_ready then
+  -- Another server process than the one of the last change may have lost changes that were
+  -- already read: a replica that was promoted, a restart from an old file. What follows must
+  -- not be counted on in the same epoch.
+  local here = redis.call('INFO', 'server'):match('run_id:(%w+)')
+  if not here then
+    return {'damaged', 'INFO server names no run_id'}
+  end
+  if not epoch or server ~= here then
+    epoch = ARGV[1]
+  end
+  if ARGV[2] ~= '' and ARGV[2] ~= epoch then
+    return {'replaced'}
+  end
+  if ARGV[3] == '1' then
+    ready = '1'
+  end
+  redis.call('HSET', META, 'format', '1', 'epoch', epoch, 'version', digits(version),
+    'ready', ready or '0', 'server', here)
+elseif ARGV[2] ~= '' and ARGV[2] ~= epoch then
+  return {'replaced'}
+end
+
+local one_by_one = bytes <= tonumber(ARGV[6]) and #changes <= tonumber(ARGV[7])
+for _, change in ipairs(changes) do
+  local at, id, row = change[1], change[2], change[3]
+  redis.call('HSET', PROGRAMS, id, row)
+  redis.call('ZADD', VERSIONS, digits(at), id)
+  if one_by_one then
+    redis.call(ARGV[4], ARGV[5], '1 ' .. epoch .. ' ' .. digits(at) .. ' ' .. id .. ' ' .. change[4] .. ' ' .. change[5])
+  end
+end
+if #changes > 0 and not one_by_one then
+  redis.call(ARGV[4], ARGV[5], '1 ' .. epoch .. ' ' .. digits(version) .. ' ' .. #changes)
+end
+return {'ok', epoch or '', digits(version), ready or '0', answers}

@@ -1,0 +1,56 @@
+//! What a Redis registry has been through, for the metrics of whoever holds it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counts since [`connect`](super::RedisRegistry::connect); they only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedisCounts {
+    /// Connections that were made for calls, the first one included.
+    pub connections: u64,
+    /// Attempts to connect, for calls or to subscribe, that failed.
+    pub connections_failed: u64,
+    /// Calls that Redis did not answer, or answered with an error; those of a pause between
+    /// two attempts to connect are among them.
+    pub calls_failed: u64,
+    /// Scripts that Redis did not know, after a restart, and was sent again.
+    pub scripts_sent: u64,
+    /// Subscriptions that were confirmed.
+    pub subscriptions: u64,
+    /// Of those, how many Redis or silence ended.
+    pub subscriptions_lost: u64,
+    /// Messages of the channel.
+    pub messages: u64,
+    /// Of those, how many could not be read; the follower was told of a hole.
+    pub messages_unreadable: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) connections: AtomicU64,
+    pub(super) connections_failed: AtomicU64,
+    pub(super) calls_failed: AtomicU64,
+    pub(super) scripts_sent: AtomicU64,
+    pub(super) subscriptions: AtomicU64,
+    pub(super) subscriptions_lost: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) messages_unreadable: AtomicU64,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> RedisCounts {
+        RedisCounts {
+            connections: self.connections.load(Relaxed),
+            connections_failed: self.connections_failed.load(Relaxed),
+            calls_failed: self.calls_failed.load(Relaxed),
+            scripts_sent: self.scripts_sent.load(Relaxed),
+            subscriptions: self.subscriptions.load(Relaxed),
+            subscriptions_lost: self.subscriptions_lost.load(Relaxed),
+            messages: self.messages.load(Relaxed),
+            messages_unreadable: self.messages_unreadable.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The connection for calls: one, shared by all callers, made when it is needed.
+//!
+//! It lives on a thread of its own. A connection belongs to the runtime it was made in, and
+//! the tracker calls from the runtimes of many workers, of which any may end.
+//!
+//! One caller connects, the others wait for it; a caller that goes away meanwhile does not
+//! interrupt it, else a caller that waits 250 ms could never make a connection that takes
+//! 300. After two failures in a row the next attempt waits 100 ms, then twice as long up to
+//! 2 s, and calls in between fail at once. Only an answer ends the row: a server that takes
+//! connections and drops them is not hammered.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisResult, TlsCertificates, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster_async::ClusterConnection,
+};
+use tokio::{
+    runtime::{self, Handle},
+    sync::{Mutex, oneshot},
+    time::{Instant, timeout},
+};
+use tracing::{info, warn};
+
+use super::{
+    address::Address,
+    config::RedisConfig,
+    counts::{Counters, count},
+    fault::Fault,
+};
+
+/// Pause after the second failure in a row; doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Link {
+    address: Address,
+    worker: Worker,
+    slot: Arc<Mutex<Slot>>,
+    /// In a row, of attempts to connect and of connections that broke.
+    failures: Arc<AtomicU32>,
+    counters: Arc<Counters>,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    connection: Option<Connection>,
+    /// Tells a failure of this connection from one that was answered already.
+    number: u64,
+    pause_until: Option<Instant>,
+    last_error: String,
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Single(_) => "Single",
+            Self::Cluster(_) => "Cluster",
+        })
+    }
+}
+
+impl Link {
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        config: &RedisConfig,
+        certificates: Option<TlsCertificates>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            address: Address::new(config, certificates),
+            worker: Worker::start()?,
+            slot: Arc::default(),
+            failures: Arc::default(),
+            counters,
+            connect_timeout: config.connect_timeout(),
+            response_timeout: config.response_timeout(),
+        })
+    }
+
+    /// The runtime that the connections live in.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.worker.handle
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// Asks Redis. Returns within twice the time to connect and once that of an answer.
+    pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
+        let called = self.try_call(command).await;
+        if called.is_err() {
+            count(&self.counters.calls_failed);
+        }
+        called.and_then(|value| T::from_redis_value(value).map_err(|error| Fault::Redis(error.into())))
+    }
+
+    async fn try_call(&self, command: &Cmd) -> Result<Value, Fault> {
+        let (mut connection, number) = self.connection().await?;
+        let asked = async {
+            match &mut connection {
+                Connection::Single(connection) => connection.req_packed_command(command).await,
+                Connection::Cluster(connection) => connection.req_packed_command(command).await,
+            }
+        };
+        let answer = in_time(self.response_timeout, asked).await;
+        let answer = answer.and_then(|value| value.extract_error().map_err(Fault::from));
+        match &answer {
+            Err(fault) if fault.spoils_connection() => self.forget(number, fault).await,
+            _ => self.failures.store(0, Relaxed),
+        }
+        answer
+    }
+
+    async fn connection(&self) -> Result<(Connection, u64), Fault> {
+        let mut slot = Arc::clone(&self.slot).lock_owned().await;
+        if let Some(connection) = &slot.connection {
+            return Ok((connection.clone(), slot.number));
+        }
+        if slot.pause_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Fault::Pausing(slot.last_error.clone()));
+        }
+        let (address, limit) = (self.address.clone(), self.connect_timeout);
+        let (failures, counters) = (Arc::clone(&self.failures), Arc::clone(&self.counters));
+        let connecting = self.worker.handle.spawn(async move {
+            match connect(&address, limit).await {
+                Ok(connection) => {
+                    count(&counters.connections);
+                    slot.number += 1;
+                    info!(connection = slot.number, "connected to redis");
+                    slot.connection = Some(connection.clone());
+                    Ok((connection, slot.number))
+                }
+                Err(fault) => {
+                    count(&counters.connections_failed);
+                    slot.pause_after(failures.fetch_add(1, Relaxed) + 1, &fault);
+                    Err(fault)
+                }
+            }
+        });
+        match connecting.await {
+            Ok(connected) => connected,
+            Err(_) => Err(Fault::Pausing("the attempt to connect was given up".to_owned())),
+        }
+    }
+
+    async fn forget(&self, number: u64, fault: &Fault) {
+        let mut slot = self.slot.lock().await;
+        if slot.number == number && slot.connection.take().is_some() {
+            warn!(error = %fault, connection = number, "gave up the connection to redis");
+            slot.pause_after(self.failures.fetch_add(1, Relaxed) + 1, fault);
+        }
+    }
+}
+
+impl Slot {
+    fn pause_after(&mut self, failures: u32, fault: &Fault) {
+        self.last_error = fault.to_string();
+        self.pause_until = (failures > 1).then(|| {
+            let most = PAUSE_MIN.saturating_mul(1 << (failures - 2).min(10)).min(PAUSE_MAX);
+            Instant::now() + most.mul_f64(0.5 + fastrand::f64() / 2.0)
+        });
+    }
+}
+
+/// A cluster's nodes are asked side by side, each within the limit, and then for its slots.
+async fn connect(address: &Address, limit: Duration) -> Result<Connection, Fault> {
+    if address.is_cluster() {
+        let limit = limit * 2;
+        let client = address.cluster_client()?;
+        return in_time(limit, client.get_async_connection()).await.map(Connection::Cluster);
+    }
+    let node = address.nodes().first().expect("a checked configuration has one");
+    let client = address.client(node, ProtocolVersion::RESP2)?;
+    let config = untimed();
+    in_time(limit, client.get_multiplexed_async_connection_with_config(&config)).await.map(Connection::Single)
+}
+
+/// The limits are ours: the crate's own would begin anew at each step.
+pub(super) fn untimed() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
+}
+
+/// The answer, if it comes within the limit.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> Result<T, Fault> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(Fault::from),
+        Err(_) => Err(Fault::Silence(limit)),
+    }
+}
+
+/// A thread with a runtime, which ends when this is dropped.
+#[derive(Debug)]
+struct Worker {
+    handle: Handle,
+    _ends: oneshot::Sender<()>,
+}
+
+impl Worker {
+    fn start() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (ends, ended) = oneshot::channel();
+        thread::Builder::new().name("redis".to_owned()).spawn(move || {
+            // Dropping the other end is the message.
+            let _ = runtime.block_on(ended);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle, _ends: ends })
+    }
+}

@@ -1,0 +1,92 @@
+//! Reading everything after a version, page by page, as if it were one moment.
+//!
+//! The log has one entry per program, at the version of its last change. Pages go up in
+//! versions, and each is read with the state in one script. A program that changes while
+//! pages are read moves behind all that was there before, so a later page brings it again,
+//! with its new content. The last page is the one behind which there was nothing when it was
+//! read; then every program has been seen as it was at that page's version.
+
+use std::collections::BTreeMap;
+
+use super::{
+    fault::unavailable,
+    keys::Keys,
+    link::Link,
+    row::Row,
+    script::{self, CHANGES},
+};
+use crate::{
+    id::ProgramId,
+    registry::{CHANGE_LOG_MAX, Change, Epoch, RegistryError, State, Version},
+};
+
+/// Rows of one page: a few ms of Redis' time.
+const PAGE_ROWS_MAX: usize = 1_000;
+/// A page ends with the row that goes beyond, so it has at most this and one program.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// How often reading begins anew because the store became another one meanwhile.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Rows of a moment.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) state: State,
+    pub(super) rows: BTreeMap<ProgramId, Row>,
+}
+
+impl Read {
+    /// In the order of their versions.
+    pub(super) fn into_changes(self, epoch: Epoch) -> Vec<Change> {
+        let changes = self.rows.into_iter().map(|(id, row)| row.into_change(epoch, id));
+        let mut changes: Vec<_> = changes.collect();
+        changes.sort_unstable_by_key(|change| change.version);
+        changes
+    }
+}
+
+/// Whether a follower that is at `version` of `epoch` has to load everything.
+pub(super) fn is_reload(state: State, epoch: Epoch, version: Version) -> bool {
+    epoch != state.epoch || version > state.version || version.saturating_add(CHANGE_LOG_MAX) < state.version
+}
+
+/// Every row whose last change came after `since`.
+pub(super) async fn read_from(link: &Link, keys: &Keys, since: Version) -> Result<Read, RegistryError> {
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(read) = try_read_from(link, keys, since).await? {
+            return Ok(read);
+        }
+    }
+    Err(unavailable("redis was emptied or replaced again and again while it was read"))
+}
+
+/// `None` if the store became another one between two pages.
+async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Option<Read>, RegistryError> {
+    let mut rows = BTreeMap::new();
+    let mut before: Option<State> = None;
+    let mut after = since;
+    let mut enough = None;
+    loop {
+        let arguments = [after.to_string(), PAGE_ROWS_MAX.to_string(), PAGE_BYTES_MAX.to_string()];
+        let mut answer = CHANGES.run(link, keys, &arguments.map(String::into_bytes)).await?;
+        let state = answer.state;
+        if before.is_some_and(|before| before.epoch != state.epoch || state.version < before.version) {
+            return Ok(None);
+        }
+        before = Some(state);
+        let more = script::text(answer.rest.next())? == "1";
+        while let Some(id) = answer.rest.next() {
+            let id: ProgramId = script::text(Some(id))?
+                .parse()
+                .map_err(|error| super::fault::damaged(format!("one of its ids: {error}")))?;
+            let row = Row::read(&id, &script::bytes(answer.rest.next())?)?;
+            after = after.max(row.version);
+            rows.insert(id, row);
+        }
+        if !more {
+            return Ok(Some(Read { state, rows }));
+        }
+        if after > *enough.get_or_insert(state.version.saturating_add(CHANGE_LOG_MAX)) {
+            return Err(unavailable("programs change faster than they can be read"));
+        }
+    }
+}
