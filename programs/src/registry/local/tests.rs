@@ -60,31 +60,6 @@ async fn everything_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_repeated_delivery_is_harmless_and_a_contradicting_one_refused() {
-    let World { registry, directory: _directory } = world();
-    registry.put(program("a", 5, "spring")).await.unwrap();
-    assert_eq!(registry.put(program("a", 5, "spring")).await.unwrap(), Put::Unchanged { version: 1 });
-    assert_eq!(registry.put(program("a", 5, "autumn")).await.unwrap(), Put::SameRevision { revision: 5 });
-    assert_eq!(registry.remove(&"a".parse().unwrap(), 5).await.unwrap(), Put::SameRevision { revision: 5 });
-    assert_eq!(registry.state().await.unwrap().version, 1);
-}
-
-#[tokio::test]
-async fn a_removed_program_comes_back_only_with_a_newer_revision() {
-    let World { registry, directory: _directory } = world();
-    let id: ProgramId = "a".parse().unwrap();
-    registry.put(program("a", 5, "spring")).await.unwrap();
-    registry.remove(&id, 6).await.unwrap();
-    assert_eq!(registry.remove(&id, 6).await.unwrap(), Put::Unchanged { version: 2 });
-    assert_eq!(
-        registry.put(program("a", 5, "spring")).await.unwrap(),
-        Put::OlderRevision { stored: 6, given: 5 }
-    );
-    assert_eq!(registry.get(&id).await.unwrap().entry, Entry::Removed { version: 2, revision: 6 });
-    assert_eq!(registry.put(program("a", 7, "back")).await.unwrap(), Put::Stored { version: 3 });
-}
-
-#[tokio::test]
 async fn an_import_says_what_became_of_each_program() {
     let World { registry, directory: _directory } = world();
     registry.put(program("newer", 9, "n")).await.unwrap();
@@ -105,39 +80,6 @@ async fn an_import_says_what_became_of_each_program() {
         serde_json::to_value(&refused).unwrap(),
         serde_json::json!({"id": "newer", "result": "older_revision", "stored": 9, "given": 5})
     );
-}
-
-#[tokio::test]
-async fn a_program_without_a_revision_stores_nothing_of_its_import() {
-    let World { registry, directory: _directory } = world();
-    let mut unrevised = program("b", 0, "n");
-    unrevised.revision = None;
-    let error = registry.import(vec![program("a", 1, "n"), unrevised]).await.unwrap_err();
-    assert_eq!(error.to_string(), "program b has no revision");
-    assert_eq!(registry.snapshot().await.unwrap().programs, []);
-}
-
-#[tokio::test]
-async fn subscribers_see_the_changes_of_many_writers_in_order() {
-    let World { registry, directory: _directory } = world();
-    let mut subscriptions = [registry.subscribe().await.unwrap(), registry.subscribe().await.unwrap()];
-    let writers: Vec<_> = (1..=20)
-        .map(|at| {
-            let registry = registry.clone();
-            tokio::spawn(async move { registry.put(program(&format!("p{at}"), at, "n")).await })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap().unwrap();
-    }
-    let epoch = registry.state().await.unwrap().epoch;
-    for subscription in &mut subscriptions {
-        for version in 1..=20 {
-            let Notice::Change(change) = subscription.next().await else { panic!("no hole, not closed") };
-            assert_eq!((change.epoch, change.version), (epoch, version));
-            assert_eq!(change.program.map(|program| program.id.clone()), Some(change.id));
-        }
-    }
 }
 
 #[tokio::test]
