@@ -10,8 +10,10 @@
 //! Nothing here queues: an encoded event is as large as its fields, which the
 //! tracker bounds (100 parameters of 64 + 1,024 bytes, 20 KiB of request line).
 //!
+//! [`core_data`] is the form of programs on their way to the registry.
 //! [`ids`] makes the message ids, which carry their own time.
 
+pub mod core_data;
 pub mod ids;
 
 #[cfg(test)]

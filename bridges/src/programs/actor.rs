@@ -1,0 +1,214 @@
+//! The actor around a [`Bridge`], and its keeper.
+//!
+//! A thin shell: one turn at a time (`ctx.wait`), and between two turns a message. A panic
+//! ends it for good; its lifeline snaps, and the keeper starts another one, at the last
+//! commit, after a pause that grows. It never touches the tracker: the pixels go on with
+//! the programs that they know.
+//!
+//! Mailbox: 4. Only [`Drain`] is ever sent, once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Arbiter, AsyncContext, AtomicResponse, Context,
+    ContextFutureSpawner, Handler, Message, WrapFuture,
+};
+use programs::Registry;
+use proto::DeadLetter;
+use stream::Source;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::bridge::{Bridge, LettersError};
+use super::config::Config;
+use super::status::StatusHandle;
+use crate::backoff::Backoff;
+
+const MAILBOX_MAX: usize = 4;
+/// Longest pause before a bridge that died is replaced.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// From the keeper, once, when the process stops: come to the end of the source until then,
+/// and stop. Answers whether it came there.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    until: Instant,
+}
+
+impl Message for Drain {
+    type Result = bool;
+}
+
+struct BridgeActor<S, R, L> {
+    /// Taken out while a future works with it; actix runs one at a time (`ctx.wait`).
+    bridge: Option<Bridge<S, R, L>>,
+    _lifeline: oneshot::Sender<()>,
+}
+
+impl<S, R, L> BridgeActor<S, R, L>
+where
+    S: Source + Unpin + 'static,
+    R: Registry,
+    L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Unpin + 'static,
+{
+    fn go(&mut self, ctx: &mut Context<Self>) {
+        let mut bridge = self.bridge.take().expect("one future at a time has it, and puts it back");
+        async move {
+            let pause = bridge.turn_and_pause().await;
+            (bridge, pause)
+        }
+        .into_actor(self)
+        .map(|(bridge, pause), actor, ctx| {
+            actor.bridge = Some(bridge);
+            ctx.run_later(pause, Self::go);
+        })
+        .wait(ctx);
+    }
+}
+
+impl<S, R, L> Actor for BridgeActor<S, R, L>
+where
+    S: Source + Unpin + 'static,
+    R: Registry,
+    L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Unpin + 'static,
+{
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MAX);
+        self.go(ctx);
+    }
+}
+
+impl<S, R, L> Handler<Drain> for BridgeActor<S, R, L>
+where
+    S: Source + Unpin + 'static,
+    R: Registry,
+    L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Unpin + 'static,
+{
+    type Result = AtomicResponse<Self, bool>;
+
+    fn handle(&mut self, Drain { until }: Drain, _: &mut Self::Context) -> Self::Result {
+        let mut bridge = self.bridge.take().expect("one future at a time has it, and puts it back");
+        let drained = async move {
+            let to_the_end = bridge.drain(until).await;
+            (bridge, to_the_end)
+        };
+        AtomicResponse::new(Box::pin(drained.into_actor(self).map(|(bridge, to_the_end), actor, ctx| {
+            actor.bridge = Some(bridge);
+            ctx.stop();
+            to_the_end
+        })))
+    }
+}
+
+/// A running bridge, whichever it is at the moment.
+pub struct RunningBridge {
+    stop: watch::Sender<Option<Instant>>,
+    keeper: actix_rt::task::JoinHandle<bool>,
+}
+
+impl RunningBridge {
+    /// Starts a bridge on a thread of its own, and another one whenever it dies. To be called
+    /// inside an actix system.
+    ///
+    /// `open` opens the source at its last commit; it is called again after a death.
+    pub fn start<S, R, L, E>(
+        open: impl Fn() -> Result<S, E> + 'static,
+        registry: Arc<R>,
+        letters: L,
+        config: Config,
+        status: StatusHandle,
+    ) -> Self
+    where
+        S: Source + Send + Unpin + 'static,
+        R: Registry,
+        L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Clone + Send + Unpin + 'static,
+        E: std::error::Error,
+    {
+        let (stop, stopped) = watch::channel(None);
+        let keeper = actix_rt::spawn(async move {
+            let mut backoff = Backoff::new(RESTART_PAUSE_MAX);
+            loop {
+                let before = status.get().counts;
+                match open() {
+                    Ok(source) => {
+                        let (letters, config) = (letters.clone(), config.clone());
+                        let bridge =
+                            Bridge::new(source, Arc::clone(&registry), letters, config, status.clone());
+                        if let Some(to_the_end) = keep_one(bridge, stopped.clone()).await {
+                            return to_the_end;
+                        }
+                        error!("the program bridge is gone; starting another");
+                    }
+                    Err(error) => warn!(%error, "the program bridge cannot read its log"),
+                }
+                status.update(|status| status.restarts += 1);
+                if status.get().counts != before {
+                    backoff.reset();
+                }
+                let pause = backoff.pause();
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = asked(stopped.clone()) => return false,
+                }
+            }
+        });
+        Self { stop, keeper }
+    }
+
+    /// Lets it come to the end of its source within `grace`; whether it came there.
+    pub async fn drain(self, grace: Duration) -> bool {
+        self.stop.send_replace(Some(Instant::now() + grace));
+        self.keeper.await.unwrap_or(false)
+    }
+}
+
+/// Runs one bridge until it dies (`None`) or is asked to stop and has drained.
+async fn keep_one<S, R, L>(
+    bridge: Bridge<S, R, L>,
+    mut stopped: watch::Receiver<Option<Instant>>,
+) -> Option<bool>
+where
+    S: Source + Send + Unpin + 'static,
+    R: Registry,
+    L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Send + Unpin + 'static,
+{
+    let arbiter = ArbiterOwner(Arbiter::new());
+    let (lifeline, snapped) = oneshot::channel();
+    let actor = BridgeActor::start_in_arbiter(&arbiter.0.handle(), move |_| BridgeActor {
+        bridge: Some(bridge),
+        _lifeline: lifeline,
+    });
+    let until = tokio::select! {
+        _ = snapped => return None,
+        until = asked_until(&mut stopped) => until,
+    };
+    // A registry that hangs in the middle of a turn keeps the message waiting.
+    let patience = until + Duration::from_secs(1);
+    let drained = tokio::time::timeout_at(patience, actor.send(Drain { until })).await;
+    Some(matches!(drained, Ok(Ok(true))))
+}
+
+async fn asked(mut stopped: watch::Receiver<Option<Instant>>) {
+    asked_until(&mut stopped).await;
+}
+
+/// Until when it may drain, once it is asked to stop; at once if nobody can ask any more.
+async fn asked_until(stopped: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stopped.wait_for(Option::is_some).await {
+        Ok(until) => until.unwrap_or_else(Instant::now),
+        Err(_gone) => Instant::now(),
+    }
+}
+
+/// Ends its thread when dropped.
+struct ArbiterOwner(Arbiter);
+
+impl Drop for ArbiterOwner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,252 @@
+//! A core-data message as text, and the changes that it asks for.
+//!
+//! The wire form is written down in [`proto::core_data`].
+
+use programs::{ImportError, Program, ProgramId, read_programs};
+use proto::core_data::MESSAGE_BYTES_MAX;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::{json, value::RawValue};
+
+/// One change that core data asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CoreData {
+    /// This is the program now.
+    Put(Box<Program>),
+    /// There is no such program any more.
+    Remove {
+        /// Which.
+        id: ProgramId,
+        /// The order of its source's changes; `None` when the message did not say.
+        revision: Option<u64>,
+    },
+}
+
+impl CoreData {
+    /// Whom it concerns.
+    pub fn id(&self) -> &ProgramId {
+        match self {
+            Self::Put(program) => &program.id,
+            Self::Remove { id, .. } => id,
+        }
+    }
+
+    /// The order of its source's changes; `None` when the message did not say.
+    pub fn revision(&self) -> Option<u64> {
+        match self {
+            Self::Put(program) => program.revision,
+            Self::Remove { revision, .. } => *revision,
+        }
+    }
+
+    /// The change with a revision: its own, else `revision`.
+    pub fn or_revision(self, revision: u64) -> Self {
+        match self {
+            Self::Put(program) => Self::Put(Box::new(program.or_revision(revision))),
+            Self::Remove { id, revision: own } => Self::Remove { id, revision: own.or(Some(revision)) },
+        }
+    }
+
+    /// A message of this change alone.
+    pub fn to_json(&self) -> String {
+        let json = match self {
+            Self::Put(program) => json!(program),
+            Self::Remove { id, revision: None } => json!({ "programId": id, "removed": true }),
+            Self::Remove { id, revision } => {
+                json!({ "programId": id, "removed": true, "revision": revision })
+            }
+        };
+        json.to_string()
+    }
+}
+
+/// Reads one message.
+///
+/// # Errors
+/// All that is wrong with it; nothing of it may be used then.
+pub fn read_message(bytes: &[u8]) -> Result<Vec<CoreData>, Vec<ImportError>> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        let reason = format!("has {} bytes, at most {MESSAGE_BYTES_MAX} are taken", bytes.len());
+        return Err(vec![at_start(reason)]);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let good = &bytes[..error.valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = good.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        vec![ImportError { line, column, path: String::new(), reason: "is not UTF-8".to_owned() }]
+    })?;
+    // The look at the text saves nearly every program a second parse.
+    if text.contains("\"removed\"") && says_removed(text) {
+        return Ok(vec![read_removal(text)?]);
+    }
+    Ok(read_programs(text)?.into_iter().map(|program| CoreData::Put(Box::new(program))).collect())
+}
+
+/// Reads one message, or one a line; each good one is kept, whatever the others are.
+///
+/// The second part is all that is wrong, with its line in the whole text.
+pub fn read_messages(text: &str) -> (Vec<CoreData>, Vec<ImportError>) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !is_one_a_line(text) {
+        // An array may be longer than a message: its programs become messages of their own.
+        let read = match text.trim_start().starts_with('[') {
+            true => read_programs(text)
+                .map(|programs| programs.into_iter().map(Box::new).map(CoreData::Put).collect()),
+            false => read_message(text.as_bytes()),
+        };
+        return read.map_or_else(|errors| (Vec::new(), errors), |changes| (changes, Vec::new()));
+    }
+    let (mut changes, mut errors) = (Vec::new(), Vec::new());
+    for (before, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match read_message(line.as_bytes()) {
+            Ok(read) => changes.extend(read),
+            Err(wrong) => {
+                errors.extend(
+                    wrong.into_iter().map(|error| ImportError { line: before + error.line, ..error }),
+                );
+            }
+        }
+    }
+    (changes, errors)
+}
+
+/// Tells lines of messages from one message that is spread over lines, also when the
+/// first message is broken: the second line of a spread object is not `{` again.
+fn is_one_a_line(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first_is_whole = lines.next().is_some_and(|line| serde_json::from_str::<&RawValue>(line).is_ok());
+    first_is_whole || lines.next().is_some_and(|line| line.trim_start().starts_with('{'))
+}
+
+/// Whether it is an object with that key, whatever its value.
+fn says_removed(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Peek {
+        #[serde(default, deserialize_with = "is_there")]
+        removed: bool,
+    }
+    // An array would be read as the fields of the struct, in their order.
+    text.trim_start().starts_with('{') && serde_json::from_str::<Peek>(text).is_ok_and(|peek| peek.removed)
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+fn read_removal(text: &str) -> Result<CoreData, Vec<ImportError>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Removal {
+        program_id: ProgramId,
+        removed: bool,
+        revision: Option<u64>,
+    }
+    match serde_json::from_str::<Removal>(text) {
+        Ok(Removal { program_id: id, removed: true, revision }) => Ok(CoreData::Remove { id, revision }),
+        Ok(_) => Err(vec![ImportError {
+            path: "removed".to_owned(),
+            ..at_start("must be true; leave it out of a program that is there".to_owned())
+        }]),
+        Err(error) => {
+            let (line, column) = (error.line().max(1), error.column().max(1));
+            let text = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let reason = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+            Err(vec![ImportError { line, column, path: String::new(), reason }])
+        }
+    }
+}
+
+fn at_start(reason: String) -> ImportError {
+    ImportError { line: 1, column: 1, path: String::new(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../../proto/golden/core_data.v1.jsonl");
+
+    fn one(text: &str) -> CoreData {
+        let mut changes = read_message(text.as_bytes()).unwrap();
+        assert_eq!(changes.len(), 1, "{text}");
+        changes.remove(0)
+    }
+
+    fn wrong(text: &str) -> String {
+        let errors = read_message(text.as_bytes()).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn every_released_message_is_read_for_ever_and_reads_back_as_it_is_written() {
+        let read: Vec<Vec<CoreData>> =
+            GOLDEN.lines().map(|line| read_message(line.as_bytes()).unwrap()).collect();
+        let said = |at: usize, of: usize| (read[at][of].id().as_str(), read[at][of].revision());
+        assert_eq!(read.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 1, 1]);
+        assert_eq!(said(0, 0), ("212312", None));
+        assert_eq!(said(1, 0), ("212313", Some(7)));
+        assert_eq!((said(2, 0), said(2, 1)), (("a", Some(1)), ("b", Some(u64::MAX))));
+        assert_eq!(read[3][0], CoreData::Remove { id: "212312".parse().unwrap(), revision: None });
+        assert_eq!(read[4][0], CoreData::Remove { id: "212313".parse().unwrap(), revision: Some(8) });
+        for change in read.into_iter().flatten() {
+            assert_eq!(one(&change.to_json()), change);
+        }
+    }
+
+    #[test]
+    fn a_revision_of_its_own_stands_before_any_other() {
+        let lines: Vec<&str> = GOLDEN.lines().collect();
+        for (line, revision) in [(0, 99), (1, 7), (3, 99), (4, 8)] {
+            assert_eq!(one(lines[line]).or_revision(99).revision(), Some(revision), "line {line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_says_why_and_where() {
+        for (text, said) in [
+            ("", "there is no program in it"),
+            ("nonsense", "line 1, column 2: expected ident"),
+            (r#"{"programId": "1"}"#, "missing field `programName`"),
+            (r#"{"programId": "1", "removed": false}"#, "removed: must be true"),
+            (r#"{"programId": "1", "removed": null}"#, "invalid type: null, expected a boolean"),
+            (r#"{"programId": "a/b", "removed": true}"#, "line 1, column 19:"),
+            (r#"{"programId": "1", "removed": true, "revison": 3}"#, "unknown field `revison`"),
+            (r#"{"programId": "1", "removed": true, "revision": -1}"#, "invalid value: integer `-1`"),
+            (r#"[{"programId": "1", "removed": true}]"#, "unknown field `removed`"),
+        ] {
+            assert!(wrong(text).contains(said), "{text:?}: {}", wrong(text));
+        }
+        let errors = read_message(b"{\n \"a\xff\"").unwrap_err();
+        assert_eq!(errors[0].to_string(), "line 2, column 4: is not UTF-8");
+        let long = vec![b' '; MESSAGE_BYTES_MAX + 1];
+        assert!(read_message(&long).unwrap_err()[0].reason.contains("at most 1048576 are taken"));
+        assert!(!read_message(&long[1..]).unwrap_err()[0].reason.contains("at most"));
+    }
+
+    #[test]
+    fn of_lines_each_good_one_is_kept_and_each_bad_one_is_named_by_its_line() {
+        let lines: Vec<&str> = GOLDEN.lines().collect();
+        let text = format!("{}\n\n{{\"programId\": 3}}\n{}\nx\n{}\n", lines[1], lines[2], lines[3]);
+        let (changes, errors) = read_messages(&text);
+        let ids: Vec<&str> = changes.iter().map(|change| change.id().as_str()).collect();
+        assert_eq!(ids, ["212313", "a", "b", "212312"]);
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [3, 5]);
+
+        let (changes, errors) = read_messages("{\n \"programId\": 3\n}");
+        assert!(changes.is_empty() && errors.len() == 1, "a message that is spread over lines is one");
+        let (changes, errors) = read_messages(lines[2]);
+        assert_eq!((changes.len(), errors.len()), (2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_what_is_read_has_one_error_or_a_change(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            match read_message(&bytes) {
+                Ok(changes) => prop_assert!(!changes.is_empty() || bytes.contains(&b'[')),
+                Err(errors) => prop_assert!(!errors.is_empty()),
+            }
+        }
+    }
+}

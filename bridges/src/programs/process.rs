@@ -1,0 +1,173 @@
+//! One function for the bridge, and later for the Lambda: batches into the registry.
+
+use programs::{ImportError, Put, Registry, RegistryError};
+use proto::{BootId, DeadLetter, ids};
+use serde::Serialize;
+use stream::{Batch, Item, Number, Record, RecordKind};
+
+use super::message::{CoreData, read_message};
+
+/// Who gave a dead letter up.
+pub const STAGE: &str = "bridge-programs";
+
+/// Errors of one message that its dead letter names.
+const REASONS_MAX: usize = 3;
+
+/// What became of the changes of some messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Changes that the registry took.
+    pub stored: u64,
+    /// Changes that it had already, from an earlier delivery.
+    pub unchanged: u64,
+    /// Changes that came late: it has a higher revision.
+    pub older: u64,
+    /// Changes against another one of the same revision: two sources disagree.
+    pub conflicting: u64,
+    /// Messages that became dead letters.
+    pub dead: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.unchanged += other.unchanged;
+        self.older += other.older;
+        self.conflicting += other.conflicting;
+        self.dead += other.dead;
+    }
+}
+
+impl Counts {
+    fn add(&mut self, put: Put) {
+        match put {
+            Put::Stored { .. } => self.stored += 1,
+            Put::Unchanged { .. } => self.unchanged += 1,
+            Put::OlderRevision { .. } => self.older += 1,
+            Put::SameRevision { .. } => self.conflicting += 1,
+        }
+    }
+}
+
+/// What became of some batches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Of the changes that the registry was asked for.
+    pub counts: Counts,
+    /// The messages that cannot be read. They must be kept before the source's cursor moves.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// Puts the core data of `batches` into `registry`, in the order of the batches.
+///
+/// Programs go in one import as far as no removal stands between them; each removal is a
+/// call of its own, as removals are rare. A message that cannot be read is in the outcome
+/// and is no error.
+///
+/// # Errors
+/// See [`RegistryError`]. A part may be stored then. The same batches may be processed again,
+/// alone or with others: what was stored is known by its revision.
+pub async fn process<R: Registry>(
+    batches: &[Batch],
+    registry: &R,
+    now_ms: u64,
+) -> Result<Outcome, RegistryError> {
+    let mut outcome = Outcome::default();
+    let mut puts = Vec::new();
+    for (batch, record) in records(batches) {
+        let changes = match read_record(record) {
+            Ok(changes) => changes,
+            Err(reason) => {
+                outcome.counts.dead += 1;
+                outcome.dead.push(dead_letter(batch, record, reason, now_ms));
+                continue;
+            }
+        };
+        for change in changes {
+            match change.or_revision(position(&batch.boot, record.number)) {
+                CoreData::Put(program) => puts.push(*program),
+                CoreData::Remove { id, revision } => {
+                    import(std::mem::take(&mut puts), registry, &mut outcome.counts).await?;
+                    let revision = revision.expect("it was given one the line before");
+                    outcome.counts.add(registry.remove(&id, revision).await?);
+                }
+            }
+        }
+    }
+    import(puts, registry, &mut outcome.counts).await?;
+    Ok(outcome)
+}
+
+/// The revision of a message without one, by its place in the log.
+///
+/// What Clickgate itself appends has a revision already, from the moment it was accepted
+/// (see [`Intake`](super::Intake)); this is for whoever writes into the log without it. It
+/// rises within a lane, and from one start of a process to the next unless a lane took
+/// more than a thousand messages a second over the whole life of its process. And it is
+/// the same whenever the message is read, so that reading it again changes nothing.
+pub fn position(boot: &BootId, number: Number) -> u64 {
+    ids::time_ms(boot).saturating_add(number)
+}
+
+fn records(batches: &[Batch]) -> impl Iterator<Item = (&Batch, &Record)> {
+    batches.iter().flat_map(|batch| {
+        batch.items.iter().filter_map(move |item| match item {
+            Item::Record(record) => Some((batch, record)),
+            Item::Abandoned { .. } | Item::End { .. } => None,
+        })
+    })
+}
+
+/// The changes of a record, or why there are none.
+fn read_record(record: &Record) -> Result<Vec<CoreData>, String> {
+    match record.kind {
+        RecordKind::CoreData => read_message(&record.payload).map_err(|errors| reason(&errors)),
+        // The lane says how it is; nobody reconciles this log.
+        RecordKind::LaneReport => Ok(Vec::new()),
+        RecordKind::Event | RecordKind::Rejected => Err("is an event, not core data".to_owned()),
+        RecordKind::Other(code) => {
+            Err(format!("is a record of kind {code}, which this version does not know"))
+        }
+    }
+}
+
+/// The first errors, each with its place.
+fn reason(errors: &[ImportError]) -> String {
+    let mut said: Vec<String> = errors.iter().take(REASONS_MAX).map(ToString::to_string).collect();
+    if errors.len() > REASONS_MAX {
+        said.push(format!("and {} more", errors.len() - REASONS_MAX));
+    }
+    said.join("; ")
+}
+
+fn dead_letter(batch: &Batch, record: &Record, reason: String, now_ms: u64) -> DeadLetter {
+    DeadLetter {
+        stage: STAGE.to_owned(),
+        reason,
+        failed_at_ms: now_ms,
+        boot: batch.boot.as_bytes().to_vec(),
+        lane: batch.lane,
+        number: record.number,
+        record_kind: record.kind.code().into(),
+        payload: record.payload.to_vec(),
+        origin: None,
+    }
+}
+
+async fn import<R: Registry>(
+    programs: Vec<programs::Program>,
+    registry: &R,
+    counts: &mut Counts,
+) -> Result<(), RegistryError> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let report = registry.import(programs).await?;
+    counts.stored += report.stored;
+    counts.unchanged += report.unchanged;
+    for refused in report.refused {
+        tracing::debug!(program = %refused.id, reason = ?refused.reason, "core data was refused");
+        counts.add(refused.reason);
+    }
+    Ok(())
+}
