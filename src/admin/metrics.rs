@@ -93,6 +93,9 @@ async fn set_tracker(tracker: &TrackerAdmin) {
         let age_ms = now_ms().saturating_sub(catalog.in_step_at_ms);
         gauge!("clickgate_catalog_age_seconds").set(seconds(age_ms));
     }
+    let snapshot = tracker.snapshot_in_step_at_ms();
+    let age_seconds = snapshot.map_or(f64::NAN, |at_ms| seconds(now_ms().saturating_sub(at_ms)));
+    gauge!("clickgate_snapshot_age_seconds").set(age_seconds);
 }
 
 /// The ledger beside the log: where every number is.

@@ -133,6 +133,8 @@ pub const KEYS: &[Key] = &[
     key!("tracker.catalog.registry_timeout_ms", tracker.catalog.registry_timeout_ms, Some((1, 60_000)), "Longest wait for the registry on a miss."),
     key!("tracker.catalog.loads_max", tracker.catalog.loads_max, Some((1, 100_000)), "Registry reads under way at once."),
     key!("tracker.catalog.refresh_queue_max", tracker.catalog.refresh_queue_max, Some((1, 1_000_000)), "Programs waiting to be read again."),
+    key!("tracker.catalog.snapshot_path", tracker.catalog.snapshot_path, None, "The last-good snapshot, from which a tracker starts while Redis is away; programs.snapshot in the data directory unless set, none with the local registry."),
+    key!("tracker.catalog.snapshot_seconds", tracker.catalog.snapshot_seconds, Some((1, 86_400)), "It is written at most once in this time, and only if something changed."),
     key!("consumer.expiry_days", consumer.expiry_days, Some((1, 36_500)), "Days until an event leaves the local table."),
     key!("consumer.rejected_days", consumer.rejected_days, Some((1, 36_500)), "Days until a refused hit leaves it."),
     key!("consumer.batch_bytes_max", consumer.batch_bytes_max, Some((1, 1_073_741_824)), "Payload bytes of one transaction."),

@@ -73,6 +73,12 @@ impl TrackerAdmin {
         self.site.catalog.statistics().await
     }
 
+    /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
+    /// `None` without one.
+    pub fn snapshot_in_step_at_ms(&self) -> Option<u64> {
+        self.refresher.snapshot().in_step_at_ms()
+    }
+
     /// Loads all programs again; returns how many are held. Hits go on meanwhile.
     ///
     /// # Errors

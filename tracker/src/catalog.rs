@@ -21,6 +21,7 @@
 //! `loads_max`, one per id; a miss beyond that is unverified at once. In front of the cache
 //! 131,072 places a thread; a program that shares one with another takes turns with it.
 
+mod fallback;
 mod front;
 mod loads;
 mod slot;
@@ -28,6 +29,7 @@ mod writer;
 
 use std::{
     future::Future,
+    path::Path,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -102,7 +104,7 @@ pub struct CatalogStatistics {
     /// Programs that wait in the refresher's mailbox to be read again.
     pub refreshes: u64,
     /// When the catalog was last in step with the registry, milliseconds since 1970; 0 before
-    /// the first load. It is compared every 10 s.
+    /// the first load. It is compared every 3 s.
     pub in_step_at_ms: u64,
     /// Whether changes are being followed.
     pub fresh: bool,
@@ -169,6 +171,12 @@ impl Catalog {
     /// Whether the registry's programs were loaded at least once.
     pub fn is_loaded(&self) -> bool {
         self.shared.loaded.load(Ordering::Acquire)
+    }
+
+    /// Where the last-good snapshot is to be, and how often it may be written.
+    pub(crate) fn snapshot_place(&self) -> Option<(&Path, Duration)> {
+        let config = &self.shared.config;
+        Some((config.snapshot_path.as_deref()?, Duration::from_secs(config.snapshot_seconds)))
     }
 
     /// Figures for the admin pages.
@@ -255,6 +263,7 @@ impl Shared {
         }
         if let Some(slot) = self.slots.get(id).await
             && slot.generation >= self.generation()
+            && !slot.is_dead(now_ms)
         {
             front::keep(self.name, generation, &slot);
             return Some(found(&slot));

@@ -4,6 +4,7 @@
 //! at either. Units are in the names; [`Config::check`] lists every error at once.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use programs::FallbackUrl;
@@ -149,6 +150,11 @@ pub struct CatalogConfig {
     /// Mailbox of the refresher: programs waiting to be read again. When it is full the
     /// next hit on the program asks again.
     pub refresh_queue_max: usize,
+    /// Where the last-good snapshot is kept, from which a tracker starts while the registry is
+    /// away; without one it does not.
+    pub snapshot_path: Option<PathBuf>,
+    /// The snapshot is written at most once in this time, and only if something changed.
+    pub snapshot_seconds: u64,
 }
 
 impl Default for Config {
@@ -231,6 +237,8 @@ impl Default for CatalogConfig {
             registry_timeout_ms: 250,
             loads_max: 1_024,
             refresh_queue_max: 1_024,
+            snapshot_path: None,
+            snapshot_seconds: 60,
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
 //! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
 //! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
+//! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
 //! | bodies of beacons | `limits.bodies_bytes_max` 64 MiB per worker | shed |
 //! | rejected records | `rejected_per_second_max` 100 per reason, 5 % of the log | only counted |
 //!
@@ -64,6 +65,7 @@ mod refusal;
 mod reject;
 mod routes;
 mod server;
+mod snapshot;
 mod tag;
 #[cfg(test)]
 mod testing;

@@ -8,10 +8,11 @@
 //! Mailbox: `refresh_queue_max`. When it is full, [`ReadAgain`] is dropped, counted, and
 //! asked for again by the next hit on that program.
 
+mod counters;
 mod follower;
 mod keeper;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
@@ -21,15 +22,17 @@ use futures_util::{Stream, stream};
 use programs::{Notice, ProgramId, Registry, Subscription};
 use tracing::warn;
 
-use crate::{catalog::CatalogWriter, lifeline::Lifeline};
+use crate::lifeline::Lifeline;
 pub use follower::{FollowError, Follower};
 pub(crate) use keeper::{RefresherAddress, keep_refreshing};
 
-/// How often we compare with the registry, in case a notice was lost.
-const COMPARE_EVERY: Duration = Duration::from_secs(10);
-/// Pause before the second attempt to connect; doubles with each further one.
+/// How often we compare with the registry, in case a notice was lost. With the time that the
+/// comparison and the reading take, a lost notice is noticed within 5 s.
+const COMPARE_EVERY: Duration = Duration::from_secs(3);
+/// Pause before the second attempt to connect; doubles with each further one. The longest, with
+/// what an attempt takes, bounds how stale a program is after the registry has come back: 5 s.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// From the catalog, when a hit found a program that has become old: once per program
 /// and age, so 170 a second with 100,000 programs and ten minutes.
@@ -63,10 +66,9 @@ pub struct Refresher<R> {
 }
 
 impl<R: Registry> Refresher<R> {
-    /// Will follow `registry` once it is started.
-    pub fn new(registry: Arc<R>, catalog: CatalogWriter, mailbox_max: usize, lifeline: Lifeline) -> Self {
-        let follower = Some(Follower::new(registry, catalog));
-        Self { follower, mailbox_max, attempts: 0, _lifeline: lifeline }
+    /// Will follow once it is started.
+    pub fn new(follower: Follower<R>, mailbox_max: usize, lifeline: Lifeline) -> Self {
+        Self { follower: Some(follower), mailbox_max, attempts: 0, _lifeline: lifeline }
     }
 
     /// Lets the follower work; messages wait meanwhile.
@@ -93,12 +95,20 @@ impl<R: Registry> Refresher<R> {
         }
     }
 
+    /// A connection that was of use is not held against the next one.
+    fn go_on(&mut self, followed: Result<(), FollowError>, ctx: &mut Context<Self>) {
+        if followed.is_ok() {
+            self.attempts = 1;
+        }
+        stop_on_error(followed, ctx);
+    }
+
     fn compare(&mut self, ctx: &mut Context<Self>) {
         self.work(|mut follower| async move {
             let compared = follower.compare().await;
             (follower, compared)
         })
-        .map(|compared, _, ctx| stop_on_error(compared, ctx))
+        .map(|compared, refresher, ctx| refresher.go_on(compared, ctx))
         .wait(ctx);
     }
 }
@@ -138,6 +148,7 @@ impl<R: Registry> Supervised for Refresher<R> {
     fn restarting(&mut self, _: &mut Self::Context) {
         if let Some(follower) = &self.follower {
             follower.catalog().set_fresh(false);
+            follower.count_lost();
         }
     }
 }
@@ -149,12 +160,7 @@ impl<R: Registry> StreamHandler<Notice> for Refresher<R> {
             let heard = follower.hear(notice).await;
             (follower, heard)
         })
-        .map(|heard, refresher, ctx| {
-            if heard.is_ok() {
-                refresher.attempts = 1;
-            }
-            stop_on_error(heard, ctx);
-        })
+        .map(|heard, refresher, ctx| refresher.go_on(heard, ctx))
         .wait(ctx);
     }
 }

@@ -27,8 +27,8 @@ pub(super) fn live_seconds(config: &CatalogConfig) -> u64 {
 pub(super) struct Slot {
     pub(super) id: ProgramId,
     pub(super) generation: u64,
-    version: Version,
-    content: Content,
+    pub(super) version: Version,
+    pub(super) content: Content,
     /// From when on it should be read again, in milliseconds since 1970.
     due_at_ms: u64,
     /// When the cache lets go of it at the latest, in milliseconds since 1970.
@@ -73,7 +73,12 @@ impl Slot {
 
     /// Whether the cache still holds it.
     pub(super) fn is_held(&self, now_ms: u64) -> bool {
-        !self.retired.load(Ordering::Acquire) && now_ms < self.dead_at_ms
+        !self.retired.load(Ordering::Acquire) && !self.is_dead(now_ms)
+    }
+
+    /// Whether it is too old to be served, whether the cache has noticed or not.
+    pub(super) fn is_dead(&self, now_ms: u64) -> bool {
+        now_ms >= self.dead_at_ms
     }
 
     pub(super) fn is_due(&self, now_ms: u64) -> bool {

@@ -1,6 +1,7 @@
 //! The right to say what the catalog holds.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use programs::{Change, Entry, ProgramId, Snapshot, Version, Versioned};
 
 use super::{
     Catalog, Shared,
-    slot::{Content, Slot},
+    slot::{Content, Slot, live_seconds},
 };
 
 /// The one that says what the catalog holds: there is one at a time.
@@ -52,8 +53,22 @@ impl CatalogWriter {
     ///
     /// Readers see the old programs until the new ones are all there.
     pub async fn replace_all(&self, snapshot: Snapshot, now_ms: u64) -> u64 {
+        self.replace(snapshot, HashMap::new(), now_ms).await
+    }
+
+    /// As [`CatalogWriter::replace_all`]; programs in `gone` are remembered as removed.
+    pub(super) async fn replace(
+        &self,
+        snapshot: Snapshot,
+        gone: HashMap<ProgramId, Version>,
+        now_ms: u64,
+    ) -> u64 {
         let shared = self.shared();
         let generation = shared.generation() + 1;
+        for (id, version) in gone {
+            let slot = Slot::new(id.clone(), generation, version, Content::Gone, now_ms, &shared.config);
+            shared.slots.insert(id, Arc::new(slot)).await;
+        }
         let kept = snapshot.programs.into_iter().take(shared.config.entries_max as usize);
         let mut programs = 0;
         for (version, program) in kept {
@@ -68,6 +83,28 @@ impl CatalogWriter {
         shared.advance(generation).await;
         shared.loaded.store(true, Ordering::Release);
         programs
+    }
+
+    /// What readers find now.
+    pub(super) fn held(&self) -> Vec<Arc<Slot>> {
+        let generation = self.shared().generation();
+        let slots = self.shared().slots.iter().map(|(_, slot)| slot);
+        slots.filter(|slot| slot.generation >= generation).collect()
+    }
+
+    /// Whether there is something to serve.
+    pub fn is_loaded(&self) -> bool {
+        self.catalog.is_loaded()
+    }
+
+    /// Longest time a program is served after it was read, in milliseconds.
+    pub fn live_ms(&self) -> u64 {
+        live_seconds(&self.shared().config) * 1_000
+    }
+
+    /// Programs that are held at most.
+    pub fn entries_max(&self) -> u64 {
+        self.shared().config.entries_max
     }
 
     /// Says whether changes are being followed.

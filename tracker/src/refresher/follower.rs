@@ -2,15 +2,30 @@
 //!
 //! Subscribe first, load second: a change that lands between the two is then seen twice
 //! instead of never, and versions make twice harmless. A hole in the versions is filled
-//! from the registry's change log. A new epoch, or a registry that fell behind what we
-//! saw, is another store: everything is loaded again and may be replaced.
+//! from the registry's change log. A publish that was lost without a hole behind it is found
+//! by comparing ([`Follower::compare`]), every three seconds.
+//!
+//! | the registry | what we do |
+//! |---|---|
+//! | is away, slow, or ends the subscription | keep what we hold, not fresh; connect again for ever |
+//! | was never filled (no ready mark: an emptied Redis) | the same: nothing becomes unknown |
+//! | has another epoch | another store: load it, replace everything |
+//! | has our epoch and a version below ours (a replica that lagged was promoted) | load it, and keep what it lost until its source says it again, see [`crate::catalog`]'s `fallback` |
+//! | is away when we start | serve the last-good snapshot ([`crate::snapshot`]), at its age, not fresh |
+//!
+//! So no older revision replaces a newer one that was seen, unless the store is another one.
 
 use std::{sync::Arc, time::Duration};
 
-use programs::{Change, Changes, Notice, ProgramId, Registry, RegistryError, State, Subscription};
-use tracing::info;
+use programs::{Change, Changes, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription};
+use tracing::{info, warn};
 
-use crate::{catalog::CatalogWriter, clock::now_ms};
+use super::counters::{FollowCounters, FollowEvent};
+use crate::{
+    catalog::CatalogWriter,
+    clock::now_ms,
+    snapshot::{LastGood, Saved},
+};
 
 /// Longest wait for a subscription, a snapshot or the change log.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +36,10 @@ pub struct Follower<R> {
     catalog: CatalogWriter,
     /// What the catalog holds; `None` before the first load.
     position: Option<State>,
+    /// Where it is from the disk, so that the registry must be loaded whatever it says.
+    unconfirmed: bool,
+    last_good: Option<LastGood>,
+    counters: FollowCounters,
 }
 
 /// Why following stopped. Connecting again is the answer to all of them.
@@ -45,8 +64,9 @@ pub enum FollowError {
 
 impl<R: Registry> Follower<R> {
     /// Follows nothing yet.
-    pub fn new(registry: Arc<R>, catalog: CatalogWriter) -> Self {
-        Self { registry, catalog, position: None }
+    pub fn new(registry: Arc<R>, catalog: CatalogWriter, last_good: Option<LastGood>) -> Self {
+        let counters = FollowCounters::new();
+        Self { registry, catalog, position: None, unconfirmed: false, last_good, counters }
     }
 
     /// The catalog's writer.
@@ -57,14 +77,20 @@ impl<R: Registry> Follower<R> {
     /// Begins, or begins again: the catalog is up to date and fresh on return.
     ///
     /// # Errors
-    /// See [`FollowError`]; the catalog is then as it was, and not fresh.
+    /// See [`FollowError`]; the catalog is then as it was, or what was on the disk if there was
+    /// nothing, and not fresh.
     pub async fn connect(&mut self) -> Result<Subscription, FollowError> {
         self.catalog.set_fresh(false);
-        let registry = Arc::clone(&self.registry);
-        let subscription = in_time(registry.subscribe()).await?;
-        self.catch_up().await?;
-        self.catalog.set_fresh(true);
-        Ok(subscription)
+        let connected = self.subscribe_and_load().await;
+        match &connected {
+            Ok(_) => {
+                self.counters.count(FollowEvent::Connected);
+                self.catalog.set_fresh(true);
+            }
+            Err(_) if !self.catalog.is_loaded() => self.start_from_disk().await,
+            Err(_) => {}
+        }
+        connected
     }
 
     /// Handles one notice of the subscription.
@@ -75,7 +101,8 @@ impl<R: Registry> Follower<R> {
         match notice {
             Notice::Change(change) => self.follow(change).await,
             Notice::Lagged { missed } => {
-                info!(missed, "program changes came faster than we took them");
+                info!(missed, "program changes were lost on their way");
+                self.counters.count(FollowEvent::Lagged);
                 self.catch_up().await
             }
             Notice::Closed => Err(FollowError::Closed),
@@ -87,14 +114,23 @@ impl<R: Registry> Follower<R> {
     /// # Errors
     /// See [`FollowError`]: connect again.
     pub async fn compare(&mut self) -> Result<(), FollowError> {
+        if self.last_good.as_ref().is_some_and(LastGood::needs_all) {
+            return self.reload().await.map(|_| ());
+        }
         let registry = Arc::clone(&self.registry);
         let asked_at_ms = now_ms();
         let state = in_time(registry.state()).await?;
         if self.position != Some(state) {
+            self.counters.count(FollowEvent::Missed);
             return self.catch_up().await;
         }
-        self.catalog.set_in_step(asked_at_ms);
+        self.in_step(asked_at_ms);
         Ok(())
+    }
+
+    /// Says that this connection has ended.
+    pub fn count_lost(&self) {
+        self.counters.count(FollowEvent::Lost);
     }
 
     /// Reads one program again, as it has become old. What cannot be read stays as it is.
@@ -111,49 +147,126 @@ impl<R: Registry> Follower<R> {
     /// See [`FollowError`]; the catalog is then as it was.
     pub async fn reload(&mut self) -> Result<u64, FollowError> {
         let asked_at_ms = now_ms();
-        let snapshot = in_time(self.registry.snapshot()).await?;
+        let mut snapshot = in_time(self.registry.snapshot()).await?;
         let state = snapshot.state;
-        if !state.ready {
-            return Err(FollowError::NotReady { state });
-        }
-        let programs = self.catalog.replace_all(snapshot, now_ms()).await;
-        self.position = Some(state);
+        self.believe(state)?;
+        let before = self.position;
+        let fell_back = |before: &State| before.epoch == state.epoch && state.version < before.version;
+        let programs = if let Some(before) = before.filter(fell_back) {
+            self.counters.count(FollowEvent::FellBack);
+            let (programs, kept) = self.catalog.replace_by_older(&mut snapshot, now_ms()).await;
+            warn!(
+                version = state.version,
+                seen = before.version,
+                kept,
+                "the registry fell behind what was seen of it; what it lost is kept for now"
+            );
+            self.note_all(&snapshot, asked_at_ms);
+            programs
+        } else {
+            if before.is_some_and(|before| before.epoch != state.epoch) {
+                self.counters.count(FollowEvent::OtherStore);
+                info!(epoch = %state.epoch, "another registry than before; everything is replaced");
+            }
+            self.note_all(&snapshot, asked_at_ms);
+            self.catalog.replace_all(snapshot, now_ms()).await
+        };
+        self.counters.count(FollowEvent::Loaded);
+        (self.position, self.unconfirmed) = (Some(state), false);
         self.catalog.set_in_step(asked_at_ms);
         info!(programs, version = state.version, epoch = %state.epoch, "loaded the programs");
         Ok(programs)
+    }
+
+    async fn subscribe_and_load(&mut self) -> Result<Subscription, FollowError> {
+        let registry = Arc::clone(&self.registry);
+        let subscription = in_time(registry.subscribe()).await?;
+        self.catch_up().await?;
+        Ok(subscription)
     }
 
     async fn follow(&mut self, change: Change) -> Result<(), FollowError> {
         let position = self.position.filter(|position| position.epoch == change.epoch);
         match position {
             Some(position) if change.version == position.version + 1 => {
+                self.counters.count(FollowEvent::Change);
                 self.position = Some(State { version: change.version, ..position });
-                self.catalog.apply(change, now_ms()).await;
+                self.apply(change).await;
                 Ok(())
             }
             // Seen before, between subscribing and loading; unless the registry fell back.
-            Some(position) if change.version <= position.version => self.compare().await,
-            _ => self.catch_up().await,
+            Some(position) if change.version <= position.version => {
+                self.counters.count(FollowEvent::Repeated);
+                self.compare().await
+            }
+            _ => {
+                self.counters.count(FollowEvent::Hole);
+                self.catch_up().await
+            }
         }
     }
 
     async fn catch_up(&mut self) -> Result<(), FollowError> {
-        let Some(position) = self.position else {
+        let Some(position) = self.position.filter(|_| !self.unconfirmed) else {
             return self.reload().await.map(|_| ());
         };
         let asked_at_ms = now_ms();
         match in_time(self.registry.changes_since(position.epoch, position.version)).await? {
-            Changes::List { state, .. } if !state.ready => Err(FollowError::NotReady { state }),
             Changes::List { state, changes } => {
+                self.believe(state)?;
                 for change in changes {
-                    self.catalog.apply(change, now_ms()).await;
+                    self.apply(change).await;
                 }
                 self.position = Some(state);
-                self.catalog.set_in_step(asked_at_ms);
+                self.in_step(asked_at_ms);
                 Ok(())
             }
             Changes::Reload => self.reload().await.map(|_| ()),
         }
+    }
+
+    /// What a store lacks that was never filled says nothing.
+    fn believe(&self, state: State) -> Result<(), FollowError> {
+        if state.ready {
+            return Ok(());
+        }
+        self.counters.count(FollowEvent::NotReady);
+        Err(FollowError::NotReady { state })
+    }
+
+    async fn apply(&self, change: Change) {
+        if let Some(last_good) = &self.last_good {
+            last_good.changed(&change);
+        }
+        self.catalog.apply(change, now_ms()).await;
+    }
+
+    fn in_step(&self, at_ms: u64) {
+        self.catalog.set_in_step(at_ms);
+        if let (Some(last_good), Some(position)) = (&self.last_good, self.position) {
+            last_good.in_step(position, at_ms);
+        }
+    }
+
+    fn note_all(&self, snapshot: &Snapshot, at_ms: u64) {
+        if let Some(last_good) = &self.last_good {
+            last_good.replaced(snapshot.state, snapshot.programs.clone(), at_ms);
+        }
+    }
+
+    /// Serves what the last process knew, until the registry can be had.
+    async fn start_from_disk(&mut self) {
+        let Some(last_good) = &self.last_good else { return };
+        let (now_ms, live_ms) = (now_ms(), self.catalog.live_ms());
+        let Some(saved) = last_good.load(now_ms, live_ms, self.catalog.entries_max()).await else {
+            return;
+        };
+        // A clock that was set back makes nothing younger than it could be.
+        let in_step_at_ms = saved.in_step_at_ms.min(now_ms);
+        let Saved { state, programs, .. } = saved;
+        self.catalog.replace_all(Snapshot { state, programs }, in_step_at_ms).await;
+        self.catalog.set_in_step(in_step_at_ms);
+        (self.position, self.unconfirmed) = (Some(state), true);
     }
 }
 

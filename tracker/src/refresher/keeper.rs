@@ -9,30 +9,50 @@ use actix::{Arbiter, Recipient, Supervisor};
 use programs::Registry;
 use tracing::error;
 
-use super::{Fill, ReadAgain, Refresher};
-use crate::{catalog::Catalog, lifeline::lifeline};
+use super::{Fill, Follower, ReadAgain, Refresher};
+use crate::{
+    catalog::Catalog,
+    lifeline::lifeline,
+    snapshot::{LastGood, SnapshotCounters, SnapshotStatus},
+};
 
 /// Pause before a refresher that panicked is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the refresher of the moment is reached.
+/// Where the refresher of the moment is reached, and how old its file is.
 #[derive(Clone, Default)]
-pub(crate) struct RefresherAddress(Arc<Mutex<Option<Recipient<Fill>>>>);
+pub(crate) struct RefresherAddress {
+    fill: Arc<Mutex<Option<Recipient<Fill>>>>,
+    snapshot: SnapshotStatus,
+}
 
 impl RefresherAddress {
     /// Whom to ask for a full load, if there is one.
     pub(crate) fn fill(&self) -> Option<Recipient<Fill>> {
-        self.0.lock().expect("nothing panics while it is held").clone()
+        self.fill.lock().expect("nothing panics while it is held").clone()
+    }
+
+    /// The last-good snapshot on disk.
+    pub(crate) fn snapshot(&self) -> &SnapshotStatus {
+        &self.snapshot
     }
 
     fn set(&self, refresher: Recipient<Fill>) {
-        *self.0.lock().expect("nothing panics while it is held") = Some(refresher);
+        *self.fill.lock().expect("nothing panics while it is held") = Some(refresher);
     }
 
     /// Nobody is reached any more.
     pub(crate) fn clear(&self) {
-        *self.0.lock().expect("nothing panics while it is held") = None;
+        *self.fill.lock().expect("nothing panics while it is held") = None;
     }
+}
+
+/// The file, if there is to be one. Without it the tracker follows all the same.
+fn last_good(catalog: &Catalog, address: &RefresherAddress) -> Option<LastGood> {
+    let counters = SnapshotCounters::new();
+    let (path, every) = catalog.snapshot_place()?;
+    let started = LastGood::start(path, every, address.snapshot.clone(), counters);
+    started.inspect_err(|error| error!(%error, "the last-good snapshot cannot be kept")).ok()
 }
 
 /// Runs the refresher on a thread of its own, and another one after a panic.
@@ -42,11 +62,13 @@ pub(crate) async fn keep_refreshing<R: Registry>(
     mailbox_max: usize,
     address: RefresherAddress,
 ) {
+    let last_good = last_good(&catalog, &address);
     loop {
         let arbiter = ArbiterOwner(Arbiter::new());
         let (line, snapped) = lifeline();
         if let Some(writer) = catalog.writer() {
-            let refresher = Refresher::new(Arc::clone(&registry), writer, mailbox_max, line);
+            let follower = Follower::new(Arc::clone(&registry), writer, last_good.clone());
+            let refresher = Refresher::new(follower, mailbox_max, line);
             // Held here: a supervised actor without an address ends after its next stop.
             let actor = Supervisor::start_in_arbiter(&arbiter.0.handle(), move |_| refresher);
             catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
@@ -76,7 +98,7 @@ mod tests {
     use crate::{
         config::CatalogConfig,
         counters::CatalogCounters,
-        testing::{Held, NOW, program},
+        testing::{Held, program},
     };
 
     async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -100,14 +122,16 @@ mod tests {
             let keeper = actix_rt::spawn(keeper);
             until("fresh", || catalog.is_fresh()).await;
 
+            // Due to be read again, and not too old to be served.
+            let old = crate::clock::now_ms() + 661_000;
             registry.panics.store(true, SeqCst);
-            catalog.find("1", NOW * 2).await;
+            catalog.find("1", old).await;
             until("not fresh", || !catalog.is_fresh()).await;
             registry.panics.store(false, SeqCst);
             until("fresh again", || catalog.is_fresh()).await;
 
             registry.forget_reads();
-            catalog.find("1", NOW * 2).await;
+            catalog.find("1", old).await;
             until("asked", || registry.reads_of("1") > 0).await;
             assert_eq!(address.fill().unwrap().send(Fill).await.unwrap().unwrap(), 1);
             keeper.abort();

@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use actix::{Addr, Arbiter, Supervisor};
 
@@ -23,7 +23,8 @@ impl Following {
         let mailbox_max = config.refresh_queue_max;
         let catalog = Catalog::new(config, Arc::clone(registry), CatalogCounters::new());
         let (line, snapped) = lifeline();
-        let refresher = Refresher::new(Arc::clone(registry), catalog.writer().unwrap(), mailbox_max, line);
+        let follower = Follower::new(Arc::clone(registry), catalog.writer().unwrap(), None);
+        let refresher = Refresher::new(follower, mailbox_max, line);
         let arbiter = Arbiter::new();
         let actor = Supervisor::start_in_arbiter(&arbiter.handle(), move |_| refresher);
         catalog.set_refresher(actor.clone().recipient());
@@ -48,7 +49,7 @@ impl Following {
 
     async fn name(&self, id: &str, now_ms: u64) -> String {
         match self.catalog.find(id, now_ms).await {
-            Verdict::Known(program) => program.name.clone(),
+            Verdict::Known(program) => program.name.to_string(),
             verdict => format!("{verdict:?}"),
         }
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     catalog::{Catalog, Verdict},
     counters::CatalogCounters,
+    snapshot::{SnapshotCounters, SnapshotStatus},
     testing::{Held, NOW, id, patient, program},
 };
 
@@ -13,7 +14,7 @@ use crate::{
 fn follow(registry: &Arc<Held>) -> (Follower<Held>, Catalog) {
     let catalog = Catalog::new(patient(), Arc::clone(registry), CatalogCounters::new());
     let writer = catalog.writer().unwrap();
-    (Follower::new(Arc::clone(registry), writer), catalog)
+    (Follower::new(Arc::clone(registry), writer, None), catalog)
 }
 
 /// What the catalog holds, without asking the registry.
@@ -22,7 +23,7 @@ async fn held(registry: &Held, catalog: &Catalog, id: &str) -> String {
     let verdict = catalog.find(id, NOW).await;
     registry.away.store(false, SeqCst);
     match verdict {
-        Verdict::Known(program) => program.name.clone(),
+        Verdict::Known(program) => program.name.to_string(),
         verdict => format!("{verdict:?}"),
     }
 }
@@ -119,24 +120,6 @@ async fn another_store_replaces_everything_also_by_lower_versions() {
 }
 
 #[tokio::test]
-async fn a_store_that_fell_back_behind_us_is_loaded_again() {
-    let registry = Held::new();
-    registry.put(program("1", "saved", 1)).await.unwrap();
-    let place = registry.dir.path().join("restored.redb");
-    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
-    let (mut follower, catalog) = follow(&registry);
-    registry.put(program("1", "lost", 2)).await.unwrap();
-    registry.put(program("2", "lost", 1)).await.unwrap();
-    follower.connect().await.unwrap();
-    assert_eq!(held(&registry, &catalog, "1").await, "lost");
-
-    registry.replace(LocalRegistry::open(&place).unwrap());
-    follower.compare().await.unwrap();
-    assert_eq!(held(&registry, &catalog, "1").await, "saved");
-    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
-}
-
-#[tokio::test]
 async fn a_change_with_an_old_version_shows_that_the_store_fell_back() {
     let registry = Held::new();
     registry.put(program("1", "saved", 1)).await.unwrap();
@@ -151,7 +134,7 @@ async fn a_change_with_an_old_version_shows_that_the_store_fell_back() {
     let mut subscription = registry.subscribe().await.unwrap();
     registry.put(program("3", "after the restore", 1)).await.unwrap();
     hear_all(&mut follower, &mut subscription, 1).await;
-    assert_eq!(held(&registry, &catalog, "1").await, "saved");
+    assert_eq!(held(&registry, &catalog, "1").await, "lost", "kept until its source says it again");
     assert_eq!(held(&registry, &catalog, "3").await, "after the restore");
 }
 
@@ -193,4 +176,135 @@ async fn a_lost_notice_is_found_by_comparing() {
     registry.put(program("1", "one", 1)).await.unwrap();
     follower.compare().await.unwrap();
     assert_eq!(held(&registry, &catalog, "1").await, "one");
+}
+
+/// A follower with a file, and the catalog it fills.
+fn follow_with_file(registry: &Arc<Held>, path: &std::path::Path) -> (Follower<Held>, Catalog, LastGood) {
+    let catalog = Catalog::new(patient(), Arc::clone(registry), CatalogCounters::new());
+    let (status, counters) = (SnapshotStatus::default(), SnapshotCounters::new());
+    let last_good = LastGood::start(path, Duration::ZERO, status, counters).unwrap();
+    let writer = catalog.writer().unwrap();
+    (Follower::new(Arc::clone(registry), writer, Some(last_good.clone())), catalog, last_good)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "never {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_that_fell_back_has_lost_is_kept_until_its_source_says_it_again() {
+    let registry = Held::new();
+    for at in ["1", "2", "3"] {
+        registry.put(program(at, "first", 1)).await.unwrap();
+    }
+    let place = registry.dir.path().join("replica.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = follower.connect().await.unwrap();
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.remove(&id("2"), 2).await.unwrap();
+    registry.put(program("4", "lost", 1)).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 3).await;
+
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    let mut subscription = follower.connect().await.unwrap();
+    assert!(catalog.is_fresh());
+    for (at, name) in [("1", "lost"), ("2", "Unknown"), ("3", "first"), ("4", "lost")] {
+        assert_eq!(held(&registry, &catalog, at).await, name, "{at}");
+    }
+
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.put(program("4", "newer", 2)).await.unwrap();
+    registry.put(program("2", "back", 3)).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 3).await;
+    for (at, name) in [("1", "lost"), ("2", "back"), ("3", "first"), ("4", "newer")] {
+        assert_eq!(held(&registry, &catalog, at).await, name, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_lost_and_its_source_never_repeats_is_given_up_when_it_is_due() {
+    let registry = Held::new();
+    registry.put(program("1", "first", 1)).await.unwrap();
+    let place = registry.dir.path().join("replica.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.put(program("2", "lost", 1)).await.unwrap();
+    follower.connect().await.unwrap();
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    follower.connect().await.unwrap();
+    for at in ["1", "2"] {
+        assert_eq!(held(&registry, &catalog, at).await, "lost");
+        follower.read_again(id(at)).await;
+    }
+    assert_eq!(held(&registry, &catalog, "1").await, "first");
+    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
+}
+
+#[tokio::test]
+async fn a_follower_starts_from_the_file_while_the_registry_is_away_and_believes_it_when_it_is_back() {
+    let registry = Held::new();
+    let path = registry.dir.path().join("programs.snapshot");
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog, last_good) = follow_with_file(&registry, &path);
+    follower.connect().await.unwrap();
+    until("written", || crate::snapshot::read(&path, 9).is_ok_and(|saved| saved.is_some())).await;
+    drop((follower, catalog, last_good));
+
+    registry.put(program("1", "newer", 2)).await.unwrap();
+    let (mut follower, catalog, _last_good) = follow_with_file(&registry, &path);
+    registry.away.store(true, SeqCst);
+    assert!(follower.connect().await.is_err());
+    assert!(catalog.is_loaded() && !catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "the file is no proof of absence");
+
+    registry.away.store(false, SeqCst);
+    follower.connect().await.unwrap();
+    assert!(catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "newer");
+}
+
+#[tokio::test]
+async fn an_emptied_registry_at_the_start_is_not_believed_and_the_file_is_served() {
+    let registry = Held::new();
+    let path = registry.dir.path().join("programs.snapshot");
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog, last_good) = follow_with_file(&registry, &path);
+    follower.connect().await.unwrap();
+    until("written", || crate::snapshot::read(&path, 9).is_ok_and(|saved| saved.is_some())).await;
+    drop((follower, catalog, last_good));
+
+    registry.replace(LocalRegistry::open(&registry.dir.path().join("emptied.redb")).unwrap());
+    registry.unready.store(true, SeqCst);
+    let (mut follower, catalog, _last_good) = follow_with_file(&registry, &path);
+    assert!(matches!(follower.connect().await, Err(FollowError::NotReady { .. })));
+    assert!(catalog.is_loaded() && !catalog.is_fresh());
+    assert_eq!(held(&registry, &catalog, "1").await, "one");
+}
+
+#[tokio::test]
+async fn a_file_from_the_past_is_served_no_longer_than_without_a_restart() {
+    let registry = Held::new();
+    let path = registry.dir.path().join("programs.snapshot");
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog, last_good) = follow_with_file(&registry, &path);
+    follower.connect().await.unwrap();
+    until("written", || crate::snapshot::read(&path, 9).is_ok_and(|saved| saved.is_some())).await;
+    let in_step_at_ms = crate::snapshot::read(&path, 9).unwrap().unwrap().in_step_at_ms;
+    drop((follower, catalog, last_good));
+
+    let (mut follower, catalog, _last_good) = follow_with_file(&registry, &path);
+    registry.away.store(true, SeqCst);
+    follower.connect().await.unwrap_err();
+    let live_ms = follower.catalog().live_ms();
+    let one = catalog.find("1", in_step_at_ms + live_ms - 1).await;
+    assert!(matches!(one, Verdict::Known(_)), "{one:?}");
+    assert_eq!(catalog.find("1", in_step_at_ms + live_ms).await, Verdict::Unverified);
+    assert_eq!(catalog.statistics().await.in_step_at_ms, in_step_at_ms);
 }
