@@ -17,25 +17,17 @@ use crate::rules::NAME_BYTES_MAX;
 pub const URL_BYTES_MAX: usize = 4_096;
 
 /// An absolute URL with macros, safe to be rendered with values of strangers.
+///
+/// Only the text is kept: where the macros stand is seen by their braces, which nothing
+/// else in it can be, and to look for them costs less than a list of places in memory.
 #[derive(Clone, PartialEq, Eq)]
-pub struct LandingUrl {
-    text: Box<str>,
-    /// In order, not overlapping.
-    macros: Box<[Macro]>,
-}
-
-/// A macro and where it stands in the text, braces included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Macro {
-    start: u16,
-    end: u16,
-    kind: MacroKind,
-}
+pub struct LandingUrl(Box<str>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MacroKind {
+enum Macro<'t> {
     ClickId,
-    Parameter,
+    /// The parameter of this name.
+    Parameter(&'t str),
 }
 
 /// Why a text is not a landing URL, and where.
@@ -86,47 +78,44 @@ impl LandingUrl {
         let authority_end =
             text[authority_at..].find(['/', '?', '#']).map_or(text.len(), |at| at + authority_at);
         host::check(text, authority_at..authority_end, default_port)?;
-        let macros = find_macros(text, authority_end)?;
-        Ok(Self { text: text.into(), macros })
+        check_macros(text, authority_end)?;
+        Ok(Self(text.into()))
     }
 
     /// The template as it was given.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
     }
 
     /// Whether the scheme is `https` rather than `http`.
     pub fn is_https(&self) -> bool {
-        self.text.starts_with("https:")
+        self.0.starts_with("https:")
     }
 
     /// Whether rendering replaces anything.
     pub fn has_macros(&self) -> bool {
-        !self.macros.is_empty()
+        self.0.contains('{')
     }
 
     /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
     /// missing one renders as nothing.
     pub fn render<'v>(&self, click_id: &str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
-        let mut copied = 0;
-        for Macro { start, end, kind } in &self.macros {
-            let (start, end) = (usize::from(*start), usize::from(*end));
-            out.push_str(&self.text[copied..start]);
-            match kind {
-                MacroKind::ClickId => percent_encode(click_id, out),
-                MacroKind::Parameter => {
-                    let name = &self.text[start + PARAMETER_OPEN.len()..end - 1];
-                    percent_encode(param(name).unwrap_or_default(), out);
-                }
+        let mut rest = &*self.0;
+        while let Some((before, from_macro)) = rest.split_once('{') {
+            let (inside, after) = from_macro.split_once('}').expect("every brace was checked to be closed");
+            out.push_str(before);
+            match read_macro(inside).expect("every macro was checked") {
+                Macro::ClickId => percent_encode(click_id, out),
+                Macro::Parameter(name) => percent_encode(param(name).unwrap_or_default(), out),
             }
-            copied = end;
+            rest = after;
         }
-        out.push_str(&self.text[copied..]);
+        out.push_str(rest);
     }
 }
 
-const CLICK_ID: &str = "{click_id}";
-const PARAMETER_OPEN: &str = "{p.";
+const CLICK_ID: &str = "click_id";
+const PARAMETER: &str = "p.";
 
 fn check_bytes(text: &str) -> Result<(), InvalidUrl> {
     for (at, byte) in text.bytes().enumerate() {
@@ -144,8 +133,7 @@ fn check_bytes(text: &str) -> Result<(), InvalidUrl> {
 }
 
 /// The text before `from` was checked to hold no brace.
-fn find_macros(text: &str, from: usize) -> Result<Box<[Macro]>, InvalidUrl> {
-    let mut macros = Vec::new();
+fn check_macros(text: &str, from: usize) -> Result<(), InvalidUrl> {
     let mut at = from;
     while let Some(brace) = text[at..].find(['{', '}']) {
         let start = at + brace;
@@ -159,26 +147,23 @@ fn find_macros(text: &str, from: usize) -> Result<Box<[Macro]>, InvalidUrl> {
         if rest[close..].starts_with('{') {
             return Err(InvalidUrl::new(start + close, "a { inside a macro"));
         }
-        let kind = macro_kind(&rest[..=close]).map_err(|reason| InvalidUrl::new(start, reason))?;
+        read_macro(&rest[1..close]).map_err(|reason| InvalidUrl::new(start, reason))?;
         at = start + close + 1;
-        let place = |at: usize| u16::try_from(at).expect("URL_BYTES_MAX fits into 16 bits");
-        macros.push(Macro { start: place(start), end: place(at), kind });
     }
-    Ok(macros.into())
+    Ok(())
 }
 
-fn macro_kind(with_braces: &str) -> Result<MacroKind, &'static str> {
-    if with_braces == CLICK_ID {
-        return Ok(MacroKind::ClickId);
+fn read_macro(without_braces: &str) -> Result<Macro<'_>, &'static str> {
+    if without_braces == CLICK_ID {
+        return Ok(Macro::ClickId);
     }
-    let name = with_braces
-        .strip_prefix(PARAMETER_OPEN)
-        .and_then(|rest| rest.strip_suffix('}'))
+    let name = without_braces
+        .strip_prefix(PARAMETER)
         .ok_or("an unknown macro; there are {click_id} and {p.name}")?;
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err("the name of a parameter has 1 to 64 bytes");
     }
-    Ok(MacroKind::Parameter)
+    Ok(Macro::Parameter(name))
 }
 
 /// Everything but RFC 3986's unreserved characters.
@@ -197,19 +182,19 @@ fn percent_encode(value: &str, out: &mut String) {
 
 impl fmt::Display for LandingUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
 impl fmt::Debug for LandingUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.text, f)
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
 impl Serialize for LandingUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -235,8 +220,8 @@ impl FallbackUrl {
     }
 
     fn plain(url: LandingUrl) -> Result<Self, InvalidUrl> {
-        match url.macros.first() {
-            Some(first) => Err(InvalidUrl::new(first.start.into(), "a macro in a fallback URL")),
+        match url.0.find('{') {
+            Some(at) => Err(InvalidUrl::new(at, "a macro in a fallback URL")),
             None => Ok(Self(url)),
         }
     }

@@ -114,13 +114,13 @@ pub fn decide<'v, T: Trace>(
     };
     trace.step("valid_now", is_valid(program, now_ms), |()| window(program))?;
     let parameters = trace.step("decodable", decoded(hit), |found| format!("{} parameters", found.len()))?;
-    let rules_count = program.parameters.len();
+    let rules_count = program.terms.parameters.len();
     trace.step("required", has_required(program, parameters), |()| format!("{rules_count} rules"))?;
     trace.step("values", values_fit(program, parameters), |()| format!("{rules_count} rules"))?;
     let strictness = if program.strict { "the program is strict" } else { "the program is not strict" };
     trace.step("unexpected", only_expected(program, parameters, rules), |()| strictness.into())?;
     trace.step("conflicts", no_conflict(program, parameters), |()| {
-        format!("{} groups", program.conflicts.len())
+        format!("{} groups", program.terms.conflicts.len())
     })?;
     trace.step("checksum", checksum_fits(program, parameters), |()| {
         if program.require_checksum { "equal" } else { "not required" }.into()
@@ -172,7 +172,7 @@ fn is_valid(program: &Program, now_ms: u64) -> Result<(), Refused> {
 
 fn window(program: &Program) -> String {
     let moment = |at: Option<u64>| at.map_or("open".into(), programs::rfc3339::format_ms);
-    format!("active; from {} to {}", moment(program.starts_at), moment(program.ends_at))
+    format!("active; from {} to {}", moment(program.terms.starts_at), moment(program.terms.ends_at))
 }
 
 fn decoded<'h, 'r>(hit: &'h Hit<'r>) -> Result<&'h Parameters<'r>, Refused> {
@@ -180,7 +180,7 @@ fn decoded<'h, 'r>(hit: &'h Hit<'r>) -> Result<&'h Parameters<'r>, Refused> {
 }
 
 fn has_required(program: &Program, parameters: &Parameters) -> Result<(), Refused> {
-    let mut required = program.parameters.iter().filter(|(_, rule)| rule.required);
+    let mut required = program.terms.parameters.iter().filter(|(_, rule)| rule.required);
     match required.find(|(name, _)| parameters.get(name).is_none()) {
         Some((name, _)) => Err(Refused::new(Refusal::MissingParameter, format!("{name:?} is required"))),
         None => Ok(()),
@@ -189,11 +189,11 @@ fn has_required(program: &Program, parameters: &Parameters) -> Result<(), Refuse
 
 /// A repeated parameter must obey its rule each time.
 fn values_fit(program: &Program, parameters: &Parameters) -> Result<(), Refused> {
-    if program.parameters.is_empty() {
+    if program.terms.parameters.is_empty() {
         return Ok(());
     }
     for parameter in parameters.iter() {
-        if let Some(rule) = program.parameters.get(parameter.name.as_ref()) {
+        if let Some(rule) = program.terms.parameters.get(parameter.name.as_ref()) {
             rule.check(&parameter.value).map_err(|breach| {
                 Refused::new(Refusal::InvalidParameter, format!("{:?} {breach}", parameter.name))
             })?;
@@ -206,7 +206,7 @@ fn only_expected(program: &Program, parameters: &Parameters, rules: &Rules) -> R
     if !program.strict {
         return Ok(());
     }
-    let expected = |name: &str| program.parameters.contains_key(name) || rules.allow(name);
+    let expected = |name: &str| program.terms.parameters.contains_key(name) || rules.allow(name);
     match parameters.iter().find(|parameter| !expected(&parameter.name)) {
         Some(parameter) => {
             let detail = format!("the program is strict and has no parameter {:?}", parameter.name);
@@ -217,7 +217,7 @@ fn only_expected(program: &Program, parameters: &Parameters, rules: &Rules) -> R
 }
 
 fn no_conflict(program: &Program, parameters: &Parameters) -> Result<(), Refused> {
-    for group in &program.conflicts {
+    for group in &program.terms.conflicts {
         let mut present = group.iter().filter(|name| parameters.get(name).is_some());
         if let (Some(one), Some(other)) = (present.next(), present.next()) {
             let detail = format!("{one:?} and {other:?} exclude each other");
@@ -228,7 +228,7 @@ fn no_conflict(program: &Program, parameters: &Parameters) -> Result<(), Refused
 }
 
 fn checksum_fits(program: &Program, parameters: &Parameters) -> Result<(), Refused> {
-    if !program.require_checksum || parameters.get(CHECKSUM) == Some(&program.checksum) {
+    if !program.require_checksum || parameters.get(CHECKSUM) == Some(&*program.checksum) {
         return Ok(());
     }
     let detail = match parameters.get(CHECKSUM) {

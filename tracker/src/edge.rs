@@ -304,7 +304,7 @@ impl Edge {
 
     /// The program's own place for what is refused, else ours, else 404.
     fn fallback(&self, program: Option<&Program>, error: &'static str) -> Answer {
-        let theirs = program.and_then(|program| program.fallback_url.as_ref()).map(|url| url.as_str());
+        let theirs = program.and_then(|program| program.terms.fallback_url.as_ref()).map(|url| url.as_str());
         let url = theirs.or(self.site.config.fallback_url.as_deref());
         url.and_then(|url| answer::redirect(url.to_owned()))
             .unwrap_or_else(|| answer::error(StatusCode::NOT_FOUND, error))

@@ -163,11 +163,11 @@ mod tests {
         let custom = hit.sent.as_ref().map(|sent| sent.kind.custom_name().to_owned());
         TrackingEvent {
             programid: "212312".into(),
-            checksum: program.as_ref().map(|p| p.checksum.clone()).unwrap_or_default(),
+            checksum: program.as_ref().map(|p| p.checksum.to_string()).unwrap_or_default(),
             customer_id: program.as_ref().map(|p| p.customer_id).unwrap_or_default(),
             user_agent: client.user_agent.to_string(),
-            program_name: program.as_ref().map(|p| p.name.clone()).unwrap_or_default(),
-            customer_name: program.as_ref().map(|p| p.customer_name.clone()).unwrap_or_default(),
+            program_name: program.as_ref().map(|p| p.name.to_string()).unwrap_or_default(),
+            customer_name: program.as_ref().map(|p| p.customer_name.to_string()).unwrap_or_default(),
             is_valid: program.is_some(),
             message_id: ID.into(),
             r#type: if custom.is_some() { EventType::Custom } else { EventType::Click }.into(),

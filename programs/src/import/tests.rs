@@ -132,9 +132,7 @@ fn the_samples_are_the_aws_samples_programs() {
     let samples = crate::samples();
     let known: Vec<_> = samples
         .iter()
-        .map(|p| {
-            (p.id.as_str(), p.name.as_str(), p.checksum.as_str(), p.customer_id, p.customer_name.as_str())
-        })
+        .map(|p| (p.id.as_str(), &*p.name, &*p.checksum, p.customer_id, &*p.customer_name))
         .collect();
     assert_eq!(
         known,

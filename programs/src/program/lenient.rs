@@ -8,12 +8,12 @@ use super::TEXT_BYTES_MAX;
 use crate::rfc3339;
 
 /// Text of at most [`TEXT_BYTES_MAX`] bytes.
-pub(super) fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
     deserializer.deserialize_str(Text { numbers: false })
 }
 
 /// Text, or an integer that is kept as its digits; `null` is the empty text.
-pub(super) fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
     deserializer.deserialize_any(Text { numbers: true })
 }
 
@@ -22,29 +22,29 @@ struct Text {
 }
 
 impl de::Visitor<'_> for Text {
-    type Value = String;
+    type Value = Box<str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.numbers { "text or an integer" } else { "text" })
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Box<str>, E> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(E::custom(format!("has {} bytes, at most {TEXT_BYTES_MAX} are taken", text.len())));
         }
-        Ok(text.to_owned())
+        Ok(text.into())
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<String, E> {
-        if self.numbers { Ok(number.to_string()) } else { Err(wrong_type(number, &self)) }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Box<str>, E> {
+        if self.numbers { Ok(number.to_string().into()) } else { Err(wrong_type(number, &self)) }
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
-        if self.numbers { Ok(number.to_string()) } else { Err(wrong_type(number, &self)) }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Box<str>, E> {
+        if self.numbers { Ok(number.to_string().into()) } else { Err(wrong_type(number, &self)) }
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<String, E> {
-        if self.numbers { Ok(String::new()) } else { Err(E::invalid_type(de::Unexpected::Unit, &self)) }
+    fn visit_unit<E: de::Error>(self) -> Result<Box<str>, E> {
+        if self.numbers { Ok(Box::default()) } else { Err(E::invalid_type(de::Unexpected::Unit, &self)) }
     }
 }
 

@@ -2,7 +2,10 @@ use proptest::{collection, option, prelude::*};
 use serde_json::json;
 
 use super::*;
-use crate::rules::{ParameterKind, ParameterRule};
+use crate::{
+    landing::FallbackUrl,
+    rules::{ParameterKind, ParameterRule},
+};
 
 pub(crate) fn any_rule() -> impl Strategy<Value = ParameterRule> {
     let number = || option::of(-1e300..1e300);
@@ -36,23 +39,25 @@ pub(crate) fn any_program() -> impl Strategy<Value = Program> {
         let base = format!("{scheme}://{host}.example.com/");
         Program {
             id: id.parse().unwrap(),
-            name,
+            name: name.into(),
             require_checksum: require_checksum && !checksum.is_empty(),
-            checksum,
+            checksum: checksum.into(),
             customer_id,
-            customer_name,
+            customer_name: customer_name.into(),
             valid,
-            starts_at: starts.then_some(start),
-            ends_at: ends.then_some((start + length).min(rfc3339::MS_MAX)),
             landing_url: landing
                 .map(|rest| LandingUrl::parse_allowing_http(&format!("{base}{rest}{{click_id}}")).unwrap()),
-            fallback_url: fallback
-                .map(|rest| FallbackUrl::parse_allowing_http(&(base.clone() + &rest)).unwrap()),
             allow_http,
             strict,
-            parameters,
-            conflicts: if customer_id % 2 == 0 { vec![] } else { vec![vec!["A".into(), "B".into()]] },
             revision,
+            terms: BoxedTerms::from(Terms {
+                starts_at: starts.then_some(start),
+                ends_at: ends.then_some((start + length).min(rfc3339::MS_MAX)),
+                fallback_url: fallback
+                    .map(|rest| FallbackUrl::parse_allowing_http(&(base.clone() + &rest)).unwrap()),
+                parameters,
+                conflicts: if customer_id % 2 == 0 { vec![] } else { vec![vec!["A".into(), "B".into()]] },
+            }),
         }
     })
 }
@@ -78,7 +83,7 @@ fn numbers_and_booleans_may_be_text_as_a_redis_hash_has_them() {
     let plain = read(json!({})).unwrap();
     let text = read(json!({"customerId": "9124", "checksum": 124, "valid": "true"})).unwrap();
     assert_eq!(text, plain);
-    assert_eq!((plain.customer_id, plain.checksum.as_str(), plain.valid), (9_124, "124", true));
+    assert_eq!((plain.customer_id, &*plain.checksum, plain.valid), (9_124, "124", true));
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn http_is_taken_when_the_program_says_so() {
 #[test]
 fn a_moment_is_text_or_milliseconds_and_is_written_as_text() {
     let text = read(json!({"startsAt": "2026-11-22T10:00:00+01:00"})).unwrap();
-    assert_eq!(text.starts_at, Some(1_795_338_000_000));
+    assert_eq!(text.terms.starts_at, Some(1_795_338_000_000));
     assert_eq!(read(json!({"startsAt": 1_795_338_000_000u64})).unwrap(), text);
     assert_eq!(serde_json::to_value(&text).unwrap()["startsAt"], "2026-11-22T09:00:00Z");
 }

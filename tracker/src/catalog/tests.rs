@@ -16,7 +16,7 @@ fn catalog_of(registry: &Arc<Held>, config: CatalogConfig) -> Catalog {
 
 async fn name(catalog: &Catalog, id: &str) -> String {
     match catalog.find(id, NOW).await {
-        Verdict::Known(program) => program.name.clone(),
+        Verdict::Known(program) => program.name.to_string(),
         verdict => format!("{verdict:?}"),
     }
 }
@@ -288,7 +288,7 @@ async fn what_a_thread_has_just_found_is_another_as_soon_as_it_changes() {
     for version in 2..50 {
         assert_ne!(name(&catalog, "1").await, "Unknown");
         let program = (version % 5 != 0).then(|| program("1", &version.to_string(), version));
-        let expected = program.as_ref().map_or("Unknown".to_owned(), |program| program.name.clone());
+        let expected = program.as_ref().map_or("Unknown".to_owned(), |program| program.name.to_string());
         writer.apply(change(&registry, version, "1", program).await, NOW).await;
         for _ in 0..20 {
             assert_eq!(name(&catalog, "1").await, expected);

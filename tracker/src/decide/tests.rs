@@ -42,7 +42,7 @@ fn decide_on(
         assert_eq!(last.detail, refused.detail);
     }
     decision.map(|accepted| match accepted {
-        Accepted::Known(program) => program.name.clone(),
+        Accepted::Known(program) => program.name.to_string(),
         Accepted::Unverified => "unverified".into(),
     })
 }
@@ -136,10 +136,11 @@ prop_compose! {
     ) -> Program {
         let mut program = ruled();
         if !with_rules {
-            program.parameters.clear();
-            program.conflicts.clear();
+            program.terms.parameters.clear();
+            program.terms.conflicts.clear();
         }
-        Program { valid, strict, require_checksum, starts_at: window.0, ends_at: window.1, ..program }
+        (program.terms.starts_at, program.terms.ends_at) = window;
+        Program { valid, strict, require_checksum, ..program }
     }
 }
 
