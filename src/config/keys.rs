@@ -101,7 +101,7 @@ pub const KEYS: &[Key] = &[
     key!("tracker.example_page", tracker.example_page, None, "Whether /example shows a page that carries the browser tag."),
     key!("tracker.rejected_per_second_max", tracker.rejected_per_second_max, Some((0, 1_000_000)), "Refused hits that are kept, per reason and second."),
     key!("tracker.keep_alive_seconds", tracker.keep_alive_seconds, Some((1, 3_600)), "How long an idle connection is kept; longer than the load balancer's 60 s."),
-    key!("tracker.client_request_timeout_ms", tracker.client_request_timeout_ms, Some((1, 600_000)), "Time for the head of a request to arrive; then 408."),
+    key!("tracker.client_request_timeout_ms", tracker.client_request_timeout_ms, Some((1, 600_000)), "Time for the head of a request to arrive, then 408; and for a client to take an answer."),
     key!("tracker.client_body_timeout_ms", tracker.client_body_timeout_ms, Some((1, 600_000)), "Time for the body of a beacon to arrive after its head; then 408."),
     key!("tracker.client_disconnect_timeout_ms", tracker.client_disconnect_timeout_ms, Some((1, 600_000)), "Time for a closing client to take the rest of its answer."),
     key!("tracker.shutdown_timeout_seconds", tracker.shutdown_timeout_seconds, Some((1, 3_600)), "Time for hits in flight to finish once the process stops."),

@@ -15,6 +15,30 @@ use crate::{hit::Hit, refusal::Refusal};
 /// An answer.
 pub type Answer = Response<Bytes>;
 
+/// The answer to a hit.
+#[derive(Debug)]
+pub enum Reply {
+    /// [`pixel`] with status 200: so frequent that its bytes are kept ready.
+    Pixel,
+    /// Any other.
+    Other(Answer),
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Other(answer)
+    }
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Pixel => pixel(StatusCode::OK),
+            Reply::Other(answer) => answer,
+        }
+    }
+}
+
 /// One transparent dot: GIF89a, 43 bytes.
 const GIF: &[u8; 43] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\

@@ -23,7 +23,10 @@ use std::{
 };
 
 use actix_http::ConnectionType;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::answer::Answer;
 
@@ -37,16 +40,41 @@ pub struct Closing {
     begun: AtomicBool,
     /// Answers since then.
     answered: AtomicU64,
+    /// Set after it: whoever was busy knows.
+    quiet: watch::Sender<bool>,
 }
 
 impl Closing {
     /// Makes `answer` the last one of its connection, if we are at the end.
     pub fn mark(&self, mut answer: Answer) -> Answer {
-        if self.begun.load(Ordering::Acquire) {
+        if self.is_last() {
             answer.head_mut().set_connection_type(ConnectionType::Close);
-            self.answered.fetch_add(1, Ordering::Relaxed);
         }
         answer
+    }
+
+    /// Whether an answer that is about to leave is the last one of its connection; to be
+    /// asked once per answer.
+    pub fn is_last(&self) -> bool {
+        let begun = self.begun.load(Ordering::Acquire);
+        if begun {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        begun
+    }
+
+    /// Whether connections that ask for nothing are to be closed.
+    pub fn is_quiet(&self) -> bool {
+        *self.quiet.borrow()
+    }
+
+    /// Completes as soon as [`Closing::is_quiet`] holds.
+    pub fn when_quiet(&self) -> impl Future<Output = ()> + use<> {
+        let mut quiet = self.quiet.subscribe();
+        async move {
+            // The sender is gone with the tracker: then it is over as well.
+            let _ = quiet.wait_for(|quiet| *quiet).await;
+        }
     }
 
     /// Refuses new connections and waits until the busy ones have been told. `listener` is
@@ -67,6 +95,7 @@ impl Closing {
                 (known, since) = (answered, Instant::now());
             }
         }
+        self.quiet.send_replace(true);
     }
 }
 

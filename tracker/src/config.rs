@@ -52,7 +52,8 @@ pub struct Config {
     pub rejected_per_second_max: u32,
     /// An idle connection is kept this long; longer than the load balancer's 60 s.
     pub keep_alive_seconds: u64,
-    /// Time for the head of a request to arrive; then 408.
+    /// Time for the head of a request to arrive; then 408. Also the time that a client has to
+    /// take the answer to a hit while its connection goes on.
     pub client_request_timeout_ms: u64,
     /// Time for the body of a beacon to arrive after its head; then 408.
     pub client_body_timeout_ms: u64,

@@ -23,7 +23,7 @@ use serde::Serialize;
 use stream::{Class, Lane, Level, Log, Number, RecordKind};
 
 use crate::{
-    answer::{self, Answer},
+    answer::{self, Answer, Reply},
     body::Bodies,
     catalog::{Catalog, Verdict},
     clock::now_ms,
@@ -31,6 +31,7 @@ use crate::{
     counters::{CatalogCounters, Counters, Outcome},
     decide::{Accepted, Rules, decide},
     event::Event,
+    head::Head,
     hit::Hit,
     refusal::{Refusal, Refused},
     reject::{RejectLimit, rejected},
@@ -134,11 +135,11 @@ impl Edge {
             return answer::error(status, Refusal::TooLarge.name());
         }
         match Target::of(head.uri.path(), &self.site.config.prefixes) {
-            Target::Hit(route, program) => {
-                let (outcome, answer) = self.hit(route, program, head).await;
-                self.site.counters.hit(route, outcome);
-                answer
+            Target::Hit(route, _) if !is_read(&head.method) => {
+                self.site.counters.hit(route, Outcome::WrongMethod);
+                answer::wrong_method(READ)
             }
+            Target::Hit(route, program) => self.hit(route, program, &Head::of(head), now_ms()).await.into(),
             Target::Beacon => {
                 let (outcome, answer) = self.beacon(head, body).await;
                 self.site.counters.hit(HitRoute::Beacon, outcome);
@@ -153,20 +154,31 @@ impl Edge {
         bytes > self.site.config.limits.header_bytes_max
     }
 
-    async fn hit(&self, route: HitRoute, program: &str, head: &RequestHead) -> (Outcome, Answer) {
-        if !is_read(&head.method) {
-            return (Outcome::WrongMethod, answer::wrong_method(READ));
-        }
+    /// Answers a GET or HEAD of a tracking route that arrived at `received_at_ms`; it is
+    /// counted once.
+    pub async fn hit(&self, route: HitRoute, program: &str, head: &Head<'_>, received_at_ms: u64) -> Reply {
+        let (outcome, reply) = self.judge(route, program, head, received_at_ms).await;
+        self.site.counters.hit(route, outcome);
+        reply
+    }
+
+    async fn judge(
+        &self,
+        route: HitRoute,
+        program: &str,
+        head: &Head<'_>,
+        received_at_ms: u64,
+    ) -> (Outcome, Reply) {
         let site = &*self.site;
-        let hit = Hit::read(route, program, head, &site.config, now_ms());
-        let verdict = site.verdict(&hit, hit.received_at_ms).await;
-        match decide(&hit, &verdict, hit.received_at_ms, &site.rules, &mut ()) {
+        let hit = Hit::read(route, program, head, &site.config, received_at_ms);
+        let verdict = site.verdict(&hit, received_at_ms).await;
+        match decide(&hit, &verdict, received_at_ms, &site.rules, &mut ()) {
             Ok(accepted) => self.accept(&hit, accepted).await,
             Err(refused) => self.refuse(&hit, &verdict, &refused),
         }
     }
 
-    async fn accept(&self, hit: &Hit<'_>, accepted: Accepted<'_>) -> (Outcome, Answer) {
+    async fn accept(&self, hit: &Hit<'_>, accepted: Accepted<'_>) -> (Outcome, Reply) {
         let mut text = Uuid::encode_buffer();
         let message_id: &str = self.message_id(hit).hyphenated().encode_lower(&mut text);
         let outcome = self.record(hit, accepted, message_id).await;
@@ -174,26 +186,27 @@ impl Edge {
     }
 
     /// The answer to an accepted hit; see the table at [`crate::Levels`].
-    fn acknowledge(&self, hit: &Hit, accepted: Accepted, message_id: &str, outcome: Outcome) -> Answer {
+    fn acknowledge(&self, hit: &Hit, accepted: Accepted, message_id: &str, outcome: Outcome) -> Reply {
         let failed = matches!(outcome, Outcome::Shed | Outcome::NotDurable);
+        let dot = || match failed {
+            true => Reply::from(answer::pixel(StatusCode::SERVICE_UNAVAILABLE)),
+            false => Reply::Pixel,
+        };
         match (hit.route, accepted) {
-            (HitRoute::Impression, _) if failed => answer::pixel(StatusCode::SERVICE_UNAVAILABLE),
-            (HitRoute::Impression, _) => answer::pixel(StatusCode::OK),
+            (HitRoute::Impression, _) => dot(),
             (HitRoute::Click, accepted) => {
                 let answer = match accepted {
                     Accepted::Known(program) => self.landing(hit, program, message_id),
                     Accepted::Unverified => self.fallback(None, Refusal::UnverifiedProgram.name()),
                 };
-                if failed { answer::not_recorded(answer) } else { answer }
+                if failed { answer::not_recorded(answer) } else { answer }.into()
             }
             (HitRoute::Event, Accepted::Known(program)) if !failed => {
-                answer::enriched(hit, program, message_id)
+                answer::enriched(hit, program, message_id).into()
             }
-            (HitRoute::Conversion, _) if hit.wants_image() => {
-                answer::pixel(if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK })
-            }
-            (HitRoute::Conversion, _) if !failed => answer::converted(message_id),
-            (HitRoute::Event | HitRoute::Conversion | HitRoute::Beacon, _) => answer::overloaded(),
+            (HitRoute::Conversion, _) if hit.wants_image() => dot(),
+            (HitRoute::Conversion, _) if !failed => answer::converted(message_id).into(),
+            (HitRoute::Event | HitRoute::Conversion | HitRoute::Beacon, _) => answer::overloaded().into(),
         }
     }
 
@@ -248,21 +261,21 @@ impl Edge {
         }
     }
 
-    fn refuse(&self, hit: &Hit, verdict: &Verdict, refused: &Refused) -> (Outcome, Answer) {
+    fn refuse(&self, hit: &Hit, verdict: &Verdict, refused: &Refused) -> (Outcome, Reply) {
         let outcome = self.note_refused(hit, refused);
         let answer = match hit.route {
+            HitRoute::Impression => return (outcome, Reply::Pixel),
             HitRoute::Event => answer::refusal(refused.reason, refused.reason.status()),
             HitRoute::Conversion if hit.wants_image() => answer::pixel(refused.reason.status()),
             HitRoute::Conversion | HitRoute::Beacon => {
                 answer::error(refused.reason.status(), refused.reason.name())
             }
-            HitRoute::Impression => answer::pixel(StatusCode::OK),
             HitRoute::Click => {
                 let program = if let Verdict::Known(program) = verdict { Some(&**program) } else { None };
                 self.fallback(program, refused.reason.name())
             }
         };
-        (outcome, answer)
+        (outcome, answer.into())
     }
 
     /// Counts and keeps a refused hit.

@@ -64,7 +64,7 @@ impl Event<'_> {
         }
         text(24, hit.parameter(VISITOR).unwrap_or(""), out);
         if let Some(ip) = hit.client.ip {
-            text(25, &ip.to_string(), out);
+            bytes(25, ip.text().as_bytes(), out);
         }
         text(26, &hit.client.referrer, out);
         let consent = if hit.client.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };

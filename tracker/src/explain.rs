@@ -17,6 +17,7 @@ use crate::{
     clock::now_ms,
     decide::{Trace, decide},
     edge::{Site, data_of},
+    head::Head,
     hit::{Client, Hit},
     refusal::Refused,
     routes::Target,
@@ -135,7 +136,7 @@ pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Exp
     let at_ms = request.at_ms.unwrap_or_else(now_ms);
     let data;
     let hit = match Target::of(head.uri.path(), &site.config.prefixes) {
-        Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
+        Target::Hit(route, program) => Hit::read(route, program, &Head::of(&head), &site.config, at_ms),
         Target::Beacon => {
             let wrong = |reason: String| ExplainError::NotARequest {
                 field: "url",
@@ -146,7 +147,8 @@ pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Exp
             let mut entries = parse(&data, &site.config.limits).map_err(|error| wrong(error.to_string()))?;
             let entry = entries.pop().filter(|_| entries.is_empty());
             let entry = entry.ok_or_else(|| wrong("d: one entry can be explained at a time".into()))?;
-            Hit::of_entry(entry, &head, Client::read(&head, &site.config), at_ms)
+            let read = Head::of(&head);
+            Hit::of_entry(entry, &read, Client::read(&read, &site.config), at_ms)
         }
         _ => return Err(ExplainError::NotAHit(head.uri.path().to_owned())),
     };

@@ -7,10 +7,6 @@
 
 use std::borrow::Cow;
 
-use actix_http::{
-    Method, RequestHead,
-    header::{HeaderMap, HeaderName, REFERER, USER_AGENT},
-};
 use programs::ProgramId;
 
 use proto::EventType;
@@ -19,6 +15,7 @@ use crate::{
     beacon::{Entry, Sent},
     client::{TruncatedIp, client_ip},
     config::Config,
+    head::Head,
     query::{Parameters, QueryError, decode_path},
     routes::HitRoute,
 };
@@ -34,12 +31,6 @@ const CLIENT_TIME: &str = "t";
 pub const SENDER_ID: &str = "id";
 /// How far the client's clock may be ahead of ours before it is not believed.
 const CLIENT_AHEAD_MAX_MS: u64 = 23 * 3_600_000;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
-const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A request to a tracking route.
 #[derive(Debug)]
@@ -83,32 +74,26 @@ pub struct Client<'r> {
 
 impl<'r> Client<'r> {
     /// Reads the head of a request.
-    pub fn read(head: &'r RequestHead, config: &Config) -> Self {
+    pub fn read(head: &Head<'r>, config: &Config) -> Self {
         let headers = &head.headers;
-        let gpc = config.honour_gpc && headers.get(SEC_GPC).is_some_and(|value| value == "1");
-        let peer = head.peer_addr.map(|peer| peer.ip()).filter(|_| !gpc);
-        let forwarded = headers.get_all(FORWARDED_FOR).map(|value| value.as_bytes());
+        let gpc = config.honour_gpc && headers.gpc == Some(b"1");
+        let peer = head.peer.filter(|_| !gpc);
         Self {
-            user_agent: bounded(headers, USER_AGENT),
-            referrer: bounded(headers, REFERER),
-            traceparent: traceparent(headers),
+            user_agent: bounded(headers.user_agent),
+            referrer: bounded(headers.referrer),
+            traceparent: traceparent(headers.traceparent),
             gpc,
-            counted: head.method != Method::HEAD && !is_prefetch(headers),
+            counted: !head.body_withheld
+                && !is_prefetch(headers.sec_purpose)
+                && !is_prefetch(headers.purpose),
             ip: peer.and_then(|peer| {
                 if config.trusted_proxies.is_empty() {
                     return Some(TruncatedIp::of(peer));
                 }
-                let values: Vec<_> = forwarded.collect();
-                client_ip(peer, values.into_iter(), &config.trusted_proxies)
+                client_ip(peer, headers.forwarded_for.iter().copied(), &config.trusted_proxies)
             }),
         }
     }
-}
-
-/// Bytes of the request line: method, target, version.
-pub fn request_line_bytes(head: &RequestHead) -> usize {
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    head.method.as_str().len() + target + "  HTTP/1.1\r\n".len()
 }
 
 impl<'r> Hit<'r> {
@@ -116,18 +101,17 @@ impl<'r> Hit<'r> {
     pub fn read(
         route: HitRoute,
         program_text: &'r str,
-        head: &'r RequestHead,
+        head: &Head<'r>,
         config: &Config,
         received_at_ms: u64,
     ) -> Self {
-        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        let request_line_bytes = request_line_bytes(head);
+        let request_line_bytes = head.request_line_bytes;
         let client = Client::read(head, config);
         let oversize = request_line_bytes > config.limits.request_line_bytes_max;
         let mut parameters = if oversize {
             Err(QueryError::TooLarge(format!("the request line has {request_line_bytes} bytes")))
         } else {
-            Parameters::parse(head.uri.query().unwrap_or(""), &config.limits)
+            Parameters::parse(head.query, &config.limits)
         };
         if client.gpc
             && let Ok(parameters) = &mut parameters
@@ -137,7 +121,7 @@ impl<'r> Hit<'r> {
         Self {
             route,
             received_at_ms,
-            target,
+            target: head.target,
             request_line_bytes,
             program_text: Cow::Borrowed(program_text),
             program: decode_path(program_text).ok().filter(|id| ProgramId::is_valid(id)),
@@ -148,12 +132,7 @@ impl<'r> Hit<'r> {
     }
 
     /// An entry of a beacon, whose request `client` sent with this `head`.
-    pub fn of_entry(
-        entry: Entry<'r>,
-        head: &'r RequestHead,
-        client: Client<'r>,
-        received_at_ms: u64,
-    ) -> Self {
+    pub fn of_entry(entry: Entry<'r>, head: &Head<'r>, client: Client<'r>, received_at_ms: u64) -> Self {
         let mut parameters = entry.parameters;
         if client.gpc
             && let Ok(parameters) = &mut parameters
@@ -163,8 +142,8 @@ impl<'r> Hit<'r> {
         Self {
             route: HitRoute::Beacon,
             received_at_ms,
-            target: head.uri.path(),
-            request_line_bytes: request_line_bytes(head),
+            target: head.path,
+            request_line_bytes: head.request_line_bytes,
             program: Some(entry.program.clone()).filter(|id| ProgramId::is_valid(id)),
             program_text: entry.program,
             parameters,
@@ -219,11 +198,8 @@ impl<'r> Hit<'r> {
 }
 
 /// A header's first value as text: what is not UTF-8 is replaced, the end cut off.
-fn bounded(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
-    let Some(value) = headers.get(name) else {
-        return Cow::Borrowed("");
-    };
-    let bytes = value.as_bytes();
+fn bounded(value: Option<&[u8]>) -> Cow<'_, str> {
+    let bytes = value.unwrap_or_default();
     match String::from_utf8_lossy(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]) {
         Cow::Borrowed(text) => Cow::Borrowed(text),
         // A replacement is three bytes long, so the text may have grown.
@@ -237,8 +213,8 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
 }
 
 /// `00-` 32 hex `-` 16 hex `-` 2 hex, in lower case; anything else is not kept.
-fn traceparent(headers: &HeaderMap) -> &str {
-    let text = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+fn traceparent(value: Option<&[u8]>) -> &str {
+    let text = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("");
     let fits = text.len() == 55
         && text.bytes().enumerate().all(|(at, byte)| match at {
             2 | 35 | 52 => byte == b'-',
@@ -248,23 +224,20 @@ fn traceparent(headers: &HeaderMap) -> &str {
 }
 
 /// A speculative request: nobody has looked at or clicked on anything yet.
-fn is_prefetch(headers: &HeaderMap) -> bool {
-    let says_prefetch = |name| {
-        let value = headers.get(name);
-        value.is_some_and(|value| {
-            value.as_bytes().get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
-        })
-    };
-    says_prefetch(SEC_PURPOSE) || says_prefetch(PURPOSE)
+fn is_prefetch(purpose: Option<&[u8]>) -> bool {
+    let start = purpose.and_then(|value| value.get(..8));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_http::{Method, RequestHead};
+
     use super::*;
     use crate::testing::{NOW, head};
 
     fn read<'r>(head: &'r RequestHead, program: &'r str) -> Hit<'r> {
-        Hit::read(HitRoute::Click, program, head, &Config::default(), NOW)
+        Hit::read(HitRoute::Click, program, &Head::of(head), &Config::default(), NOW)
     }
 
     #[test]
@@ -299,7 +272,7 @@ mod tests {
     fn gpc_can_be_switched_off_and_only_1_means_it() {
         let asked = head("/c/1?v=me", &[("sec-gpc", b"1")]);
         let config = Config { honour_gpc: false, ..Config::default() };
-        assert!(!Hit::read(HitRoute::Click, "1", &asked, &config, NOW).client.gpc);
+        assert!(!Hit::read(HitRoute::Click, "1", &Head::of(&asked), &config, NOW).client.gpc);
         let not_asked = head("/c/1?v=me", &[("sec-gpc", b"0")]);
         assert!(!read(&not_asked, "1").client.gpc);
     }

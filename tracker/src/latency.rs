@@ -99,6 +99,11 @@ impl WorkerLatencies {
         self.count(row_of(path, prefixes), began.elapsed());
     }
 
+    /// Counts one answer of `route` that took so long.
+    pub fn observe_hit(&self, route: HitRoute, took: Duration) {
+        self.count(route as usize, took);
+    }
+
     fn count(&self, row: usize, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let row = &self.routes[row];

@@ -4,12 +4,12 @@
 //! # The path of one hit
 //!
 //! ```text
-//! request ── routes ── hit ── catalog ── decide ── event ── lane.append ─┐ one write(2) for all
-//!            pure     borrows  L1        pure      bytes    numbers it   │ hits of this turn
-//!                                │ miss                                  ▼
-//! answer ◄───────────────────────┼──────────────────────── lane.reached(level, number)
-//!                                ▼
-//!                             registry ──► refresher ──► catalog
+//! connection ─ routes ─ hit ─ catalog ── decide ── event ── lane.append ─┐ one write(2) for all
+//!              pure   borrows  L1        pure      bytes    numbers it   │ hits of this turn
+//!                               │ miss                                   ▼
+//! answer ◄──────────────────────┼───────────────────────── lane.reached(level, number)
+//!                               ▼
+//!                            registry ──► refresher ──► catalog
 //! ```
 //!
 //! All of it runs on the worker thread that accepted the connection; nothing is sent to
@@ -21,6 +21,7 @@
 //! | queue | capacity | when full |
 //! |---|---|---|
 //! | connections waiting in the kernel | 1,024 | the kernel refuses |
+//! | a connection | one request at a time, 8 KiB of its head; larger ones go to actix-http | it is not read |
 //! | connections per worker | `connections_per_worker_max` 25,000 | wait in the kernel |
 //! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class |
 //! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
@@ -51,11 +52,13 @@ mod client;
 mod clock;
 mod closing;
 mod config;
+mod connection;
 mod counters;
 mod decide;
 mod edge;
 mod event;
 mod explain;
+mod head;
 mod hit;
 mod latency;
 mod lifeline;

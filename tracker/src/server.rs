@@ -4,7 +4,8 @@
 //!
 //! The edge has a handful of prefixes and fixed paths, and must count every request, also
 //! those that match nothing or are no HTTP. A plain `HttpService` gives us both: the
-//! request as it came, and, as the service's error, what its parser refused.
+//! request as it came, and, as the service's error, what its parser refused. In front of it,
+//! [`crate::connection`] answers the hits.
 //!
 //! # Stopping
 //!
@@ -24,7 +25,7 @@ use std::{
 
 use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody, error::DispatchError};
 use actix_server::Server;
-use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
 use programs::Registry;
 use stream::{LaneError, Log};
 use tokio::{
@@ -38,6 +39,7 @@ use crate::{
     answer::Answer,
     closing::Closing,
     config::{Config, ConfigError},
+    connection::{Rewound, Short, Wire, buffers::Buffers},
     edge::{Edge, Site},
     latency::{Latencies, WorkerLatencies},
     refresher::{RefresherAddress, keep_refreshing},
@@ -244,9 +246,9 @@ fn start(
                     Ok(lane) => {
                         let edge = Edge::new(Arc::clone(&common.site), lane, workers);
                         let latencies = common.latencies.worker();
-                        http(Worker { edge, common, latencies, _lanes: lanes }, stopping)
-                            .new_service(())
-                            .await
+                        let (buffers, wire) = (Rc::default(), Wire::default());
+                        let worker = Worker { edge, common, latencies, buffers, wire, _lanes: lanes };
+                        http(worker, stopping).await
                     }
                     Err(error) => {
                         error!(%error, "a worker could not open its lane");
@@ -272,25 +274,61 @@ struct Worker {
     edge: Edge,
     common: Arc<Common>,
     latencies: Arc<WorkerLatencies>,
+    buffers: Rc<Buffers>,
+    wire: Wire,
     _lanes: LaneGuard,
 }
 
-/// HTTP/1 on a connection, with our limits, and what it refuses counted.
-fn http(
+impl Worker {
+    fn short_way(&self) -> Short<'_> {
+        Short {
+            edge: &self.edge,
+            site: &self.common.site,
+            closing: &self.common.closing,
+            latencies: &self.latencies,
+            buffers: &self.buffers,
+            wire: &self.wire,
+        }
+    }
+}
+
+/// What serves a connection: the short way for hits, and for the rest HTTP/1 by actix-http with
+/// our limits, and what it refuses counted.
+async fn http(
     worker: Worker,
     stopping: actix_server::GracefulShutdownSignal,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> + use<> {
+) -> Result<impl Service<TcpStream, Response = (), Error = ()> + use<>, ()> {
+    let worker = Rc::new(worker);
+    let long = Rc::new(long_way(Rc::clone(&worker), stopping).new_service(()).await?);
+    Ok(fn_service(move |socket: TcpStream| {
+        let (worker, long) = (Rc::clone(&worker), Rc::clone(&long));
+        async move {
+            // Without it pipelined answers wait for the client's delayed acknowledgement.
+            let _ = socket.set_nodelay(true);
+            let peer = socket.peer_addr().ok();
+            let Some(rest) = worker.short_way().serve(socket, peer).await else { return Ok(()) };
+            long.call((rest, peer)).await.map_err(|error| {
+                if let DispatchError::Parse(_) = error {
+                    worker.common.site.counters.http_malformed.increment(1);
+                }
+            })
+        }
+    }))
+}
+
+fn long_way(
+    worker: Rc<Worker>,
+    stopping: actix_server::GracefulShutdownSignal,
+) -> impl ServiceFactory<
+    (Rewound, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> + use<> {
     let site = Arc::clone(&worker.common.site);
     let config = &site.config;
-    let worker = Rc::new(worker);
-    let counted = Arc::clone(&site);
-    // The service does not do it by itself for HTTP/1 alone; without it pipelined answers
-    // wait for the client's delayed acknowledgement.
-    let without_delay = fn_service(async |stream: TcpStream| {
-        let _ = stream.set_nodelay(true);
-        Ok::<_, DispatchError>(stream)
-    });
-    let http = HttpService::build()
+    HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -308,12 +346,6 @@ fn http(
                 Ok::<Answer, Response<BoxBody>>(worker.common.closing.mark(answer))
             }
         }))
-        .tcp();
-    without_delay.and_then(http).map_err(move |error| {
-        if let DispatchError::Parse(_) = error {
-            counted.counters.http_malformed.increment(1);
-        }
-    })
 }
 
 fn list(errors: &[ConfigError]) -> String {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     explain::Recorder,
+    head::Head,
     testing::{NOW, head},
 };
 
@@ -28,7 +29,7 @@ fn decide_on(
 ) -> Result<String, Refused> {
     let head = head(path, &[]);
     let id = head.uri.path().rsplit('/').next().unwrap();
-    let hit = Hit::read(route, id, &head, config, NOW);
+    let hit = Hit::read(route, id, &Head::of(&head), config, NOW);
     let (rules, mut recorder) = (Rules::new(config), Recorder::default());
     let decision = decide(&hit, verdict, now_ms, &rules, &mut ());
     let explained = decide(&hit, verdict, now_ms, &rules, &mut recorder);

@@ -21,7 +21,8 @@ use crate::{
     counters::Outcome,
     decide::decide,
     edge::Edge,
-    hit::{Client, Hit, request_line_bytes},
+    head::Head,
+    hit::{Client, Hit},
     query::decode_form,
     refusal::{Refusal, Refused},
     reject::rejected_body,
@@ -79,20 +80,21 @@ impl Edge {
         B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
         let received_at_ms = now_ms();
-        let (outcome, answer) = if request_line_bytes(head) > self.site.config.limits.request_line_bytes_max {
-            let detail = "the request line is too long";
-            self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
-        } else {
-            match head.method {
-                Method::OPTIONS => (Outcome::NotCounted, answer::preflight(ALLOW)),
-                Method::POST => self.posted(head, body, received_at_ms).await,
-                Method::GET | Method::HEAD => match data_of(head) {
-                    Ok(body) => self.entries(head, &body, received_at_ms).await,
-                    Err(detail) => self.malformed(head, &detail, received_at_ms),
-                },
-                _ => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
-            }
-        };
+        let (outcome, answer) =
+            if Head::of(head).request_line_bytes > self.site.config.limits.request_line_bytes_max {
+                let detail = "the request line is too long";
+                self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
+            } else {
+                match head.method {
+                    Method::OPTIONS => (Outcome::NotCounted, answer::preflight(ALLOW)),
+                    Method::POST => self.posted(head, body, received_at_ms).await,
+                    Method::GET | Method::HEAD => match data_of(head) {
+                        Ok(body) => self.entries(head, &body, received_at_ms).await,
+                        Err(detail) => self.malformed(head, &detail, received_at_ms),
+                    },
+                    _ => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
+                }
+            };
         (outcome, answer::with_cors(answer, head.headers.get(header::ORIGIN)))
     }
 
@@ -133,6 +135,7 @@ impl Edge {
     /// Decides over the entries, puts them into the log, and waits for all of them.
     async fn take(&self, head: &RequestHead, entries: Vec<Entry<'_>>, received_at_ms: u64) -> Vec<Line> {
         let site = &*self.site;
+        let head = &Head::of(head);
         let client = Client::read(head, &site.config);
         let (class, level) = self.strictest(&entries);
         let hits: Vec<_> = entries
@@ -195,7 +198,7 @@ impl Edge {
         received_at_ms: u64,
     ) -> (Outcome, Answer) {
         let answer = answer::explained_error(status, reason.name(), detail);
-        if !Client::read(head, &self.site.config).counted {
+        if !Client::read(&Head::of(head), &self.site.config).counted {
             return (Outcome::NotCounted, answer);
         }
         let prefix = HitRoute::Beacon.prefix(&self.site.config.prefixes);

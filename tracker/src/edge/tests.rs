@@ -54,7 +54,7 @@ fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
             (HitRoute::Click, 302, 302),
             (HitRoute::Conversion, 200, 503),
         ] {
-            let hit = Hit::read(route, "1", &head, &bench.edge.site.config, 0);
+            let hit = Hit::read(route, "1", &Head::of(&head), &bench.edge.site.config, 0);
             let answer = |outcome| bench.edge.acknowledge(&hit, Accepted::Known(&program), "id", outcome);
             for (outcome, status) in [
                 (Outcome::Accepted, kept),
@@ -62,7 +62,7 @@ fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
                 (Outcome::Shed, lost),
                 (Outcome::NotDurable, lost),
             ] {
-                let answer = answer(outcome);
+                let answer = Answer::from(answer(outcome));
                 assert_eq!(answer.status().as_u16(), status, "{route:?} {outcome:?}");
                 assert_eq!(answer.headers().contains_key(header::RETRY_AFTER), status == 503);
                 let image =
@@ -97,7 +97,8 @@ fn with_the_registry_away_hits_are_taken_as_unverified_or_refused_as_configured(
                 .into_iter()
                 .enumerate()
             {
-                let (outcome, answer) = bench.edge.hit(route, "1", &head).await;
+                let (outcome, reply) = bench.edge.judge(route, "1", &Head::of(&head), now_ms()).await;
+                let answer = Answer::from(reply);
                 assert_eq!((outcome, answer.status().as_u16()), (outcomes[at], statuses[at]), "{route:?}");
             }
         }

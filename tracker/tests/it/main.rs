@@ -11,4 +11,5 @@ mod hits;
 mod life;
 mod redirects;
 mod shedding;
+mod two_ways;
 mod world;

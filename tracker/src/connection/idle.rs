@@ -1,0 +1,100 @@
+//! Waiting for a client's next bytes, and knowing when to stop waiting.
+//!
+//! A busy connection comes here once per hit, so a limit costs nothing until it is reached: the
+//! timer is set again only when it has rung too early, and it and the end are asked only when
+//! they have something to say.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{Sleep, sleep_until},
+};
+
+use super::buffers::{Buffer, Buffers};
+use crate::closing::Closing;
+
+/// What came.
+pub enum Next {
+    /// At least one byte.
+    Bytes(Buffer),
+    /// The client closed the connection, or it broke.
+    Gone,
+    /// Nothing, until the limit.
+    TimedOut,
+    /// Nothing, and the tracker is about to end.
+    Quiet,
+}
+
+/// The limits of one connection.
+pub struct Idle {
+    alarm: Pin<Box<Sleep>>,
+    quiet: Pin<Box<dyn Future<Output = ()>>>,
+    /// Who is woken by both; `None` before they were asked first.
+    told: Option<Waker>,
+}
+
+impl Idle {
+    /// For a connection whose first limit is `until`.
+    pub fn new(until: Instant, closing: &Closing) -> Self {
+        Self { alarm: Box::pin(sleep_until(until.into())), quiet: Box::pin(closing.when_quiet()), told: None }
+    }
+
+    /// Waits for bytes until `until`; they are added to what has `begun`, if anything has.
+    pub async fn next(
+        &mut self,
+        socket: &mut TcpStream,
+        buffers: &Rc<Buffers>,
+        begun: &mut Option<Buffer>,
+        closing: &Closing,
+        until: Instant,
+    ) -> Next {
+        poll_fn(|context| {
+            let mut buffer = begun.take().unwrap_or_else(|| buffers.take());
+            match pin!(socket.read_buf(buffer.as_mut())).poll(context) {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Next::Gone),
+                Poll::Ready(Ok(_)) => Poll::Ready(Next::Bytes(buffer)),
+                Poll::Pending => {
+                    *begun = Some(buffer).filter(|buffer| !buffer.is_empty());
+                    self.poll_limits(closing, until, context)
+                }
+            }
+        })
+        .await
+    }
+
+    fn poll_limits(&mut self, closing: &Closing, until: Instant, context: &mut Context<'_>) -> Poll<Next> {
+        if closing.is_quiet() {
+            return Poll::Ready(Next::Quiet);
+        }
+        let waker = context.waker();
+        let told = self.told.as_ref().is_some_and(|told| told.will_wake(waker));
+        if !told {
+            self.told = Some(waker.clone());
+            if self.quiet.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Next::Quiet);
+            }
+        }
+        let early = self.alarm.deadline() > until.into();
+        if told && !early && !self.alarm.is_elapsed() {
+            return Poll::Pending;
+        }
+        if early {
+            self.alarm.as_mut().reset(until.into());
+        }
+        while self.alarm.as_mut().poll(context).is_ready() {
+            if Instant::now() >= until {
+                return Poll::Ready(Next::TimedOut);
+            }
+            self.alarm.as_mut().reset(until.into());
+        }
+        Poll::Pending
+    }
+}
