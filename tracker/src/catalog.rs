@@ -19,7 +19,7 @@
 //! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of
 //! their own, so that random ids evict no program. Registry reads under way:
 //! `loads_max`, one per id; a miss beyond that is unverified at once. In front of the cache
-//! 131,072 places a thread; a program that shares one with another takes turns with it.
+//! 131,072 places a thread, in sets of eight that take turns when more than eight share one.
 
 mod fallback;
 mod front;
@@ -154,6 +154,9 @@ impl Catalog {
     /// A miss waits for the registry, `registry_timeout_ms` at most; all misses of one
     /// id wait for the same read. Text that is no program id is unknown.
     pub async fn find(&self, id: &str, now_ms: u64) -> Verdict {
+        if let Some(verdict) = self.recall(id, now_ms) {
+            return verdict;
+        }
         if let Some(verdict) = self.shared.held(id, now_ms).await {
             return verdict;
         }
@@ -161,6 +164,14 @@ impl Catalog {
             return Verdict::Unknown;
         };
         self.load(id, now_ms).await
+    }
+
+    /// What this thread found lately of `id`, as true as [`Catalog::find`] and without a
+    /// future; `None` says nothing of the id.
+    pub fn recall(&self, id: &str, now_ms: u64) -> Option<Verdict> {
+        let shared = &*self.shared;
+        let found = |slot: &Arc<Slot>| shared.verdict(id, slot, now_ms);
+        front::with(shared.name, shared.generation(), id, now_ms, found)
     }
 
     /// Whether changes are being followed, as opposed to serving what we last knew.
@@ -252,24 +263,22 @@ impl Shared {
     /// What is known of `id` without asking the registry.
     async fn held(&self, id: &str, now_ms: u64) -> Option<Verdict> {
         let generation = self.generation();
-        let found = |slot: &Arc<Slot>| {
-            if slot.is_due(now_ms) {
-                self.ask_to_read_again(id, slot);
-            }
-            slot.verdict()
-        };
-        if let Some(verdict) = front::with(self.name, generation, id, now_ms, found) {
-            return Some(verdict);
-        }
         if let Some(slot) = self.slots.get(id).await
             && slot.generation >= self.generation()
             && !slot.is_dead(now_ms)
         {
             front::keep(self.name, generation, &slot);
-            return Some(found(&slot));
+            return Some(self.verdict(id, &slot, now_ms));
         }
         let is_unknown = self.unknown.get(id).await == Some(self.generation());
         is_unknown.then_some(Verdict::Unknown)
+    }
+
+    fn verdict(&self, id: &str, slot: &Slot, now_ms: u64) -> Verdict {
+        if slot.is_due(now_ms) {
+            self.ask_to_read_again(id, slot);
+        }
+        slot.verdict()
     }
 
     /// Reads one program and keeps the answer while `still_wanted` says so.

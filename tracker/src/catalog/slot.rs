@@ -71,9 +71,14 @@ impl Slot {
         self.retired.store(true, Ordering::Release);
     }
 
+    /// Whether the cache has let go of it.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
     /// Whether the cache still holds it.
     pub(super) fn is_held(&self, now_ms: u64) -> bool {
-        !self.retired.load(Ordering::Acquire) && !self.is_dead(now_ms)
+        !self.is_retired() && !self.is_dead(now_ms)
     }
 
     /// Whether it is too old to be served, whether the cache has noticed or not.
