@@ -18,6 +18,7 @@
 //! | writers of the local registry | its callers, each with one change, one at a time | they wait |
 //! | changes of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
 //! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
+//! | callers of the registry in Redis | theirs (the catalog's `loads_max`); one connection, limits in time | [`RegistryError::Unavailable`] |
 //!
 //! A writer never waits for a follower. What a follower and a writer may rely on is
 //! said at the seam, [`registry`].

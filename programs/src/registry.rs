@@ -1,6 +1,6 @@
 //! The seam between core data and the trackers: the truth about every program.
 //!
-//! Two implementations: [`LocalRegistry`] on one machine, Redis for a region.
+//! Two implementations: [`LocalRegistry`] on one machine, [`RedisRegistry`] for a region.
 //!
 //! # What a follower may rely on
 //!
@@ -8,7 +8,8 @@
 //!   that sees a hole asks [`Registry::changes_since`].
 //! - Versions count within an **epoch**, a random id that is made with the counter.
 //!   Another epoch, or a version below one that was seen, means another store (it
-//!   was emptied, or restored from a copy): reload everything, believe nothing old.
+//!   was emptied, restored from a copy, or a replica took over that may lack the last
+//!   changes): reload everything, believe nothing old.
 //! - A store that is not **ready** was never filled: that it lacks a program does
 //!   not mean that there is no such program.
 //! - Subscribe first, load second: a change between the two is then seen twice
@@ -49,8 +50,8 @@ pub type Version = u64;
 ///
 /// # Errors
 /// Every call fails as [`RegistryError`] says, and has then changed nothing, except
-/// that a write which ends in [`RegistryError::Unavailable`] may have been stored. To
-/// repeat it is harmless.
+/// that a write which ends in [`RegistryError::Unavailable`] may have been stored, an import
+/// in part. To repeat it is harmless.
 pub trait Registry: Send + Sync + 'static {
     /// Epoch, version and whether the store was ever filled.
     fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;
@@ -70,8 +71,13 @@ pub trait Registry: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
-    /// Puts many programs at once: readers see all of them or none. Each that
-    /// changes something has a version of its own.
+    /// Puts many programs at once and says that the store is filled. Each that changes
+    /// something has a version of its own.
+    ///
+    /// Readers of [`LocalRegistry`] see all of them or none. [`RedisRegistry`] stores up to
+    /// 512 at a time, each time all or none, and sets the ready mark with the last: of the
+    /// first import of a store readers see all or nothing, of a later one perhaps a part. An
+    /// import that fails may have stored a part, too; to repeat it is harmless.
     fn import(
         &self,
         programs: Vec<Program>,
@@ -130,7 +136,7 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// How far a store is.
+/// How far a store is. A Redis that is empty has epoch 0, version 0, and is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     /// Which store.
@@ -302,7 +308,7 @@ pub enum RegistryError {
     /// The same call may succeed later.
     #[error("the registry cannot be reached at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Another process has the store open; go through that process.
+    /// Another process has the file open; go through that process.
     #[error("the registry {place} is open in another process")]
     InUse {
         /// Its file.

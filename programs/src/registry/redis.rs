@@ -1,4 +1,90 @@
 //! The registry of a region: one Redis that many writers and many trackers share.
+//!
+//! Redis 7.0 or later, Valkey, ElastiCache; alone, with replicas, or in cluster mode. Its
+//! eviction policy must be `noeviction` or a `volatile` one: our keys never expire.
+//!
+//! # What is in Redis
+//!
+//! With the prefix `clickgate`:
+//!
+//! ```text
+//! {clickgate}:meta      hash   format 1, epoch 67e55044-10b1-…, version 17, ready 1, server 5b92e…
+//! {clickgate}:programs  hash   212312 → 17 00000000001763812345 {"programId":"212312",…}
+//!                              212313 → 16 00000000001763812001      (a tombstone: no JSON)
+//! {clickgate}:versions  zset   212313 → 16, 212312 → 17              (the change log)
+//! {clickgate}:changes   channel, each message one of
+//!     1 67e55044-10b1-… 17 212312 00000000001763812345 {"programId":"212312",…}
+//!     1 67e55044-10b1-… 529 512     (512 changes up to version 529: read them)
+//! ```
+//!
+//! The braces keep all of it in one slot of a cluster; the channel is then a sharded one. A
+//! value is version, revision and JSON: one field, since a hash of its own per program costs
+//! Redis more memory than the program. The revision has 20 digits, since Lua's numbers confuse
+//! revisions beyond 2^53.
+//!
+//! The change log has one entry per program, at the version of its last change, which is all
+//! that a follower wants to know. It needs no trimming; a follower that is more than
+//! [`CHANGE_LOG_MAX`](super::CHANGE_LOG_MAX) versions behind is told to reload nevertheless.
+//!
+//! # One script per change
+//!
+//! `apply.lua` checks the revisions, counts the version, writes the programs and the log, and
+//! publishes. Redis runs a script alone, so nobody sees a part of it. It decides everything
+//! before it writes anything, so an error leaves nothing behind.
+//!
+//! - **Epoch.** Made with the first change. Made anew, with programs, version and ready mark
+//!   kept, by the first change that another server process makes: a replica that was promoted,
+//!   a server that restarted from a file. Replication is asynchronous, so that process may
+//!   lack the last changes, and its next ones would have versions that followers believe to
+//!   know. Within one epoch a version has one meaning. The price is one reload per failover.
+//! - **Ready mark.** The last script of an [import](Registry::import) sets it, also of an import
+//!   of nothing; a single put or removal never does. So a Redis that was emptied is not ready
+//!   until somebody imported everything again. An operator who knows that a store is complete
+//!   imports `[]`.
+//! - **Import.** Scripts of up to 512 programs and 1 MiB, because Redis answers nobody while
+//!   one runs. Each is visible as a whole, one after the other. The ready mark comes with the
+//!   last, so of a store's first import followers see all or nothing; of a later one they may
+//!   see the first scripts before the last. One that breaks off is repeated as it is.
+//! - **Messages.** Up to 16 changes and 16 KiB of a script are published one by one, and a
+//!   follower needs no read. More are published as their number.
+//!
+//! # What a failure looks like
+//!
+//! | what happens | who notices | what follows |
+//! |---|---|---|
+//! | Redis away or frozen | every call, within its limits | [`RegistryError::Unavailable`]; connecting again, see `link.rs` |
+//! | the answer to a write is lost | the writer | [`RegistryError::Unavailable`]; repeating it says [`Put::Unchanged`] |
+//! | connection of the subscription cut, or silent for 7 s | PING, the socket | [`Notice::Closed`](super::Notice) |
+//! | slot moves to another node | the server's word | [`Notice::Closed`](super::Notice); calls follow by themselves |
+//! | message lost on the way | a hole in the versions, the follower's comparison | [`Registry::changes_since`] |
+//! | message that cannot be read | the subscription, counted | [`Notice::Lagged`](super::Notice) |
+//! | restarted empty, FLUSHALL | another epoch, no ready mark | [`Changes::Reload`]; what is held stays |
+//! | failover to a replica that lags | a version that fell back, then another epoch | [`Changes::Reload`] |
+//! | a replica is written to | `READONLY` | [`RegistryError::Unavailable`]; the address is looked up again |
+//! | memory full | `OOM` | [`RegistryError::Unavailable`]; nothing written, reads go on |
+//! | one of the keys evicted or overwritten | every script | [`RegistryError::Damaged`], until all three are deleted and imported again |
+//! | a newer release wrote it | every script | [`RegistryError::Newer`] |
+//! | scripts forgotten (restart, `SCRIPT FLUSH`) | the call | the text is sent, once |
+//!
+//! A replica may be read (its state is one that the master had), but not in cluster mode.
+//!
+//! # The rights of a user
+//!
+//! ```text
+//! user writer on >… ~{clickgate}:* &{clickgate}:changes +eval +evalsha +eval_ro +evalsha_ro
+//!      +hmget +hget +hset +hlen +zcard +zadd +zrangebyscore +info +publish +subscribe +ping
+//! user reader on >… %R~{clickgate}:* &{clickgate}:changes +eval_ro +evalsha_ro
+//!      +hmget +hget +hlen +zcard +zrangebyscore +subscribe +ping
+//! ```
+//!
+//! In cluster mode `+cluster|slots` besides, `+spublish` and `+ssubscribe`; beside the AWS
+//! sample all keys, `&channel1` and `+dbsize +hgetall +scan`. `INFO` tells the server process.
+//!
+//! # Beside the AWS sample
+//!
+//! With [`RedisConfig::aws_sample`], the hashes that its updater writes are programs too where
+//! we have none of that id, and `channel1` is followed. They have version 0 and revision 0,
+//! below any of ours; see `sample.rs`.
 
 mod address;
 mod config;

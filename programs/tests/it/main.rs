@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod cluster;
+mod connection;
 mod contract;
+mod following;
+mod model;
 mod redis;
+mod sample;
+mod store;
 mod suite;
 
 use programs::{RedisConfig, RedisRegistry};
@@ -20,4 +26,13 @@ fn config(server: &redis::RedisServer) -> RedisConfig {
 
 fn registry(server: &redis::RedisServer) -> RedisRegistry {
     RedisRegistry::connect(&config(server)).unwrap()
+}
+
+/// Waits until `holds`, at most 20 s.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !holds().await {
+        assert!(std::time::Instant::now() < end, "never {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

@@ -29,12 +29,21 @@ pub fn is_installed() -> bool {
     if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok() {
         return true;
     }
-    let required = env::var_os("CLICKGATE_SERVERS_REQUIRED").is_some_and(|required| required == "1");
-    assert!(!required, "redis-server is not installed, and CLICKGATE_SERVERS_REQUIRED=1");
+    assert!(is_optional(), "redis-server is not installed, and CLICKGATE_SERVERS_REQUIRED=1");
+    tell_skipped("redis-server");
+    false
+}
+
+/// Whether tests may be skipped.
+pub fn is_optional() -> bool {
+    env::var_os("CLICKGATE_SERVERS_REQUIRED").is_none_or(|required| required != "1")
+}
+
+/// Says on stderr that this test is skipped for lack of `tool`.
+pub fn tell_skipped(tool: &str) {
     let test = thread::current().name().unwrap_or("a test").to_owned();
     // Not `eprintln!`, which the test harness hides.
-    let _ = writeln!(io::stderr(), "SKIPPED {test}: redis-server is not installed");
-    false
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {tool} is not installed");
 }
 
 /// Waits until `holds`, at most 20 s.

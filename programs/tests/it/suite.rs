@@ -1,4 +1,4 @@
-//! The contract on the registry of one machine and on that in Redis.
+//! The contract on the registry of one machine, on that in Redis, and on that in a cluster.
 
 macro_rules! contract {
     ($($behaviour:ident),* $(,)?) => {
@@ -16,6 +16,15 @@ macro_rules! contract {
             async fn $behaviour() {
                 let Some(server) = crate::redis::RedisServer::start() else { return };
                 crate::contract::$behaviour(&crate::registry(&server)).await;
+            })*
+        }
+
+        mod cluster {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                let Some(cluster) = crate::redis::RedisCluster::start(1, 0) else { return };
+                let config = crate::cluster::config(&cluster);
+                crate::contract::$behaviour(&programs::RedisRegistry::connect(&config).unwrap()).await;
             })*
         }
     };

@@ -95,7 +95,9 @@ impl Address {
             false => format!("{scheme}://{host}:{port}"),
         };
         let info = url.into_connection_info()?;
-        let mut settings = info.redis_settings().clone().set_protocol(protocol).set_db(self.database);
+        let settings = info.redis_settings().clone().set_protocol(protocol).set_db(self.database);
+        // One right less that a user of ours needs; older servers know no such command.
+        let mut settings = settings.set_skip_set_lib_name();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }

@@ -48,7 +48,9 @@ impl Fault {
     pub(super) fn moved_to(&self) -> Option<(String, u16)> {
         match self {
             Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
-                error.redirect_node().map(|(host, port)| (host.to_owned(), port))
+                let (address, _slot) = error.redirect_node()?;
+                let (host, port) = address.rsplit_once(':')?;
+                Some((host.to_owned(), port.parse().ok()?))
             }
             _ => None,
         }

@@ -116,6 +116,15 @@ impl Opening {
         });
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = in_time(self.connect_timeout, connecting).await?;
+        if self.address.is_cluster() {
+            // A replica would take the subscription and go on in silence when its master cannot
+            // be reached; asked for a key, it sends us to its master.
+            let mut command = redis::cmd("HMGET");
+            command.arg(&self.keys.meta).arg("format");
+            in_time(self.response_timeout, connection.send_packed_command(&command))
+                .await?
+                .extract_error()?;
+        }
         let mut channels = vec![self.keys.channel.as_str()];
         channels.extend(self.sample.as_ref().map(|_| sample::CHANNEL));
         for channel in channels {

@@ -1,6 +1,7 @@
 //! The Lua scripts: how they are sent, and how their answers are read.
 //!
-//! A script is called by its hash. Redis forgets its scripts when it restarts; the call that
+//! A script that only reads is called as one that only reads, which a user without the right
+//! to write may do; servers know that from Redis 7.0 on. A script is called by its hash. Redis forgets its scripts when it restarts; the call that
 //! finds out sends the text, once.
 
 use std::sync::LazyLock;
@@ -18,22 +19,33 @@ use crate::registry::{Epoch, RegistryError, State};
 /// The layout of the keys that this release reads and writes.
 const FORMAT: u128 = 1;
 
+const READS: [&str; 2] = ["EVALSHA_RO", "EVAL_RO"];
+const WRITES: [&str; 2] = ["EVALSHA", "EVAL"];
+
 /// One script.
 pub(super) struct Script {
+    by_hash: &'static str,
+    by_text: &'static str,
     text: &'static str,
     hash: String,
 }
 
 macro_rules! script {
-    ($name:ident, $file:literal, $doc:literal) => {
+    ($name:ident, $file:literal, $commands:expr, $doc:literal) => {
         #[doc = $doc]
-        pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new($commands, concat!(include_str!("prelude.lua"), include_str!($file)))
+        });
     };
 }
-script!(GET, "get.lua", "The state, and the row of one program.");
-script!(CHANGES, "changes.lua", "The state, and rows in the order of their last changes.");
-script!(APPLY, "apply.lua", "Writes programs, counts, logs and publishes: the only way a registry changes.");
+script!(GET, "get.lua", READS, "The state, and the row of one program.");
+script!(CHANGES, "changes.lua", READS, "The state, and rows in the order of their last changes.");
+script!(
+    APPLY,
+    "apply.lua",
+    WRITES,
+    "Writes programs, counts, logs and publishes: the only way a registry changes."
+);
 
 /// What a script answered.
 pub(super) struct Answer {
@@ -44,8 +56,8 @@ pub(super) struct Answer {
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    fn new([by_hash, by_text]: [&'static str; 2], text: &'static str) -> Self {
+        Self { by_hash, by_text, text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
     pub(super) async fn run(
@@ -54,11 +66,11 @@ impl Script {
         keys: &Keys,
         arguments: &[Vec<u8>],
     ) -> Result<Answer, RegistryError> {
-        let by_hash = self.command("EVALSHA", &self.hash, keys, arguments);
+        let by_hash = self.command(self.by_hash, &self.hash, keys, arguments);
         let answer = match link.call::<Value>(&by_hash).await {
             Err(fault) if fault.is_unknown_script() => {
                 count(&link.counters().scripts_sent);
-                link.call(&self.command("EVAL", self.text, keys, arguments)).await?
+                link.call(&self.command(self.by_text, self.text, keys, arguments)).await?
             }
             answer => answer?,
         };
