@@ -51,6 +51,9 @@ pub enum Command {
     /// Run the consumer alone: store what is in the log
     #[command(after_help = "Example:\n  clickgate consumer --data ./data")]
     Consumer,
+    /// Run a bridge alone: bring in what others publish
+    #[command(subcommand)]
+    Bridge(Bridge),
     /// Look at and change the programs (campaigns)
     #[command(subcommand)]
     Programs(Programs),
@@ -73,6 +76,15 @@ pub enum Command {
     #[command(after_help = "Example:\n  clickgate explain '/c/212313?utm_campaign=spring'\n  \
         clickgate explain '/i/212312' --header 'Sec-GPC: 1' --at 2026-12-24T00:00:00Z")]
     Explain(Explain),
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Bridge {
+    /// Put core data from the log `programs` into the registry, for every tracker
+    #[command(after_help = "Core data comes into that log with `clickgate programs import --stream` and \
+        POST /programs. What cannot be read becomes a dead letter.\n\nExample:\n  \
+        clickgate bridge programs --data ./core-data")]
+    Programs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,8 +113,14 @@ pub enum Programs {
     },
     /// Store many programs at once: a JSON array, or one program a line
     #[command(after_help = "Anything wrong in the file is listed with its place, and nothing is \
-        imported.\n\nExample:\n  clickgate programs import programs.json")]
+        imported. With --stream each line stands alone: the good ones are accepted, the others are \
+        listed, and the exit code is 1.\n\nExample:\n  clickgate programs import programs.json\n  \
+        core-data-feed | clickgate programs import --stream -")]
     Import {
+        /// Append lines, as they come, to the log `programs`; the program bridge puts them into the
+        /// registry. A line may also be a removal: {"programId": "42", "removed": true}
+        #[arg(long)]
+        stream: bool,
         /// A file, or - for standard input
         file: String,
     },

@@ -15,7 +15,7 @@ use crate::data::{Access, DataDir};
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
 use crate::output::Output;
-use crate::owner::EVENTS;
+use crate::owner::{CORE_DATA, EVENTS, core_data_config};
 use crate::render;
 use crate::roles::{self, Role};
 
@@ -55,6 +55,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up => Some(Role::Up),
         Command::Tracker => Some(Role::Tracker),
         Command::Consumer => Some(Role::Consumer),
+        Command::Bridge(cli::Bridge::Programs) => Some(Role::ProgramBridge),
         _ => None,
     };
     if let Some(role) = role {
@@ -73,7 +74,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Log(command) => log(&mut context, &command),
         Command::Config(command) => show_config(&mut context, &command),
         Command::Explain(explain) => explained(&mut context, explain),
-        Command::Up | Command::Tracker | Command::Consumer => unreachable!("roles were run above"),
+        Command::Up | Command::Tracker | Command::Consumer | Command::Bridge(_) => {
+            unreachable!("roles were run above")
+        }
     }
 }
 
@@ -121,12 +124,16 @@ fn each(context: &mut Context, sequences: &[u64], op: fn(u64) -> Op) -> Result<(
 fn log(context: &mut Context, command: &cli::Log) -> Result<(), Failure> {
     match command {
         cli::Log::Check => {
-            if !context.data.log().join(EVENTS).is_dir() {
+            let logs = [EVENTS, CORE_DATA].map(|name| (name, context.data.log().join(name).is_dir()));
+            if logs.iter().all(|(_, is_there)| !is_there) {
                 let place = context.data.path().display();
                 return Err(Failure::Failed(format!("there is no log in {place}; name another with --data")));
             }
-            let segments = stream::check(&context.data.log(), EVENTS);
-            let segments = segments.map_err(|error| Failure::Failed(error.to_string()))?;
+            let mut segments = Vec::new();
+            for (name, _) in logs.into_iter().filter(|(_, is_there)| *is_there) {
+                let checked = stream::check(&context.data.log(), name);
+                segments.extend(checked.map_err(|error| Failure::Failed(error.to_string()))?);
+            }
             let damaged = segments.iter().filter(|segment| segment.damaged_at.is_some()).count();
             context.out.document(&json!(segments), render::segments)?;
             match damaged {
@@ -169,8 +176,14 @@ fn salvage(context: &mut Context) -> Result<(), Failure> {
             )));
         }
     };
-    let log = stream::Log::salvage(&context.data.log(), EVENTS, context.settings.stream.clone());
-    let log = log.map_err(|error| Failure::Failed(error.to_string()))?;
+    let salvage = |name: &str, config| {
+        let log = stream::Log::salvage(&context.data.log(), name, config);
+        log.map_err(|error| Failure::Failed(error.to_string()))
+    };
+    let log = salvage(EVENTS, context.settings.stream.clone())?;
+    if context.data.log().join(CORE_DATA).is_dir() {
+        salvage(CORE_DATA, core_data_config(&context.settings))?;
+    }
     let answer = json!({ "lanes": log.lanes(), "cursors": log.cursors() });
     context.out.document(&answer, |_| {
         "the log can be opened; `clickgate reconcile` says which numbers were given up".to_owned()

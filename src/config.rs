@@ -28,6 +28,8 @@ const PREFIX: &str = "CLICKGATE__";
 /// The cursor of the consumer that fills the local table. Every role declares it, so that a
 /// tracker alone trims nothing that a later consumer has not read.
 pub const TABLE_CURSOR: &str = "table";
+/// The cursor of the program bridge, in the log `programs`.
+pub const PROGRAMS_CURSOR: &str = "programs";
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -37,12 +39,21 @@ pub struct Settings {
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
     pub consumer: consumers::Config,
+    pub bridge: Bridge,
     pub table: FilePlace,
     pub registry: FilePlace,
     pub admin: Admin,
     pub drain: Drain,
     /// In the table `log` too: what the process says on stderr.
     pub log: Diagnostics,
+}
+
+/// What brings data from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Bridge {
+    pub programs: bridges::programs::Config,
+    /// Of what all bridges cannot read.
+    pub dead_letters: consumers::GivenLimits,
 }
 
 /// A file that is in the data directory unless it is named.
@@ -86,6 +97,7 @@ impl Default for Settings {
             tracker: tracker::Config::default(),
             stream,
             consumer: consumers::Config::default(),
+            bridge: Bridge::default(),
             table: FilePlace::default(),
             registry: FilePlace::default(),
             admin: Admin {

@@ -20,8 +20,9 @@ pub enum Failure {
     BadInput(String),
     /// The process stopped, and some records wait in the log for the next start: 3.
     #[error(
-        "stopped with {0} records still in the log; they are safe there, and the next \
-         `clickgate up` or `clickgate consumer` stores them"
+        "stopped with {0} records still in the log; they are safe there, and the next `clickgate up` \
+         takes them up, as `clickgate consumer` does with events and `clickgate bridge programs` with \
+         core data"
     )]
     Remaining(u64),
     /// The same, and the log's disk ends with this machine, so they were copied: 3.

@@ -41,6 +41,11 @@ pub enum Op {
     /// The revision of the removal is now unless given.
     ProgramsRemove(ProgramId, Option<u64>),
     ProgramsImport(Vec<Program>),
+    /// Core data for the log `programs`: a message, or one a line.
+    ProgramsStream {
+        text: String,
+        lines: bool,
+    },
     /// Stored events in the order of storing.
     EventsTail(Part),
     EventsGet(ProgramId, Uuid),
@@ -92,6 +97,7 @@ impl Op {
             Self::ProgramsPut(program) => programs::put(owner, *program).await,
             Self::ProgramsRemove(id, revision) => programs::remove(owner, &id, revision).await,
             Self::ProgramsImport(programs) => programs::import(owner, programs).await,
+            Self::ProgramsStream { text, lines } => programs::stream(owner, &text, lines).await,
             Self::EventsTail(part) => events::tail(owner, part).await,
             Self::EventsGet(program, id) => events::get(owner, &program, id).await,
             Self::EventsQuery(query) => events::query(owner, query).await,

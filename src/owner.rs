@@ -3,30 +3,45 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use bridges::programs::Intake;
 use consumers::{LocalTable, StatusHandle, Store};
 use programs::LocalRegistry;
-use stream::Log;
+use stream::{Log, LogConfig};
 use tokio::sync::OnceCell;
 use tracker::{Tracker, TrackerAdmin};
 
-use crate::config::Settings;
+use crate::config::{PROGRAMS_CURSOR, Settings};
 use crate::data::DataDir;
 
 /// The name of the log of events.
 pub const EVENTS: &str = "events";
+/// The name of the log of core data.
+pub const CORE_DATA: &str = "programs";
+
+/// As the log of events, with the cursor of the program bridge.
+pub fn core_data_config(settings: &Settings) -> LogConfig {
+    LogConfig { cursors: vec![PROGRAMS_CURSOR.to_owned()], ..settings.stream.clone() }
+}
 
 /// The open files of a data directory.
 pub struct Owner {
     pub settings: Settings,
     pub data: DataDir,
     log: OnceCell<Log>,
+    core_data_log: OnceCell<Log>,
+    intake: OnceCell<Intake>,
+    /// No core data is accepted any more.
+    closing: AtomicBool,
     registry: OnceCell<Arc<LocalRegistry>>,
     table: OnceCell<LocalTable>,
     /// The tracker that runs in this process.
     tracker: OnceCell<TrackerAdmin>,
     /// The pull loop that runs in this process.
     pub consumer: OnceCell<StatusHandle>,
+    /// The program bridge that runs in this process.
+    pub bridge: OnceCell<bridges::programs::StatusHandle>,
 }
 
 /// What could not be opened.
@@ -34,6 +49,10 @@ pub struct Owner {
 pub enum OwnerError {
     #[error(transparent)]
     Log(#[from] stream::OpenError),
+    #[error(transparent)]
+    Lane(#[from] stream::LaneError),
+    #[error("core data is no longer accepted, as the process stops")]
+    Closing,
     #[error("the registry {path}: {source}")]
     Registry { path: String, source: programs::RegistryError },
     #[error(transparent)]
@@ -55,10 +74,14 @@ impl Owner {
             settings,
             data,
             log: OnceCell::new(),
+            core_data_log: OnceCell::new(),
+            intake: OnceCell::new(),
+            closing: AtomicBool::new(false),
             registry: OnceCell::new(),
             table: OnceCell::new(),
             tracker: OnceCell::new(),
             consumer: OnceCell::new(),
+            bridge: OnceCell::new(),
         }
     }
 
@@ -69,6 +92,48 @@ impl Owner {
     pub async fn log(&self) -> Result<&Log, OwnerError> {
         let open = async || Ok(Log::open(&self.data.log(), EVENTS, self.settings.stream.clone())?);
         self.log.get_or_try_init(open).await
+    }
+
+    /// The log of core data; the first call recovers what an earlier process left.
+    ///
+    /// # Errors
+    /// [`OwnerError::Log`].
+    pub async fn core_data_log(&self) -> Result<&Log, OwnerError> {
+        let open = async || Ok(Log::open(&self.data.log(), CORE_DATA, core_data_config(&self.settings))?);
+        self.core_data_log.get_or_try_init(open).await
+    }
+
+    /// The log of core data, if this process has had to do with it.
+    pub fn opened_core_data_log(&self) -> Option<&Log> {
+        self.core_data_log.get()
+    }
+
+    /// Where this process accepts core data.
+    ///
+    /// # Errors
+    /// [`OwnerError::Log`], [`OwnerError::Lane`]; [`OwnerError::Closing`] once it was closed.
+    pub async fn intake(&self) -> Result<&Intake, OwnerError> {
+        if self.closing.load(Relaxed) {
+            return Err(OwnerError::Closing);
+        }
+        let open = async || {
+            let log = self.core_data_log().await?.clone();
+            open_file(&self.data.log().join(CORE_DATA), move || Intake::start(&log))
+                .await?
+                .map_err(Into::into)
+        };
+        self.intake.get_or_try_init(open).await
+    }
+
+    /// Accepts no more core data and closes the log of core data. Blocks until the disk is done.
+    pub fn close_core_data(&self) {
+        self.closing.store(true, Relaxed);
+        if let Some(intake) = self.intake.get() {
+            intake.close();
+        }
+        if let Some(log) = self.core_data_log.get() {
+            log.close();
+        }
     }
 
     /// The programs.

@@ -87,6 +87,13 @@ pub fn import(report: &Json) -> String {
     text
 }
 
+/// What became of a stream of core data.
+pub fn streamed(answer: &Json) -> String {
+    let waits = "; it waits in the log until `clickgate up` or `clickgate bridge programs` runs here";
+    let waits = if answer["bridge"] == true || answer["accepted"] == 0 { "" } else { waits };
+    format!("{} accepted, {} refused{waits}", answer["accepted"], answer["refused"])
+}
+
 const PLACES: [&str; 10] = [
     "issued",
     "stored",

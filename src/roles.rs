@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! claim ─► log (recovery) ─► table ─► registry ─► admin address ─► tracker's address
-//!       ─► run.json ─► consumer thread, tracker workers ─► … a signal, or somebody dies …
+//!       ─► run.json ─► consumer thread, program bridge, tracker workers
+//!       ─► … a signal, or somebody dies …
 //!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
-//!       ─► the consumer catches up, within drain.grace_ms ─► rescue, if the disk ends with us
+//!       ─► consumer and bridge catch up, within drain.grace_ms ─► rescue, if the disk ends with us
 //!       ─► exit 0, or 3 with what is left
 //! ```
 //!
 //! The tracker's workers are threads of their own; the consumer's pull loop has a thread and a
 //! runtime of its own, so that neither waits for the other. Whoever dies with an error ends the
-//! process, the others being drained first.
+//! process, the others being drained first; but a program bridge that dies is started again,
+//! and the hits go on.
 
+mod bridge;
 mod consumer;
 mod drain;
 mod rescue;
@@ -21,6 +24,7 @@ mod welcome;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use bridges::programs::RunningBridge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use programs::{LocalRegistry, Registry, samples};
 use tracing::info;
@@ -44,6 +48,7 @@ pub enum Role {
     Up,
     Tracker,
     Consumer,
+    ProgramBridge,
 }
 
 impl Role {
@@ -53,23 +58,31 @@ impl Role {
             Self::Up => "up",
             Self::Tracker => "tracker",
             Self::Consumer => "consumer",
+            Self::ProgramBridge => "bridge programs",
         }
     }
 
     fn tracks(self) -> bool {
-        self != Self::Consumer
+        matches!(self, Self::Up | Self::Tracker)
     }
 
     fn consumes(self) -> bool {
-        self != Self::Tracker
+        matches!(self, Self::Up | Self::Consumer)
+    }
+
+    /// Whether core data goes from the log into the registry here.
+    fn bridges_programs(self) -> bool {
+        matches!(self, Self::Up | Self::ProgramBridge)
     }
 }
 
 /// Everything that runs, and what is needed to stop it.
 struct Running {
+    role: Role,
     owner: Arc<Owner>,
     tracker: Option<RunningTracker>,
     consumer: Option<Consumer>,
+    program_bridge: Option<RunningBridge>,
     admin: ServerHandle,
     admin_task: actix_rt::task::JoinHandle<std::io::Result<()>>,
 }
@@ -134,6 +147,7 @@ async fn start(
         tracker = Some(bound);
     }
     let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
+    let program_bridge = if role.bridges_programs() { Some(bridge::start(&owner).await?) } else { None };
     let (server, admin) = admin
         .serve(Arc::clone(&owner), prometheus, hits)
         .map_err(failed("cannot serve the admin address"))?;
@@ -153,7 +167,7 @@ async fn start(
     }
     let tracker = tracker
         .map(|tracker| RunningTracker { handle: tracker.handle(), task: actix_rt::spawn(tracker.run()) });
-    Ok(Running { owner: Arc::clone(&owner), tracker, consumer, admin, admin_task })
+    Ok(Running { role, owner: Arc::clone(&owner), tracker, consumer, program_bridge, admin, admin_task })
 }
 
 /// On the first start, so that there is something to click on.

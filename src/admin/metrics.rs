@@ -9,13 +9,13 @@ mod process;
 use std::fmt::Write;
 use std::sync::Once;
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::warn;
 use tracker::{Histogram, TrackerAdmin};
 
 use crate::cli::VERSION;
-use crate::config::TABLE_CURSOR;
+use crate::config::{PROGRAMS_CURSOR, TABLE_CURSOR};
 use crate::ops::{self, now_ms};
 use crate::owner::Owner;
 
@@ -44,6 +44,9 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         // A tracker alone has no table, and must not make one.
         set_records(owner).await;
     }
+    if let Some(status) = owner.bridge.get() {
+        set_bridge(owner, &status.get(), process.as_ref());
+    }
     let tracker = owner.running_tracker();
     if let Some(tracker) = tracker {
         set_tracker(tracker).await;
@@ -63,7 +66,8 @@ fn set_log(owner: &Owner, log: &stream::Log) {
     gauge!("clickgate_log_bytes").set(log.bytes() as f64);
     gauge!("clickgate_log_bytes_max").set(owner.settings.stream.log_bytes_max as f64);
     gauge!("clickgate_log_fill_ratio").set(log.fill_percent() as f64 / 100.0);
-    gauge!("clickgate_log_poisoned").set(flag(log.poisoned()));
+    let core_data_poisoned = owner.opened_core_data_log().is_some_and(stream::Log::poisoned);
+    gauge!("clickgate_log_poisoned").set(flag(log.poisoned() || core_data_poisoned));
     let mut segments = 0;
     for lane in log.lanes() {
         segments += lane.segments;
@@ -80,6 +84,33 @@ fn set_log(owner: &Owner, log: &stream::Log) {
     for cursor in log.cursors() {
         gauge!("clickgate_cursor_lag_records", "cursor" => cursor.name).set(cursor.lag as f64);
     }
+}
+
+fn set_bridge(owner: &Owner, status: &bridges::programs::Status, process: Option<&process::Process>) {
+    if let Some(log) = owner.opened_core_data_log() {
+        let lag = log.cursors().first().map_or(0, |cursor| cursor.lag);
+        gauge!("clickgate_cursor_lag_records", "cursor" => PROGRAMS_CURSOR).set(lag as f64);
+        let since_ms = match status.done_until_ms {
+            0 => process.map_or(0, |process| (process.start_seconds * 1_000.0) as u64),
+            done => done,
+        };
+        let lag_ms = if lag == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
+        gauge!("clickgate_cursor_lag_seconds", "cursor" => PROGRAMS_CURSOR).set(seconds(lag_ms));
+    }
+    let counts = status.counts;
+    for (outcome, count) in [
+        ("stored", counts.stored),
+        ("unchanged", counts.unchanged),
+        ("older", counts.older),
+        ("conflicting", counts.conflicting),
+        ("dead", counts.dead),
+    ] {
+        counter!("clickgate_core_data_total", "outcome" => outcome).absolute(count);
+    }
+    counter!("clickgate_bridge_letters_discarded_total").absolute(status.letters_discarded);
+    counter!("clickgate_bridge_retries_total", "bridge" => "programs").absolute(status.retries);
+    counter!("clickgate_bridge_restarts_total", "bridge" => "programs").absolute(status.restarts);
+    gauge!("clickgate_bridge_failing", "bridge" => "programs").set(flag(status.error.is_some()));
 }
 
 async fn set_tracker(tracker: &TrackerAdmin) {

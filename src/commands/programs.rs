@@ -1,5 +1,7 @@
 //! `clickgate programs …`
 
+mod stream;
+
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
@@ -27,7 +29,8 @@ pub fn run(context: &mut Context, command: Programs) -> Result<(), Failure> {
             let removed = context.ask(Op::ProgramsRemove(program_id(&id)?, revision))?;
             Ok(context.out.document(&removed, |put| render::put(&id, "removed", put))?)
         }
-        Programs::Import { file } => import(context, &file),
+        Programs::Import { stream: false, file } => import(context, &file),
+        Programs::Import { stream: true, file } => stream::run(context, &file),
     }
 }
 
@@ -110,6 +113,15 @@ impl Busy {
         let spinner = ProgressBar::new_spinner().with_message(what);
         spinner.enable_steady_tick(Duration::from_millis(100));
         Self(spinner)
+    }
+
+    fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+
+    /// A line on standard error that stays.
+    fn print(&self, line: &str) {
+        self.0.suspend(|| eprintln!("{line}"));
     }
 }
 

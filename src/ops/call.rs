@@ -70,6 +70,11 @@ impl Op {
                 body: None,
             },
             Self::ProgramsImport(programs) => Call::post("/programs/import", &json!(programs)),
+            Self::ProgramsStream { text, lines } => Call {
+                method: "POST",
+                target: target("/programs", &[("lines", lines.then(|| true.to_string()))]),
+                body: Some(text.clone()),
+            },
             Self::EventsTail(part) => Call::get("/events/tail", &part_of(part)),
             Self::EventsGet(program, id) => Call::get(&format!("/events/{program}/{id}"), &[]),
             Self::EventsQuery(query) => {
@@ -124,6 +129,10 @@ impl Op {
         let path_parts: Vec<&str> = path_parts.iter().map(String::as_str).collect();
         let op = match (method, path_parts.as_slice()) {
             ("GET", ["programs"]) => Self::ProgramsList,
+            ("POST", ["programs"]) => Self::ProgramsStream {
+                text: text_of(body)?.to_owned(),
+                lines: query.take("lines")?.unwrap_or(false),
+            },
             ("POST", ["programs", "import"]) => Self::ProgramsImport(programs_of(body)?),
             ("GET", ["programs", id]) => Self::ProgramsGet(parse("program id", id)?),
             ("PUT", ["programs", id]) => {
@@ -191,15 +200,17 @@ fn programs_of(body: &[u8]) -> Result<Vec<Program>, OpError> {
 }
 
 /// All that is wrong with core data, each with its place.
-fn import_errors(errors: &[ImportError]) -> OpError {
-    let detail = |error: &ImportError| {
-        json!({
-            "line": error.line, "column": error.column, "field": error.path, "reason": error.reason,
-        })
-    };
+pub(super) fn import_errors(errors: &[ImportError]) -> OpError {
     let first = errors.first().map_or_else(String::new, |error| format!("; the first: {error}"));
     let reason = format!("nothing was stored: {} errors in the programs{first}", errors.len());
-    OpError::Invalid(reason, errors.iter().map(detail).collect())
+    OpError::Invalid(reason, errors.iter().map(import_error).collect())
+}
+
+/// One thing that is wrong with core data, with its place.
+pub(super) fn import_error(error: &ImportError) -> Json {
+    json!({
+        "line": error.line, "column": error.column, "field": error.path, "reason": error.reason,
+    })
 }
 
 fn program_of(id: ProgramId, body: &[u8]) -> Result<Program, OpError> {

@@ -1,10 +1,13 @@
 //! Operations on what could not be stored.
 
+use bridges::programs::read_message;
 use consumers::Replayed;
+use proto::DeadLetter;
 use serde_json::{Value as Json, json};
 
 use super::event_json::{dead_letter_json, whole_dead_letter_json};
 use super::events::listing_json;
+use super::programs::not_accepted;
 use super::{OpError, Part, now_ms};
 use crate::owner::Owner;
 
@@ -21,6 +24,10 @@ pub async fn show(owner: &Owner, sequence: u64) -> Result<Json, OpError> {
 }
 
 pub async fn replay(owner: &Owner, sequence: u64) -> Result<Json, OpError> {
+    let letter = owner.table().await?.ask(move |store| store.dead_letter(sequence)).await?;
+    if let Some(letter) = letter.filter(|letter| letter.stage == bridges::programs::STAGE) {
+        return replay_core_data(owner, sequence, &letter).await;
+    }
     let now_ms = now_ms();
     match owner.table().await?.ask(move |store| store.replay_dead_letter(sequence, now_ms)).await? {
         Replayed::NoSuchLetter => Err(none(sequence)),
@@ -29,6 +36,21 @@ pub async fn replay(owner: &Owner, sequence: u64) -> Result<Json, OpError> {
         }
         replayed => Ok(json!({ "sequence": sequence, "result": replayed })),
     }
+}
+
+/// Puts it back into the log that it came from, as old as it is: what was said since stands.
+///
+/// It is a letter until the log has it, so a crash between the two leaves both, and the log
+/// may be asked twice.
+async fn replay_core_data(owner: &Owner, sequence: u64, letter: &DeadLetter) -> Result<Json, OpError> {
+    let changes = read_message(&letter.payload).map_err(|errors| {
+        let reason = errors.first().map(ToString::to_string).unwrap_or_default();
+        OpError::Conflict(format!("dead letter {sequence} cannot be read still: {reason}"))
+    })?;
+    let changes = changes.into_iter().map(|change| change.or_revision(letter.failed_at_ms)).collect();
+    owner.intake().await?.accept(changes).await.map_err(not_accepted)?;
+    owner.table().await?.ask(move |store| store.drop_dead_letter(sequence)).await?;
+    Ok(json!({ "sequence": sequence, "result": "in_log" }))
 }
 
 pub async fn drop(owner: &Owner, sequence: u64) -> Result<Json, OpError> {

@@ -22,6 +22,8 @@ pub async fn reconcile(owner: &Owner) -> Result<Json, OpError> {
 
 pub async fn status(owner: &Owner) -> Result<Json, OpError> {
     let log = owner.log().await?;
+    let mut cursors = log.cursors();
+    cursors.extend(owner.core_data_log().await?.cursors());
     Ok(json!({
         "boot": log.boot(),
         "bytes": log.bytes(),
@@ -29,7 +31,8 @@ pub async fn status(owner: &Owner) -> Result<Json, OpError> {
         "fill_percent": log.fill_percent(),
         "poisoned": log.poisoned(),
         "lanes": log.lanes(),
-        "cursors": log.cursors(),
+        "cursors": cursors,
+        "bridge": owner.bridge.get().map(|status| json!(status.get())),
         "consumer": owner.consumer.get().map(|status| json!(status.get())),
     }))
 }

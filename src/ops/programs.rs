@@ -1,8 +1,11 @@
 //! Operations on core data.
 
+use bridges::programs::{IntakeError, read_body, read_lines};
 use programs::{Entry, Program, ProgramId, Put, Registry};
 use serde_json::{Value as Json, json};
+use stream::Shed;
 
+use super::call::{import_error, import_errors};
 use super::{OpError, now_ms};
 use crate::owner::Owner;
 
@@ -50,6 +53,38 @@ pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpErr
         tracing::warn!(%error, "the catalog was not filled after an import");
     }
     Ok(json!(report))
+}
+
+/// Core data for the log `programs`: accepted is what is synced there. The program bridge puts
+/// it into the registry, now or when it runs next. Of `lines` the good ones are accepted,
+/// whatever the others are.
+pub async fn stream(owner: &Owner, text: &str, lines: bool) -> Result<Json, OpError> {
+    let (changes, errors) = match lines {
+        true => read_lines(text),
+        false => (read_body(text).map_err(|errors| import_errors(&errors))?, Vec::new()),
+    };
+    let accepted = changes.len();
+    if accepted == 0 && !errors.is_empty() {
+        return Err(import_errors(&errors));
+    }
+    owner.intake().await?.accept(changes).await.map_err(not_accepted)?;
+    Ok(json!({
+        "accepted": accepted,
+        "refused": errors.iter().map(import_error).collect::<Vec<_>>(),
+        "bridge": owner.bridge.get().is_some(),
+    }))
+}
+
+pub fn not_accepted(error: IntakeError) -> OpError {
+    match error {
+        IntakeError::Shed { shed: Shed::TooLarge { .. }, .. } => OpError::invalid(error.to_string()),
+        IntakeError::Closed | IntakeError::Shed { shed: Shed::Full(_) | Shed::Closed, .. } => {
+            OpError::Unavailable(error.to_string())
+        }
+        IntakeError::Shed { shed: Shed::Poisoned, .. } | IntakeError::NotDurable(_) => {
+            OpError::Failed(format!("core data was not accepted: {error}"))
+        }
+    }
 }
 
 /// The change reaches the catalog by itself, a moment after the registry has it. Whoever

@@ -1,15 +1,17 @@
 //! The end of a process, in order.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bridges::programs::RunningBridge;
 use stream::Log;
 use tracing::{error, info};
 
-use super::consumer::ConsumerError;
+use super::consumer::{Consumer, ConsumerError};
 use super::rescue::rescue;
 use super::signals::Signals;
-use super::{Running, failed};
+use super::{Role, Running, failed};
 use crate::exit::Failure;
 
 /// What ended the process.
@@ -89,23 +91,38 @@ impl Running {
         }
         self.stop_tracker(&why).await;
         let log = self.owner.log().await.map_err(failed("the log is gone"))?.clone();
-        let closing = log.clone();
-        let closed = actix_rt::task::spawn_blocking(move || closing.close()).await;
-        closed.map_err(failed("cannot close the log"))?;
+        let (closing, owner) = (log.clone(), Arc::clone(&self.owner));
+        let close = move || {
+            closing.close();
+            owner.close_core_data();
+        };
+        actix_rt::task::spawn_blocking(close).await.map_err(failed("cannot close the log"))?;
 
-        let died = self.stop_consumer().await.err();
-        let left = log.cursors().iter().map(|cursor| cursor.lag).max().unwrap_or(0);
-        let rescued = self.rescue(&log, left).await?;
+        let (consumer, bridge) = (self.consumer.take(), self.program_bridge.take());
+        let (stored, ()) = tokio::join!(self.stop_consumer(consumer), self.stop_bridge(bridge));
+        let died = stored.err();
+        // The events in a bridge's own directory are not its to store.
+        let events = if self.role == Role::ProgramBridge { 0 } else { lag(&log) };
+        let core_data = self.owner.opened_core_data_log().map_or(0, lag);
+        let rescued = self.rescue(&log, events).await?;
+        if core_data > 0 && rescued.is_some() {
+            error!(
+                left_records = core_data,
+                "core data is left in its log and was not rescued; send it again"
+            );
+        }
         self.admin.stop(true).await;
-        info!(left_records = left, "stopped");
+        info!(left_records = events, left_core_data = core_data, "stopped");
+        let left = events + core_data;
+        let poisoned = log.poisoned() || self.owner.opened_core_data_log().is_some_and(Log::poisoned);
         match (why, died) {
             (Why::Died(part, reason), _) => Err(Failure::Failed(format!("{} died: {reason}", part.name()))),
             (Why::Asked, Some(error)) => Err(Failure::Failed(format!("the consumer died: {error}"))),
-            (Why::Asked, None) if log.poisoned() => Err(Failure::Failed(
+            (Why::Asked, None) if poisoned => Err(Failure::Failed(
                 "a lane failed to write or to sync; what was acknowledged before that is safe, look at the disk".into(),
             )),
             (Why::Asked, None) if left > 0 => Err(match rescued {
-                Some(dir) => Failure::Rescued(left, dir),
+                Some(dir) => Failure::Rescued(events, dir),
                 None => Failure::Remaining(left),
             }),
             (Why::Asked, None) => Ok(()),
@@ -149,11 +166,27 @@ impl Running {
     }
 
     /// Waits until it has caught up, or its grace is over.
-    async fn stop_consumer(&mut self) -> Result<(), ConsumerError> {
-        let Some(mut consumer) = self.consumer.take() else {
+    async fn stop_consumer(&self, consumer: Option<Consumer>) -> Result<(), ConsumerError> {
+        let Some(mut consumer) = consumer else {
             return Ok(());
         };
-        consumer.stop(Duration::from_millis(self.owner.settings.drain.grace_ms));
+        consumer.stop(self.grace());
         consumer.ended().await.map(drop)
     }
+
+    /// The same; what it leaves is in the log and is counted there.
+    async fn stop_bridge(&self, bridge: Option<RunningBridge>) {
+        if let Some(bridge) = bridge {
+            bridge.drain(self.grace()).await;
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.owner.settings.drain.grace_ms)
+    }
+}
+
+/// Records that the slowest cursor has not passed.
+fn lag(log: &Log) -> u64 {
+    log.cursors().iter().map(|cursor| cursor.lag).max().unwrap_or(0)
 }

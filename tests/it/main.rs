@@ -15,5 +15,6 @@ mod http;
 mod newcomer;
 mod operators;
 mod overload;
+mod program_bridge;
 mod syscalls;
 mod world;

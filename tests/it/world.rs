@@ -139,7 +139,8 @@ impl World {
         let (tracker, admin) = (free_address(), free_address());
         let log = self.dir.path().join(format!("{role}.{}.log", admin.port()));
         let output = std::fs::File::create(&log).unwrap();
-        let mut command = self.clickgate_under(under, &[role]);
+        let words: Vec<&str> = role.split(' ').collect();
+        let mut command = self.clickgate_under(under, &words);
         command
             .env("CLICKGATE__TRACKER__LISTEN", tracker.to_string())
             .env("CLICKGATE__ADMIN__LISTEN", admin.to_string())
@@ -148,7 +149,10 @@ impl World {
             .stderr(output);
         let child = command.spawn().unwrap();
         let mut process = Process { child, tracker, admin, log };
-        let (address, target) = if role == "consumer" { (admin, "/log") } else { (tracker, "/health/ready") };
+        let (address, target) = match role {
+            "up" | "tracker" => (tracker, "/health/ready"),
+            _ => (admin, "/log"),
+        };
         eventually(&format!("{role} is ready"), || {
             if let Some(status) = process.child.try_wait().unwrap() {
                 panic!("{role} ended with {status}:\n{}", process.output());

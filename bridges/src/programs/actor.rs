@@ -54,7 +54,9 @@ where
     L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Unpin + 'static,
 {
     fn go(&mut self, ctx: &mut Context<Self>) {
-        let mut bridge = self.bridge.take().expect("one future at a time has it, and puts it back");
+        // actix polls timers once more after a message that asked it to wait, so this may come
+        // while a drain has the bridge. The actor ends with the drain; no other turn is due.
+        let Some(mut bridge) = self.bridge.take() else { return };
         async move {
             let pause = bridge.turn_and_pause().await;
             (bridge, pause)
@@ -91,7 +93,7 @@ where
     type Result = AtomicResponse<Self, bool>;
 
     fn handle(&mut self, Drain { until }: Drain, _: &mut Self::Context) -> Self::Result {
-        let mut bridge = self.bridge.take().expect("one future at a time has it, and puts it back");
+        let mut bridge = self.bridge.take().expect("a turn that waits is over before a message comes");
         let drained = async move {
             let to_the_end = bridge.drain(until).await;
             (bridge, to_the_end)

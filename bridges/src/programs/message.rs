@@ -5,7 +5,7 @@
 use programs::{ImportError, Program, ProgramId, read_programs};
 use proto::core_data::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 /// One change that core data asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +74,16 @@ pub fn read_message(bytes: &[u8]) -> Result<Vec<CoreData>, Vec<ImportError>> {
         let column = good.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
         vec![ImportError { line, column, path: String::new(), reason: "is not UTF-8".to_owned() }]
     })?;
+    read_body(text)
+}
+
+/// Reads one message that a person or a program hands in: as [`read_message`], but of any
+/// length, as its programs become messages of their own.
+///
+/// # Errors
+/// All that is wrong with it; nothing of it may be used then.
+pub fn read_body(text: &str) -> Result<Vec<CoreData>, Vec<ImportError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // The look at the text saves nearly every program a second parse.
     if text.contains("\"removed\"") && says_removed(text) {
         return Ok(vec![read_removal(text)?]);
@@ -81,20 +91,10 @@ pub fn read_message(bytes: &[u8]) -> Result<Vec<CoreData>, Vec<ImportError>> {
     Ok(read_programs(text)?.into_iter().map(|program| CoreData::Put(Box::new(program))).collect())
 }
 
-/// Reads one message, or one a line; each good one is kept, whatever the others are.
+/// Reads one message a line; each good one is kept, whatever the others are.
 ///
 /// The second part is all that is wrong, with its line in the whole text.
-pub fn read_messages(text: &str) -> (Vec<CoreData>, Vec<ImportError>) {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if !is_one_a_line(text) {
-        // An array may be longer than a message: its programs become messages of their own.
-        let read = match text.trim_start().starts_with('[') {
-            true => read_programs(text)
-                .map(|programs| programs.into_iter().map(Box::new).map(CoreData::Put).collect()),
-            false => read_message(text.as_bytes()),
-        };
-        return read.map_or_else(|errors| (Vec::new(), errors), |changes| (changes, Vec::new()));
-    }
+pub fn read_lines(text: &str) -> (Vec<CoreData>, Vec<ImportError>) {
     let (mut changes, mut errors) = (Vec::new(), Vec::new());
     for (before, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match read_message(line.as_bytes()) {
@@ -107,14 +107,6 @@ pub fn read_messages(text: &str) -> (Vec<CoreData>, Vec<ImportError>) {
         }
     }
     (changes, errors)
-}
-
-/// Tells lines of messages from one message that is spread over lines, also when the
-/// first message is broken: the second line of a spread object is not `{` again.
-fn is_one_a_line(text: &str) -> bool {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let first_is_whole = lines.next().is_some_and(|line| serde_json::from_str::<&RawValue>(line).is_ok());
-    first_is_whole || lines.next().is_some_and(|line| line.trim_start().starts_with('{'))
 }
 
 /// Whether it is an object with that key, whatever its value.
@@ -228,16 +220,31 @@ mod tests {
     #[test]
     fn of_lines_each_good_one_is_kept_and_each_bad_one_is_named_by_its_line() {
         let lines: Vec<&str> = GOLDEN.lines().collect();
-        let text = format!("{}\n\n{{\"programId\": 3}}\n{}\nx\n{}\n", lines[1], lines[2], lines[3]);
-        let (changes, errors) = read_messages(&text);
+        // A broken line first, and arrays among them: what is on a line is all that counts.
+        let text = format!("x\n{}\n\n{{\"programId\": 3}}\n{}\n[\n{}\n", lines[1], lines[2], lines[3]);
+        let (changes, errors) = read_lines(&text);
         let ids: Vec<&str> = changes.iter().map(|change| change.id().as_str()).collect();
         assert_eq!(ids, ["212313", "a", "b", "212312"]);
-        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [3, 5]);
+        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 4, 6]);
+    }
 
-        let (changes, errors) = read_messages("{\n \"programId\": 3\n}");
-        assert!(changes.is_empty() && errors.len() == 1, "a message that is spread over lines is one");
-        let (changes, errors) = read_messages(lines[2]);
-        assert_eq!((changes.len(), errors.len()), (2, 0));
+    #[test]
+    fn what_is_handed_in_may_be_spread_over_lines_and_longer_than_a_message() {
+        let one = |n: usize| {
+            format!(
+                "{{\n \"programId\": \"p{n}\", \"programName\": \"{}\", \"customerId\": 1,\n \"customerName\": \"C\", \"valid\": true}}",
+                "x".repeat(200)
+            )
+        };
+        let all: Vec<String> = (0..5_000).map(one).collect();
+        let text = format!("\u{feff}[\n{}\n]", all.join(",\n"));
+        assert!(text.len() > MESSAGE_BYTES_MAX);
+        assert_eq!(read_body(&text).unwrap().len(), 5_000);
+        assert!(read_message(text.as_bytes()).is_err());
+        let removal = "{\n \"programId\": \"a\",\n \"removed\": true\n}";
+        assert_eq!(read_body(removal).unwrap()[0].revision(), None);
+        let errors = read_body(&text.replace("\"p3\"", "3")).unwrap_err();
+        assert_eq!((errors.len(), errors[0].line), (1, 12), "{errors:?}");
     }
 
     proptest! {

@@ -46,6 +46,26 @@ fn a_bridge_that_panics_is_replaced_and_goes_on_where_the_cursor_stands() {
 }
 
 #[test]
+fn a_drain_at_any_moment_comes_to_the_end() {
+    actix_rt::System::new().block_on(async {
+        let world = World::new();
+        let log = world.log();
+        for round in 0..100u64 {
+            append(&log, RecordKind::CoreData, &[put("a", &round.to_string(), Some(round))]).await;
+            let (status, opened) = (StatusHandle::new(), log.clone());
+            let letters = async |_: Vec<DeadLetter>| Ok::<u64, LettersError>(0);
+            let open = move || opened.source(CURSOR);
+            let bridge = RunningBridge::start(open, Arc::clone(&world.registry), letters, config(), status);
+            // Its timer and the drain are due in one turn of its event loop, sooner or later.
+            tokio::time::sleep(Duration::from_micros(200 * (round % 10))).await;
+            assert!(bridge.drain(Duration::from_secs(30)).await, "round {round}");
+            assert_eq!(world.names().await["a"], round.to_string());
+        }
+        log.close();
+    });
+}
+
+#[test]
 fn a_bridge_whose_registry_is_away_ends_in_time_and_leaves_its_messages_in_the_log() {
     actix_rt::System::new().block_on(async {
         let world = World::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use bridges::programs::{Bridge, BridgeError, Counts, Intake, STAGE, StatusHandle, Turn, read_messages};
+use bridges::programs::{Bridge, BridgeError, Counts, Intake, STAGE, StatusHandle, Turn, read_lines};
 use programs::RegistryError;
 use stream::RecordKind;
 
@@ -140,7 +140,7 @@ fn a_log_without_room_says_so_and_takes_more_once_there_is_room() {
         // Larger than what a lane may collect in a turn: it waits for room by itself.
         let text: String =
             (0..500).map(|n| put(&format!("p{n}"), &"x".repeat(200), Some(1)) + "\n").collect();
-        let (changes, errors) = read_messages(&text);
+        let (changes, errors) = read_lines(&text);
         assert_eq!((changes.len(), errors.len()), (500, 0));
         let mut accepted = 0;
         let full = loop {

@@ -34,6 +34,8 @@ fn every_op() -> Vec<Op> {
         Op::ProgramsRemove(id.clone(), None),
         Op::ProgramsRemove(id.clone(), Some(8)),
         Op::ProgramsImport(vec![program("a"), program("b")]),
+        Op::ProgramsStream { text: "{\"programId\": 3}\nnonsense".into(), lines: true },
+        Op::ProgramsStream { text: String::new(), lines: false },
         Op::EventsTail(part),
         Op::EventsTail(Part { after: None, limit: 1 }),
         Op::EventsGet(id.clone(), Uuid::from_u128(1)),
