@@ -75,7 +75,7 @@ pub trait Registry: Send + Sync + 'static {
     /// something has a version of its own.
     ///
     /// Readers of [`LocalRegistry`] see all of them or none. [`RedisRegistry`] stores up to
-    /// 512 at a time, each time all or none, and sets the ready mark with the last: of the
+    /// 256 at a time, each time all or none, and sets the ready mark with the last: of the
     /// first import of a store readers see all or nothing, of a later one perhaps a part. An
     /// import that fails may have stored a part, too; to repeat it is harmless.
     fn import(

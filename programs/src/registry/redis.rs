@@ -14,7 +14,7 @@
 //! {clickgate}:versions  zset   212313 → 16, 212312 → 17              (the change log)
 //! {clickgate}:changes   channel, each message one of
 //!     1 67e55044-10b1-… 17 212312 00000000001763812345 {"programId":"212312",…}
-//!     1 67e55044-10b1-… 529 512     (512 changes up to version 529: read them)
+//!     1 67e55044-10b1-… 273 256     (256 changes up to version 273: read them)
 //! ```
 //!
 //! The braces keep all of it in one slot of a cluster; the channel is then a sharded one. A
@@ -41,10 +41,11 @@
 //!   of nothing; a single put or removal never does. So a Redis that was emptied is not ready
 //!   until somebody imported everything again. An operator who knows that a store is complete
 //!   imports `[]`.
-//! - **Import.** Scripts of up to 512 programs and 1 MiB, because Redis answers nobody while
-//!   one runs. Each is visible as a whole, one after the other. The ready mark comes with the
-//!   last, so of a store's first import followers see all or nothing; of a later one they may
-//!   see the first scripts before the last. One that breaks off is repeated as it is.
+//! - **Import.** Scripts of up to 256 programs and 1 MiB, because Redis answers nobody while
+//!   one runs: about 5 ms. Each is visible as a whole, one after the other. The ready mark
+//!   comes with the last, so of a store's first import followers see all or nothing; of a
+//!   later one they may see the first scripts before the last. One that breaks off is repeated
+//!   as it is.
 //! - **Messages.** Up to 16 changes and 16 KiB of a script are published one by one, and a
 //!   follower needs no read. More are published as their number.
 //!

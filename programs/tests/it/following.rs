@@ -129,6 +129,30 @@ async fn a_subscriber_that_takes_nothing_holds_up_nobody_and_is_told_how_much_it
 }
 
 #[tokio::test]
+async fn a_change_is_heard_by_another_process_within_milliseconds() {
+    let Some(server) = RedisServer::start() else { return };
+    let (writer, follower) = (registry(&server), registry(&server));
+    writer.import(vec![program("a", 0, "n")]).await.unwrap();
+    let mut subscription = follower.subscribe().await.unwrap();
+    let mut waits = Vec::new();
+    for revision in 1..=1_000 {
+        let began = Instant::now();
+        let (put, change) =
+            tokio::join!(writer.put(program("a", revision, "n")), next_change(&mut subscription));
+        put.unwrap();
+        assert_eq!(change.program.unwrap().revision, Some(revision));
+        waits.push(began.elapsed());
+    }
+    waits.sort_unstable();
+    println!(
+        "put to heard and answered: median {:?}, p99 {:?}, most {:?}",
+        waits[500], waits[990], waits[999]
+    );
+    // Far above what it takes, and far below what polling would: the machine is shared.
+    assert!(waits[500] < Duration::from_millis(50), "median {:?}", waits[500]);
+}
+
+#[tokio::test]
 async fn a_subscription_that_is_dropped_leaves_no_connection() {
     let Some(server) = RedisServer::start() else { return };
     let registry = registry(&server);

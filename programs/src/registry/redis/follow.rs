@@ -9,7 +9,13 @@
 //! which forgets the oldest and counts them. So the connection is always read at full speed
 //! and Redis has nothing to hold for us.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use redis::{ProtocolVersion, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
@@ -107,6 +113,7 @@ impl Opening {
             lost: Arc::clone(&lost),
             counters: Arc::clone(&self.counters),
             sample: self.sample.clone(),
+            told: AtomicBool::new(false),
         };
         // Only in the third protocol a connection that is subscribed can be asked for a sign of life.
         let client = self.address.client(node, ProtocolVersion::RESP3)?;
@@ -152,6 +159,8 @@ struct Ear {
     lost: Arc<Notify>,
     counters: Arc<Counters>,
     sample: Option<Arc<Sample>>,
+    /// Whether an unreadable message was logged: whoever writes them may write many.
+    told: AtomicBool,
 }
 
 impl Ear {
@@ -198,7 +207,9 @@ impl Ear {
 
     fn unreadable(&self) -> Notice {
         count(&self.counters.messages_unreadable);
-        warn!("a message on the registry's channel cannot be read; comparing with the registry");
+        if !self.told.swap(true, Relaxed) {
+            warn!("a message on the registry's channel cannot be read; comparing with the registry");
+        }
         Notice::Lagged { missed: 1 }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Programs of one script of an import: a few ms of Redis' time.
-const CHUNK_PROGRAMS_MAX: usize = 512;
+const CHUNK_PROGRAMS_MAX: usize = 256;
 /// Bytes of JSON of one script of an import; a single larger program is a script of its own.
 const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Up to so many bytes, the changes of one script are published as they are; else as a count.
