@@ -16,7 +16,7 @@ pub enum RecordKind {
     Rejected,
     /// A `proto::LaneReport`.
     LaneReport,
-    /// Core data (a program) as JSON, in the log `programs`.
+    /// Core data as JSON, in the log `programs`; its form is in `proto::core_data`.
     CoreData,
     /// A kind that a newer version wrote; kept and passed on, not understood.
     Other(u8),

@@ -79,6 +79,7 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
             Op::ProgramsPut(_)
                 | Op::ProgramsRemove(..)
                 | Op::ProgramsImport(_)
+                | Op::ProgramsStream { .. }
                 | Op::LogShip(_)
                 | Op::DeadLettersReplay(_)
                 | Op::DeadLettersDrop(_)
