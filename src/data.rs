@@ -4,6 +4,7 @@
 //! <data>/lock               flock of the owner, for as long as it lives
 //! <data>/run.json           how commands reach a running owner (0600)
 //! <data>/log/events/        the log                        (crate stream)
+//! <data>/log/programs/      core data on its way to the registry
 //! <data>/registry.redb      programs                       (crate programs)
 //! <data>/table.redb         events and the ledger          (crate consumers)
 //! ```
