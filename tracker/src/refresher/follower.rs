@@ -9,16 +9,18 @@
 //! |---|---|
 //! | is away, slow, or ends the subscription | keep what we hold, not fresh; connect again for ever |
 //! | was never filled (no ready mark: an emptied Redis) | the same: nothing becomes unknown |
-//! | has another epoch | another store: load it, replace everything |
-//! | has our epoch and a version below ours (a replica that lagged was promoted) | load it, and keep what it lost until its source says it again, see [`crate::catalog`]'s `fallback` |
+//! | has another epoch, or our epoch and a version below ours (a replica that lagged was promoted, an emptied one filled again) | load it, and keep what it lost until its source says it again, see [`crate::catalog`]'s `fallback` |
 //! | is away when we start | serve the last-good snapshot ([`crate::snapshot`]), at its age, not fresh |
 //!
-//! So no older revision replaces a newer one that was seen, unless the store is another one.
+//! So no older revision replaces a newer one that was seen, unless its source does not repeat it
+//! within ten minutes (`fresh_seconds`).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use programs::{Change, Changes, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription};
-use tracing::{info, warn};
+use programs::{
+    Change, Changes, Entry, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription,
+};
+use tracing::info;
 
 use super::counters::{FollowCounters, FollowEvent};
 use crate::{
@@ -29,6 +31,9 @@ use crate::{
 
 /// Longest wait for a subscription, a snapshot or the change log.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Programs that a registry may have lost in a failover; each is asked for.
+const LACKING_MAX: usize = 1_000;
 
 /// Follows one registry. The plain core of the refresher.
 pub struct Follower<R> {
@@ -150,31 +155,22 @@ impl<R: Registry> Follower<R> {
         let mut snapshot = in_time(self.registry.snapshot()).await?;
         let state = snapshot.state;
         self.believe(state)?;
-        let before = self.position;
-        let fell_back = |before: &State| before.epoch == state.epoch && state.version < before.version;
-        let programs = if let Some(before) = before.filter(fell_back) {
-            self.counters.count(FollowEvent::FellBack);
-            let (programs, kept) = self.catalog.replace_by_older(&mut snapshot, now_ms()).await;
-            warn!(
-                version = state.version,
-                seen = before.version,
-                kept,
-                "the registry fell behind what was seen of it; what it lost is kept for now"
-            );
-            self.note_all(&snapshot, asked_at_ms);
-            programs
-        } else {
-            if before.is_some_and(|before| before.epoch != state.epoch) {
-                self.counters.count(FollowEvent::OtherStore);
-                info!(epoch = %state.epoch, "another registry than before; everything is replaced");
+        if let Some(before) = self.position {
+            match before.epoch == state.epoch {
+                true if state.version >= before.version => {}
+                true => self.counters.count(FollowEvent::FellBack),
+                false => self.counters.count(FollowEvent::OtherStore),
             }
-            self.note_all(&snapshot, asked_at_ms);
-            self.catalog.replace_all(snapshot, now_ms()).await
-        };
+        }
+        let never_heard = self.never_heard(&snapshot).await?;
+        let (programs, kept) =
+            self.catalog.replace_but_keep_newer(&mut snapshot, &never_heard, now_ms()).await;
+        self.note_all(&snapshot, asked_at_ms);
         self.counters.count(FollowEvent::Loaded);
         (self.position, self.unconfirmed) = (Some(state), false);
         self.catalog.set_in_step(asked_at_ms);
-        info!(programs, version = state.version, epoch = %state.epoch, "loaded the programs");
+        // What it lost is kept for now.
+        info!(programs, kept, version = state.version, epoch = %state.epoch, "loaded the programs");
         Ok(programs)
     }
 
@@ -183,6 +179,22 @@ impl<R: Registry> Follower<R> {
         let subscription = in_time(registry.subscribe()).await?;
         self.catch_up().await?;
         Ok(subscription)
+    }
+
+    /// Of the programs that we hold and a registry lacks, those of which it has not even a
+    /// tombstone. None if they are many: then it is another registry, not one that lost a little.
+    async fn never_heard(&self, snapshot: &Snapshot) -> Result<HashSet<ProgramId>, FollowError> {
+        let lacking = self.catalog.lacking_in(snapshot);
+        let mut never_heard = HashSet::new();
+        if lacking.len() > LACKING_MAX {
+            return Ok(never_heard);
+        }
+        for id in lacking {
+            if in_time(self.registry.get(&id)).await?.entry == Entry::Absent {
+                never_heard.insert(id);
+            }
+        }
+        Ok(never_heard)
     }
 
     async fn follow(&mut self, change: Change) -> Result<(), FollowError> {

@@ -100,7 +100,7 @@ async fn a_follower_that_was_too_slow_catches_up() {
 }
 
 #[tokio::test]
-async fn another_store_replaces_everything_also_by_lower_versions() {
+async fn another_store_replaces_what_it_has_newer_also_by_lower_versions() {
     let registry = Held::new();
     let (mut follower, catalog) = follow(&registry);
     for revision in 1..=5 {
@@ -110,7 +110,8 @@ async fn another_store_replaces_everything_also_by_lower_versions() {
     let mut subscription = follower.connect().await.unwrap();
 
     let second = LocalRegistry::open(&registry.dir.path().join("second.redb")).unwrap();
-    second.put(program("1", "of the second store", 1)).await.unwrap();
+    second.put(program("1", "of the second store", 6)).await.unwrap();
+    second.remove(&id("2"), 2).await.unwrap();
     registry.replace(second);
     let notice = subscription.next().await;
     assert!(matches!(follower.hear(notice).await, Err(FollowError::Closed)));
@@ -152,7 +153,7 @@ async fn a_store_that_was_never_filled_takes_nothing_away() {
 
     registry.unready.store(false, SeqCst);
     follower.connect().await.unwrap();
-    assert_eq!(held(&registry, &catalog, "1").await, "Unverified", "not held any more");
+    assert_eq!(held(&registry, &catalog, "1").await, "one", "it never heard of it");
 }
 
 #[tokio::test]
@@ -224,6 +225,55 @@ async fn what_a_store_that_fell_back_has_lost_is_kept_until_its_source_says_it_a
     for (at, name) in [("1", "lost"), ("2", "back"), ("3", "first"), ("4", "newer")] {
         assert_eq!(held(&registry, &catalog, at).await, name, "{at}");
     }
+}
+
+#[tokio::test]
+async fn a_loss_that_shows_as_another_epoch_takes_no_newer_program_away_either() {
+    let registry = Held::new();
+    let (mut follower, catalog) = follow(&registry);
+    let mut subscription = follower.connect().await.unwrap();
+    for at in ["1", "2", "3"] {
+        registry.put(program(at, "first", 1)).await.unwrap();
+    }
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    registry.remove(&id("2"), 2).await.unwrap();
+    registry.put(program("4", "lost", 1)).await.unwrap();
+    registry.put(program("5", "removed since", 1)).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 7).await;
+
+    let promoted = LocalRegistry::open(&registry.dir.path().join("promoted.redb")).unwrap();
+    for at in ["1", "2", "3"] {
+        promoted.put(program(at, "first", 1)).await.unwrap();
+    }
+    promoted.put(program("3", "second", 2)).await.unwrap();
+    promoted.remove(&id("5"), 2).await.unwrap();
+    registry.replace(promoted);
+    // Twice, as a failover shows first as an older version and then as another epoch.
+    for _ in 0..2 {
+        follower.connect().await.unwrap();
+        follower.reload().await.unwrap();
+        for (at, name) in [("1", "lost"), ("2", "Unknown"), ("3", "second"), ("4", "lost")] {
+            assert_eq!(held(&registry, &catalog, at).await, name, "{at}");
+        }
+        assert_eq!(held(&registry, &catalog, "5").await, "Unverified", "not held any more");
+        registry.put(program("4", "lost", 1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lacks_too_many_programs_is_another_one() {
+    let registry = Held::new();
+    let many = (0..=LACKING_MAX).map(|at| program(&at.to_string(), "there", 1)).collect();
+    registry.import(many).await.unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    follower.connect().await.unwrap();
+    let other = LocalRegistry::open(&registry.dir.path().join("other.redb")).unwrap();
+    other.put(program("other", "there", 1)).await.unwrap();
+    registry.replace(other);
+    follower.connect().await.unwrap();
+    assert_eq!(held(&registry, &catalog, "other").await, "there");
+    assert_eq!(held(&registry, &catalog, "7").await, "Unverified", "not held any more");
+    assert_eq!(registry.reads_of("7"), 1, "by this test alone");
 }
 
 #[tokio::test]
