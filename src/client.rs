@@ -25,8 +25,8 @@ pub struct Client {
 }
 
 enum Way {
-    /// Nobody had the directory; we have it until this is dropped.
-    Here { runtime: tokio::runtime::Runtime, owner: Box<Owner>, _claim: Claim },
+    /// Nobody had the directory; we have it until this is dropped. Or it is not needed.
+    Here { runtime: tokio::runtime::Runtime, owner: Box<Owner>, _claim: Option<Claim> },
     /// A process has it.
     There { agent: ureq::Agent, owner: RunFile },
 }
@@ -55,6 +55,16 @@ impl Client {
     /// See [`ClientError`].
     pub fn open(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
         let way = Way::find(settings, data)?;
+        Ok(Self { settings: settings.clone(), data: data.clone(), way })
+    }
+
+    /// For operations on a registry that every machine reaches: needs no data directory, and
+    /// asks no process, so that it does the same everywhere.
+    ///
+    /// # Errors
+    /// [`ClientError::Runtime`].
+    pub fn of_shared_registry(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
+        let way = Way::here(settings, data, None)?;
         Ok(Self { settings: settings.clone(), data: data.clone(), way })
     }
 
@@ -93,13 +103,15 @@ impl Way {
                     .timeout_recv_response(Some(ANSWER_WITHIN));
                 Ok(Self::There { agent: config.build().new_agent(), owner })
             }
-            Access::Ours(claim) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(ClientError::Runtime)?;
-                let owner = Box::new(Owner::new(settings.clone(), data.clone()));
-                Ok(Self::Here { runtime, owner, _claim: claim })
-            }
+            Access::Ours(claim) => Self::here(settings, data, Some(claim)),
         }
+    }
+
+    fn here(settings: &Settings, data: &DataDir, claim: Option<Claim>) -> Result<Self, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(ClientError::Runtime)?;
+        let owner = Box::new(Owner::new(settings.clone(), data.clone()));
+        Ok(Self::Here { runtime, owner, _claim: claim })
     }
 
     fn ask(&self, op: &Op) -> Result<Json, ClientError> {

@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
 use crate::output::Output;
 use crate::owner::{CORE_DATA, EVENTS, core_data_config};
+use crate::registry::RegistryKind;
 use crate::render;
 use crate::roles::{self, Role};
 
@@ -32,7 +33,16 @@ impl Context {
     }
 
     fn ask(&self, op: Op) -> Result<Json, Failure> {
-        Ok(self.client()?.ask(&op)?)
+        let mut client = match op.needs_only_the_registry() && self.is_registry_shared() {
+            true => Client::of_shared_registry(&self.settings, &self.data)?,
+            false => self.client()?,
+        };
+        Ok(client.ask(&op)?)
+    }
+
+    /// Whether the programs are elsewhere, and every machine reaches them.
+    fn is_registry_shared(&self) -> bool {
+        self.settings.registry.kind == RegistryKind::Redis
     }
 }
 

@@ -22,6 +22,7 @@ mod similar;
 pub use keys::{KEYS, Key};
 pub use show::{keys_json, keys_markdown, keys_table, print};
 
+use crate::registry::RegistryKind;
 use field::Value;
 
 const PREFIX: &str = "CLICKGATE__";
@@ -41,7 +42,7 @@ pub struct Settings {
     pub consumer: consumers::Config,
     pub bridge: Bridge,
     pub table: FilePlace,
-    pub registry: FilePlace,
+    pub registry: Registry,
     pub admin: Admin,
     pub drain: Drain,
     /// In the table `log` too: what the process says on stderr.
@@ -60,6 +61,15 @@ pub struct Bridge {
 #[derive(Clone, Debug, Default)]
 pub struct FilePlace {
     pub path: Option<PathBuf>,
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    pub kind: RegistryKind,
+    /// Of the local one.
+    pub path: Option<PathBuf>,
+    pub redis: programs::RedisConfig,
 }
 
 /// The second address.
@@ -99,7 +109,7 @@ impl Default for Settings {
             consumer: consumers::Config::default(),
             bridge: Bridge::default(),
             table: FilePlace::default(),
-            registry: FilePlace::default(),
+            registry: Registry::default(),
             admin: Admin {
                 listen: ([127, 0, 0, 1], 9090).into(),
                 token: None,
@@ -218,6 +228,9 @@ fn read(
     }
     for (key, reason) in settings.stream.errors() {
         refuse(format!("log.{key}"), reason);
+    }
+    for error in settings.registry.redis.check() {
+        refuse(format!("registry.redis.{}", error.field), error.reason);
     }
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
         refuse("log.level".to_owned(), format!("{:?} is no filter: {error}", settings.log.level));

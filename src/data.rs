@@ -6,6 +6,7 @@
 //! <data>/log/events/        the log                        (crate stream)
 //! <data>/log/programs/      core data on its way to the registry
 //! <data>/registry.redb      programs                       (crate programs)
+//! <data>/programs.snapshot  programs of a registry elsewhere, as last seen (crate tracker)
 //! <data>/table.redb         events and the ledger          (crate consumers)
 //! ```
 //!
@@ -103,6 +104,11 @@ impl DataDir {
 
     pub fn registry(&self, settings: &Settings) -> PathBuf {
         settings.registry.path.clone().unwrap_or_else(|| self.0.join("registry.redb"))
+    }
+
+    /// Of a registry that may be away.
+    pub fn programs_snapshot(&self) -> PathBuf {
+        self.0.join("programs.snapshot")
     }
 
     pub fn table(&self, settings: &Settings) -> PathBuf {

@@ -18,6 +18,7 @@ mod exit;
 mod ops;
 mod output;
 mod owner;
+mod registry;
 mod render;
 mod roles;
 

@@ -86,6 +86,18 @@ impl Op {
         matches!(self, Self::Explain(_)) || self.to_call().method == "GET"
     }
 
+    /// Whether it is asked of the registry and of nothing else.
+    pub fn needs_only_the_registry(&self) -> bool {
+        matches!(
+            self,
+            Self::ProgramsList
+                | Self::ProgramsGet(_)
+                | Self::ProgramsPut(_)
+                | Self::ProgramsRemove(..)
+                | Self::ProgramsImport(_)
+        )
+    }
+
     /// Does it with the open files of `owner`.
     ///
     /// # Errors

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bridges::programs::Intake;
 use consumers::{LocalTable, StatusHandle, Store};
-use programs::LocalRegistry;
+use programs::{LocalRegistry, RedisRegistry};
 use stream::{Log, LogConfig};
 use tokio::sync::OnceCell;
 use tracker::{Tracker, TrackerAdmin};
 
 use crate::config::{PROGRAMS_CURSOR, Settings};
 use crate::data::DataDir;
+use crate::registry::{AnyRegistry, RegistryKind};
 
 /// The name of the log of events.
 pub const EVENTS: &str = "events";
@@ -34,7 +35,7 @@ pub struct Owner {
     intake: OnceCell<Intake>,
     /// No core data is accepted any more.
     closing: AtomicBool,
-    registry: OnceCell<Arc<LocalRegistry>>,
+    registry: OnceCell<Arc<AnyRegistry>>,
     table: OnceCell<LocalTable>,
     /// The tracker that runs in this process.
     tracker: OnceCell<TrackerAdmin>,
@@ -55,6 +56,8 @@ pub enum OwnerError {
     Closing,
     #[error("the registry {path}: {source}")]
     Registry { path: String, source: programs::RegistryError },
+    #[error("the registry in Redis: {0}")]
+    Redis(String),
     #[error(transparent)]
     Table(#[from] consumers::OpenError),
     /// The file is so damaged that the library that reads it gave up.
@@ -136,17 +139,25 @@ impl Owner {
         }
     }
 
-    /// The programs.
+    /// The programs. Redis need not be there.
     ///
     /// # Errors
-    /// [`OwnerError::Registry`].
-    pub async fn registry(&self) -> Result<&Arc<LocalRegistry>, OwnerError> {
+    /// [`OwnerError::Registry`], [`OwnerError::Redis`].
+    pub async fn registry(&self) -> Result<&Arc<AnyRegistry>, OwnerError> {
         let open = async || {
+            if self.settings.registry.kind == RegistryKind::Redis {
+                let connected = RedisRegistry::connect(&self.settings.registry.redis);
+                let wrong = |errors: Vec<programs::RedisConfigError>| {
+                    OwnerError::Redis(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+                };
+                return Ok(Arc::new(AnyRegistry::Redis(connected.map_err(wrong)?)));
+            }
             let path = self.data.registry(&self.settings);
             let at = path.clone();
             let opened = open_file(&path, move || LocalRegistry::open(&at)).await?;
             let place = path.display().to_string();
-            Ok(Arc::new(opened.map_err(|source| OwnerError::Registry { path: place, source })?))
+            let opened = opened.map_err(|source| OwnerError::Registry { path: place, source })?;
+            Ok(Arc::new(AnyRegistry::Local(opened)))
         };
         self.registry.get_or_try_init(open).await
     }
@@ -167,6 +178,23 @@ impl Owner {
     /// The consumer's settings, with the table's place.
     pub fn consumer_config(&self) -> consumers::Config {
         consumers::Config { table: self.data.table(&self.settings), ..self.settings.consumer.clone() }
+    }
+
+    /// The registry, if this process has had to do with it.
+    pub fn opened_registry(&self) -> Option<&AnyRegistry> {
+        self.registry.get().map(|registry| &**registry)
+    }
+
+    /// The tracker's settings. A registry that may be away has a snapshot beside the log; the
+    /// local one needs none, and has none.
+    pub fn tracker_config(&self) -> tracker::Config {
+        let mut config = self.settings.tracker.clone();
+        let place = &mut config.catalog.snapshot_path;
+        *place = match self.settings.registry.kind {
+            RegistryKind::Local => None,
+            RegistryKind::Redis => place.take().or_else(|| Some(self.data.programs_snapshot())),
+        };
+        config
     }
 
     /// Says that a tracker runs in this process.

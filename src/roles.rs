@@ -38,6 +38,7 @@ use crate::data::{DataDir, RunFile};
 use crate::exit::Failure;
 use crate::ops::chain;
 use crate::owner::Owner;
+use crate::registry::AnyRegistry;
 use consumer::Consumer;
 use signals::Signals;
 
@@ -137,10 +138,10 @@ async fn start(
     let mut tracker = None;
     if role.tracks() {
         let registry = owner.registry().await.map_err(failed("cannot start"))?;
-        if role == Role::Up {
+        if let (Role::Up, AnyRegistry::Local(registry)) = (role, &**registry) {
             first_start = import_samples(registry).await?;
         }
-        let bound = Tracker::bind(settings.tracker.clone(), log.clone(), Arc::clone(registry));
+        let bound = Tracker::bind(owner.tracker_config(), log.clone(), Arc::clone(registry));
         let bound = bound.map_err(failed("cannot start the tracker"))?;
         owner.set_tracker(bound.admin());
         hits = bound.local_addrs().first().copied();
@@ -170,7 +171,9 @@ async fn start(
     Ok(Running { role, owner: Arc::clone(&owner), tracker, consumer, program_bridge, admin, admin_task })
 }
 
-/// On the first start, so that there is something to click on.
+/// On the first start, so that there is something to click on. Never into a registry that is
+/// shared: that it is empty may be an accident, and three programs would make it one that was
+/// filled, in which all others do not exist.
 async fn import_samples(registry: &LocalRegistry) -> Result<bool, Failure> {
     let state = registry.state().await.map_err(failed("cannot read the registry"))?;
     if state.version > 0 {

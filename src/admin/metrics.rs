@@ -11,6 +11,7 @@ use std::sync::Once;
 
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
+use programs::RedisCounts;
 use tracing::warn;
 use tracker::{Histogram, TrackerAdmin};
 
@@ -18,6 +19,7 @@ use crate::cli::VERSION;
 use crate::config::{PROGRAMS_CURSOR, TABLE_CURSOR};
 use crate::ops::{self, now_ms};
 use crate::owner::Owner;
+use crate::registry::AnyRegistry;
 
 /// The text that Prometheus reads.
 pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
@@ -31,6 +33,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         let table = log.cursors().into_iter().find(|cursor| cursor.name == TABLE_CURSOR);
         waiting_records = table.map_or(0, |cursor| cursor.lag);
     }
+    set_redis(owner);
     if let Some(status) = owner.consumer.get() {
         let status = status.get();
         let since_ms = match status.stored_until_ms {
@@ -127,6 +130,26 @@ async fn set_tracker(tracker: &TrackerAdmin) {
     let snapshot = tracker.snapshot_in_step_at_ms();
     let age_seconds = snapshot.map_or(f64::NAN, |at_ms| seconds(now_ms().saturating_sub(at_ms)));
     gauge!("clickgate_snapshot_age_seconds").set(age_seconds);
+}
+
+/// What the registry counts by itself.
+fn set_redis(owner: &Owner) {
+    let counts = match owner.opened_registry() {
+        Some(AnyRegistry::Redis(registry)) => registry.counts(),
+        _ => RedisCounts::default(),
+    };
+    for (event, count) in [
+        ("connected", counts.connections),
+        ("connect_failed", counts.connections_failed),
+        ("call_failed", counts.calls_failed),
+        ("script_sent", counts.scripts_sent),
+        ("subscribed", counts.subscriptions),
+        ("subscription_lost", counts.subscriptions_lost),
+        ("message", counts.messages),
+        ("message_unreadable", counts.messages_unreadable),
+    ] {
+        counter!("clickgate_redis_total", "event" => event).absolute(count);
+    }
 }
 
 /// The ledger beside the log: where every number is.

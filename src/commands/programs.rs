@@ -72,8 +72,11 @@ fn import(context: &mut Context, file: &str) -> Result<(), Failure> {
     }
 }
 
-/// Core data may come before the first start.
+/// Core data may come before the first start; what is elsewhere needs no directory here.
 fn data_directory(context: &Context) -> Result<(), Failure> {
+    if context.is_registry_shared() {
+        return Ok(());
+    }
     Ok(context.data.create()?)
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::registry::RegistryKind;
+
 /// A value, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -211,6 +213,18 @@ impl Field for stream::Level {
 
     fn of(value: Value) -> Result<Self, String> {
         word_of(value, "memory, written, synced, stream")
+    }
+
+    fn show(&self) -> Option<Value> {
+        show_word(self)
+    }
+}
+
+impl Field for RegistryKind {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        word_of(value, "local, redis")
     }
 
     fn show(&self) -> Option<Value> {

@@ -25,7 +25,7 @@ impl Key {
 
     /// Never shown.
     pub fn is_secret(&self) -> bool {
-        self.name == "admin.token"
+        ["admin.token", "registry.redis.password"].contains(&self.name)
     }
 
     /// The variable of the environment that sets it.
@@ -151,6 +151,18 @@ pub const KEYS: &[Key] = &[
     key!("bridge.dead_letters_bytes_max", bridge.dead_letters.bytes_max, Some((0, 1_099_511_627_776)), "Bytes of them."),
     key!("table.path", table.path, None, "The local table's file; table.redb in the data directory unless set."),
     key!("registry.path", registry.path, None, "The local registry's file; registry.redb in the data directory unless set."),
+    key!("registry.kind", registry.kind, None, "local | redis: a file of this machine, or the Redis that all trackers of a region share."),
+    key!("registry.redis.urls", registry.redis.urls, None, "redis://host:port, or rediss://host:port for TLS, without user and password; of a cluster up to 64 nodes."),
+    key!("registry.redis.cluster", registry.redis.cluster, None, "Whether Redis runs in cluster mode, as ElastiCache Serverless does."),
+    key!("registry.redis.database", registry.redis.database, Some((0, 65_535)), "Number of the database; a cluster has only 0."),
+    key!("registry.redis.username", registry.redis.username, None, "User of the access control list; the default user unless set."),
+    key!("registry.redis.password", registry.redis.password, None, "Its password."),
+    key!("registry.redis.ca_file", registry.redis.ca_file, None, "PEM file with the authorities of the server's certificate; those of the operating system unless set."),
+    key!("registry.redis.prefix", registry.redis.prefix, None, "Name of the registry: its keys begin with it in braces, so one Redis holds several."),
+    key!("registry.redis.channel", registry.redis.channel, None, "Where changes are published; {prefix}:changes, with the prefix in braces, unless set."),
+    key!("registry.redis.connect_timeout_ms", registry.redis.connect_timeout_ms, Some((1, 60_000)), "Longest wait for a connection with its handshake."),
+    key!("registry.redis.response_timeout_ms", registry.redis.response_timeout_ms, Some((1, 60_000)), "Longest wait for an answer."),
+    key!("registry.redis.aws_sample", registry.redis.aws_sample, None, "Whether the hashes of the AWS sample's updater are programs too, and its channel1 is followed."),
     key!("admin.listen", admin.listen, None, "The second address, for operators; off loopback it needs a token for everything."),
     key!("admin.token", admin.token, None, "Bearer token of the admin address; unless set, a random one per start, in run.json."),
     key!("admin.hosts", admin.hosts, None, "Further names under which the admin address may be asked for, such as admin.example:9090."),

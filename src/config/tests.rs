@@ -120,6 +120,35 @@ fn a_secret_is_never_shown_and_never_quoted() {
 }
 
 #[test]
+fn redis_is_set_key_by_key_and_its_password_is_never_shown() {
+    let file = "[registry]\nkind = \"redis\"\n[registry.redis]\nurls = [\"rediss://cache:6379\"]\nusername = \"edge\"\n";
+    let password = [("CLICKGATE__REGISTRY__REDIS__PASSWORD", "s3cret")];
+    let settings = read_both(file, &password).unwrap();
+    assert_eq!(settings.registry.kind, RegistryKind::Redis);
+    assert_eq!(settings.registry.redis.password.as_deref(), Some("s3cret"));
+    let printed = print(&settings);
+    assert!(!printed.contains("s3cret") && printed.contains("# password is set, and not shown"), "{printed}");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    assert_eq!(print(&read_both(&printed, &password).unwrap()), printed);
+}
+
+#[test]
+fn what_is_wrong_with_redis_is_said_with_its_place_and_without_its_secrets() {
+    let file = "[registry]\nkind = \"memcached\"\n[registry.redis]\nurls = [\"redis://u:s3cret@cache\"]\nprefix = \"\"\n";
+    let errors = read_both(file, &[("CLICKGATE__REGISTRY__REDIS__USERNAME", "edge")]).unwrap_err();
+    let starts = [
+        "edge.toml:2: registry.kind: \"memcached\" is not one of local, redis",
+        "edge.toml:4: registry.redis.urls: ",
+        "default: registry.redis.password: ",
+        "edge.toml:5: registry.redis.prefix: ",
+    ];
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+    for (error, start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start) && !error.contains("s3cret"), "{error:?}");
+    }
+}
+
+#[test]
 fn every_key_can_be_set_by_the_value_that_it_shows() {
     let mut settings = read_both("", &[]).unwrap();
     for key in KEYS {

@@ -22,7 +22,7 @@ pub enum FollowEvent {
     Missed,
     /// Everything was loaded.
     Loaded,
-    /// It was another store than before, and replaced everything.
+    /// It was another store than before.
     OtherStore,
     /// The store had fallen behind what was seen of it.
     FellBack,

@@ -1,0 +1,14 @@
+//! A region: trackers that follow one Redis, and somebody else who changes the programs.
+//!
+//! Whatever happens to Redis, hits are answered as before ([`region::Hits`] asks all the time),
+//! no older revision is seen after a newer one, and at most 5 s after Redis is back everybody
+//! knows what it knows.
+
+mod cluster;
+mod failover;
+mod load;
+mod outages;
+mod publishes;
+mod region;
+#[path = "../../programs/tests/it/redis.rs"]
+mod server;
