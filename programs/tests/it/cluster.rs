@@ -49,6 +49,26 @@ async fn any_node_leads_to_the_one_that_has_the_registry() {
     assert!(heard.clone().all(|(_, _, everywhere)| !everywhere), "no message goes to every node");
 }
 
+/// The rights of the module's documentation, with those that a cluster needs besides.
+const READER: &str = "reader on >r %R~{clickgate}:* &{clickgate}:changes +eval_ro +evalsha_ro +hmget +hget +hlen +zcard \
+    +zrangebyscore +subscribe +ping +cluster|slots +ssubscribe";
+
+#[tokio::test]
+async fn a_reader_with_the_documented_rights_follows_a_cluster() {
+    let Some(cluster) = RedisCluster::start(3, 0) else { return };
+    for node in &cluster.nodes {
+        let words: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(READER.split_whitespace()).collect();
+        assert_eq!(node.command(&words), "OK");
+    }
+    let (username, password) = (Some("reader".to_owned()), Some("r".to_owned()));
+    let reader = RedisRegistry::connect(&RedisConfig { username, password, ..config(&cluster) }).unwrap();
+    let mut subscription = reader.subscribe().await.unwrap();
+    registry(&cluster).import(vec![program("a", 1, "n")]).await.unwrap();
+    assert_eq!(next_change(&mut subscription).await.version, 1);
+    assert_eq!(reader.snapshot().await.unwrap().programs.len(), 1);
+    assert!(reader.put(program("a", 2, "n")).await.is_err(), "it may only read");
+}
+
 #[tokio::test]
 async fn a_slot_that_moves_ends_the_subscription_and_no_call() {
     let Some(cluster) = RedisCluster::start(3, 0) else { return };
