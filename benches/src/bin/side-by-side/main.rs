@@ -9,7 +9,9 @@
 //! loopback. Contestants take turns, each round begins with an empty log, and a round in which
 //! other processes used the machine is repeated; ratios within one run are what counts. After
 //! each round the log is read and must hold what the client was told is there. Needs nginx and
-//! wrk (`apt-get install -y nginx wrk`) and at most ten minutes.
+//! wrk (`apt-get install -y nginx wrk`) and at most ten minutes. The row about Redis needs
+//! redis-server, else it says that there is none; `side-by-side publish` measures that row
+//! alone and writes nothing.
 
 mod chart;
 mod contestant;
@@ -17,6 +19,7 @@ mod latency;
 mod load;
 mod machine;
 mod pixel;
+mod publish;
 mod quiet;
 mod report;
 mod storing;
@@ -40,6 +43,7 @@ struct Part {
 const PIXEL: Part = Part { patient_until: 120, until: 220 };
 const LATENCY: Part = Part { patient_until: 260, until: 310 };
 const STORING: Part = Part { patient_until: 350, until: 420 };
+const PUBLISH: Part = Part { patient_until: 450, until: 480 };
 
 /// What every part of the run shares.
 struct Bench {
@@ -68,11 +72,16 @@ fn run() -> io::Result<()> {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches/ is in the workspace");
     let bench = prepare(workspace)?;
+    if std::env::args().nth(1).is_some_and(|part| part == "publish") {
+        print!("{}", report::publish_rounds(&publish::measure(&bench)?));
+        return Ok(());
+    }
     let pixel = pixel::measure(&bench)?;
     let latency = latency::measure(&bench, &pixel)?;
     let storing = storing::measure(&bench)?;
+    let publish = publish::measure(&bench)?;
     let machine = machine::describe(workspace)?;
-    let report = report::Report { machine, pixel, latency, storing, took: bench.started.elapsed() };
+    let report = report::Report { machine, pixel, latency, storing, publish, took: bench.started.elapsed() };
     std::fs::write(workspace.join("benches/results.svg"), chart::svg(&report))?;
     std::fs::write(workspace.join("benches/RESULTS.md"), report.markdown())?;
     println!("{}", report.markdown());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::latency::{self, Latencies, Latency};
 use crate::machine::Machine;
 use crate::pixel::{Contestant, Round, Rounds, median};
+use crate::publish::Publish;
 use crate::storing::{Stored, Storing};
 
 const MIB: f64 = 1_048_576.0;
@@ -16,6 +17,8 @@ pub struct Report {
     pub pixel: Rounds,
     pub latency: Latencies,
     pub storing: Storing,
+    /// None without redis-server.
+    pub publish: Vec<Publish>,
     pub took: Duration,
 }
 
@@ -91,6 +94,10 @@ impl Report {
         ));
         let stored = median(self.storing.consumer.iter().map(Stored::per_second).collect());
         rows.push(at_least("consumer into the local table", stored, "events/s", 30_000.0, 100_000.0));
+        if !self.publish.is_empty() {
+            let p99 = median(self.publish.iter().map(|round| round.p99).collect());
+            rows.push(at_most("PUBLISH to visible in another process's L1, p99", p99, "ms", 10.0, 2.0));
+        }
         rows
     }
 
@@ -135,6 +142,9 @@ impl Report {
                 ),
             );
         }
+        if self.publish.is_empty() {
+            out.push_str("| PUBLISH to visible in another process's L1, p99 | ≤ 10.000 ms | ≤ 2.000 ms | redis-server is missing | – |\n");
+        }
         let up = median(self.storing.up.iter().map(Stored::per_second).collect());
         line(
             &mut out,
@@ -146,6 +156,7 @@ impl Report {
         self.pixel_rounds(&mut out);
         self.latency_rounds(&mut out);
         self.storing_rounds(&mut out);
+        out.push_str(&publish_rounds(&self.publish));
         out
     }
 
@@ -225,6 +236,20 @@ impl Report {
             }
         }
     }
+}
+
+/// The rounds of the row about Redis.
+pub fn publish_rounds(rounds: &[Publish]) -> String {
+    let mut out = "\n## PUBLISH to visible, every round\n\n\
+        One process changes programs in Redis, one at a time, 200 a second; a tracker with 100,000 programs is asked\n\
+        for the changed one over HTTP until it shows the change. In milliseconds from the call that changes it: the\n\
+        write in Redis and one request are in it.\n\n\
+        | p50 | p99 | max | |\n|---|---|---|---|\n"
+        .to_owned();
+    for Publish { p50, p99, max, disturbed: was } in rounds {
+        line(&mut out, format_args!("| {p50:.3} | {p99:.3} | {max:.3} | {} |", disturbed(*was)));
+    }
+    out
 }
 
 fn at_most(what: &str, measured: f64, unit: &'static str, must: f64, aim: f64) -> Row {
