@@ -4,6 +4,7 @@
 //! no older revision is seen after a newer one, and at most 5 s after Redis is back everybody
 //! knows what it knows.
 
+mod bridge;
 mod cluster;
 mod failover;
 mod load;

@@ -1,6 +1,6 @@
 //! As many programs as a region has, and as many hits at once on one that is not in memory.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,8 @@ fn a_hundred_thousand_programs_are_loaded_and_ten_thousand_misses_of_one_are_one
     let Some(server) = RedisServer::start() else { return };
     let patient = |world: World| {
         world
-            .with("registry.redis.response_timeout_ms", "30000")
-            .with("tracker.catalog.registry_timeout_ms", "30000")
+            .with("registry.redis.response_timeout_ms", "60000")
+            .with("tracker.catalog.registry_timeout_ms", "60000")
     };
     let (writer, first, second) = (edge(&server.url()), patient(edge(&server.url())), edge(&server.url()));
     let began = Instant::now();
@@ -53,6 +53,7 @@ fn a_hundred_thousand_programs_are_loaded_and_ten_thousand_misses_of_one_are_one
 
     // Nobody gets an answer from Redis while the hits come, so all of them wait at once.
     forget(&first, &a, "7");
+    let reads = Reads::watch(&server);
     server.pause();
     let request = format!("GET /event/7 HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", a.tracker);
     let mut waiting = Vec::new();
@@ -61,6 +62,10 @@ fn a_hundred_thousand_programs_are_loaded_and_ten_thousand_misses_of_one_are_one
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         waiting.push(stream);
+        // No more than the kernel keeps for a tracker that has to wait for its turn.
+        if waiting.len().is_multiple_of(500) {
+            eventually("all of them wait", || open_connections(&a) >= waiting.len());
+        }
     }
     eventually("all of them wait", || open_connections(&a) >= waiting.len());
     assert_eq!(value(&scrape(&a), "clickgate_catalog_loads"), 1.0);
@@ -72,10 +77,40 @@ fn a_hundred_thousand_programs_are_loaded_and_ten_thousand_misses_of_one_are_one
     }
     let scraped = scrape(&a);
     assert_eq!(value(&scraped, "clickgate_catalog_misses_total"), 1.0, "one read");
+    assert_eq!(reads.of(&server, "7"), 1, "as Redis sees it");
     assert_eq!(value(&scraped, "clickgate_catalog_unverified_total"), 0.0);
     writer.ok(&["programs", "put", &program("7", 2)]);
     all_know(&[&a, &b], "7", 2);
     eprintln!("{PROGRAMS} programs: imported in {imported:?}, a tracker ready in {started:?}");
+}
+
+/// What Redis is asked for, as it says itself.
+struct Reads(BufReader<TcpStream>);
+
+impl Reads {
+    fn watch(server: &RedisServer) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(b"MONITOR\r\n").unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "+OK\r\n");
+        Self(lines)
+    }
+
+    /// Readings of one program so far.
+    fn of(mut self, server: &RedisServer, id: &str) -> usize {
+        let (end, id) = ("\"ECHO\" \"that is all\"", format!("\"{id}\""));
+        server.command(&["ECHO", "that is all"]);
+        let (mut reads, mut line) = (0, String::new());
+        while !line.contains(end) {
+            line.clear();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "Redis hung up");
+            reads += usize::from(line.contains(" lua]") && line.contains("HGET") && line.contains(&id));
+        }
+        reads
+    }
 }
 
 /// 10,000, or as many as this process may have.
