@@ -12,8 +12,14 @@ use crate::world::{World, eventually, text};
 
 const CONNECTIONS: usize = 256;
 const MEMORY_GROWTH_MAX: f64 = 64.0 * 1_024.0 * 1_024.0;
-/// Route and class, in turns. `/event` counts as a beacon.
-const ROUTES: [(&str, &str); 3] = [("i", "impression"), ("event", "beacon"), ("c", "click")];
+/// Hits of each class, in turns. `/event` counts as a beacon.
+type Routes = [(&'static str, &'static str); 3];
+/// One half of the connections sends beacons by script, the other half by `/event`: a connection
+/// that has posted is served by another part of the tracker from there on.
+const ROUTES: [Routes; 2] = [
+    [("i", "impression"), ("b", "beacon"), ("c", "click")],
+    [("i", "impression"), ("event", "beacon"), ("c", "click")],
+];
 
 fn seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
@@ -22,13 +28,20 @@ fn seconds() -> u64 {
 }
 
 fn request(route: &str) -> String {
+    if route == "b" {
+        let body = r#"{"program": "212313", "type": "overload", "params": {"utm_content": "overload"}}"#;
+        return format!(
+            "POST /b HTTP/1.1\r\nHost: edge.test\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    }
     format!("GET /{route}/212313?utm_content=overload HTTP/1.1\r\nHost: edge.test\r\n\r\n")
 }
 
 /// Whether the hit is in the log.
 fn is_recorded(answer: &Answer) -> bool {
     match (answer.status, answer.header("x-clickgate-recorded")) {
-        (200, None) | (302, None) => true,
+        (200 | 204 | 302, None) => true,
         (503, None) | (302, Some("no")) => false,
         _ => panic!("{answer:?}"),
     }
@@ -39,11 +52,11 @@ fn capacity(tracker: SocketAddr) -> f64 {
     const HITS: usize = 50;
     let begin = Instant::now();
     let clients: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
+        .map(|nth| {
             std::thread::spawn(move || {
-                let mut client = Client::open(tracker).unwrap();
+                let (mut client, routes) = (Client::open(tracker).unwrap(), ROUTES[nth % 2]);
                 for at in 0..HITS {
-                    client.send(&request(ROUTES[at % ROUTES.len()].0)).unwrap();
+                    client.send(&request(routes[at % routes.len()].0)).unwrap();
                 }
             })
         })
@@ -64,7 +77,7 @@ struct Seen {
 
 /// Offers hits at a rate, whether or not they are served in time: one is under way, and what is
 /// due beyond that waits here. That is the overload.
-fn offer(tracker: SocketAddr, a_second: f64, until: Instant) -> Seen {
+fn offer(tracker: SocketAddr, routes: Routes, a_second: f64, until: Instant) -> Seen {
     let mut client = Client::open(tracker).unwrap();
     let mut seen = Seen::default();
     let mut dearest_shed = None;
@@ -76,8 +89,8 @@ fn offer(tracker: SocketAddr, a_second: f64, until: Instant) -> Seen {
             std::thread::sleep(Duration::from_secs_f64(1.0 / a_second));
             continue;
         }
-        let class = seen.answers % ROUTES.len();
-        let (route, name) = ROUTES[class];
+        let class = seen.answers % routes.len();
+        let (route, name) = routes[class];
         if is_recorded(&client.send(&request(route)).unwrap()) {
             seen.out_of_order += usize::from(dearest_shed > Some(class));
         } else {
@@ -118,8 +131,9 @@ fn an_overload_sheds_by_class_counts_every_hit_and_takes_no_memory() {
 
     let until = Instant::now() + Duration::from_secs(seconds());
     let each = 2.0 * can / CONNECTIONS as f64;
-    let clients: Vec<_> =
-        (0..CONNECTIONS).map(|_| std::thread::spawn(move || offer(tracker, each, until))).collect();
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|nth| std::thread::spawn(move || offer(tracker, ROUTES[nth % 2], each, until)))
+        .collect();
     let converting = std::thread::spawn(move || convert(tracker, until));
     let mut most = before;
     while clients.iter().any(|client| !client.is_finished()) {
@@ -150,7 +164,7 @@ fn an_overload_sheds_by_class_counts_every_hit_and_takes_no_memory() {
     );
     assert!(most - before <= MEMORY_GROWTH_MAX, "memory grew by {} bytes", most - before);
     assert_eq!(out_of_order, 0, "cheaper hits were taken after dearer ones were shed");
-    for (_, class) in ROUTES {
+    for (_, class) in ROUTES[0] {
         let series = format!("clickgate_shed_total{{class=\"{class}\"}}");
         assert!(shed.contains_key(class), "the log was too large to shed a {class}");
         assert_eq!(value(&scraped, &series) as u64, shed[class], "{class}");
