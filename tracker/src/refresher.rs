@@ -169,7 +169,7 @@ impl<R: Registry> Handler<ReadAgain> for Refresher<R> {
     type Result = ();
 
     fn handle(&mut self, message: ReadAgain, ctx: &mut Self::Context) {
-        self.work(|follower| async move {
+        self.work(|mut follower| async move {
             follower.catalog().refresh_taken();
             follower.read_again(message.id).await;
             (follower, ())

@@ -20,6 +20,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use programs::{
     Change, Changes, Entry, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription,
 };
+use tokio::time::Instant;
 use tracing::info;
 
 use super::counters::{FollowCounters, FollowEvent};
@@ -32,6 +33,8 @@ use crate::{
 /// Longest wait for a subscription, a snapshot or the change log.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Pause before the next program is read again, after a reading without an answer.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 /// Programs that a registry may have lost in a failover; each is asked for.
 const LACKING_MAX: usize = 1_000;
 
@@ -43,6 +46,8 @@ pub struct Follower<R> {
     position: Option<State>,
     /// Where it is from the disk, so that the registry must be loaded whatever it says.
     unconfirmed: bool,
+    /// It did not answer when a program was read again.
+    silent_until: Option<Instant>,
     last_good: Option<LastGood>,
     counters: FollowCounters,
 }
@@ -71,7 +76,8 @@ impl<R: Registry> Follower<R> {
     /// Follows nothing yet.
     pub fn new(registry: Arc<R>, catalog: CatalogWriter, last_good: Option<LastGood>) -> Self {
         let counters = FollowCounters::new();
-        Self { registry, catalog, position: None, unconfirmed: false, last_good, counters }
+        let (position, unconfirmed, silent_until) = (None, false, None);
+        Self { registry, catalog, position, unconfirmed, silent_until, last_good, counters }
     }
 
     /// The catalog's writer.
@@ -139,10 +145,17 @@ impl<R: Registry> Follower<R> {
     }
 
     /// Reads one program again, as it has become old. What cannot be read stays as it is.
-    pub async fn read_again(&self, id: ProgramId) {
+    ///
+    /// A registry that does not answer is left alone for [`READ_PAUSE`]: a thousand programs may
+    /// wait here, each would wait for its answer, and changes wait behind them.
+    pub async fn read_again(&mut self, id: ProgramId) {
+        if self.silent_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
         let read = tokio::time::timeout(self.catalog.registry_timeout(), self.registry.get(&id));
-        if let Ok(Ok(answer)) = read.await {
-            self.catalog.renew(id, answer, now_ms()).await;
+        match read.await {
+            Ok(Ok(answer)) => self.catalog.renew(id, answer, now_ms()).await,
+            Ok(Err(_)) | Err(_) => self.silent_until = Some(Instant::now() + READ_PAUSE),
         }
     }
 

@@ -5,6 +5,7 @@ use programs::LocalRegistry;
 use super::*;
 use crate::{
     catalog::{Catalog, Verdict},
+    config::CatalogConfig,
     counters::CatalogCounters,
     snapshot::{SnapshotCounters, SnapshotStatus},
     testing::{Held, NOW, id, patient, program},
@@ -357,4 +358,27 @@ async fn a_file_from_the_past_is_served_no_longer_than_without_a_restart() {
     assert!(matches!(one, Verdict::Known(_)), "{one:?}");
     assert_eq!(catalog.find("1", in_step_at_ms + live_ms).await, Verdict::Unverified);
     assert_eq!(catalog.statistics().await.in_step_at_ms, in_step_at_ms);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_is_not_asked_for_each_program_that_is_old() {
+    let registry = Held::new();
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let config = CatalogConfig { registry_timeout_ms: 20, ..patient() };
+    let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
+    let mut follower = Follower::new(Arc::clone(&registry), catalog.writer().unwrap(), None);
+    follower.connect().await.unwrap();
+    registry.hold();
+    for _ in 0..1_000 {
+        follower.read_again(id("1")).await;
+    }
+    assert!((1..10).contains(&registry.reads()), "{}", registry.reads());
+    registry.let_go();
+    let reads = registry.reads();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while registry.reads() == reads {
+        assert!(std::time::Instant::now() < end, "never asked again");
+        follower.read_again(id("1")).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
