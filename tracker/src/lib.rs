@@ -74,11 +74,14 @@ mod tag;
 mod testing;
 
 pub use admin::{FillError, TrackerAdmin};
+pub use answer::{Answer, Reply};
 pub use catalog::{Catalog, CatalogStatistics, CatalogWriter, Verdict};
 pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
 pub use edge::{Edge, Health, Site};
 pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
+pub use head::{Head, Headers};
 pub use latency::Histogram;
 pub use refresher::FollowError;
 pub use refusal::Refusal;
+pub use routes::HitRoute;
 pub use server::{BindError, RunError, Tracker, TrackerHandle};
