@@ -6,6 +6,7 @@
 
 mod bridge;
 mod cluster;
+mod commands;
 mod failover;
 mod load;
 mod outages;
