@@ -1,7 +1,7 @@
 //! Cluster mode: real nodes, of which one and another dies.
 
 use super::region::{Hits, all_know, edge, import, is_fresh, programs, put, revision};
-use super::server::{RedisCluster, eventually as soon};
+use super::server::{RedisCluster, RedisServer, eventually as soon};
 use crate::world::eventually;
 
 #[test]
@@ -27,6 +27,8 @@ fn a_cluster_loses_the_owner_of_the_programs_and_another_node_and_is_followed() 
     all_know(&[&a, &b], "7", 2);
     let hits = Hits::on(a.tracker, "7");
 
+    // What is lost with a master is another test's.
+    soon("the replica has everything", || is_replicated(&cluster.nodes[0]));
     cluster.nodes[0].kill();
     soon("the replica takes over", || {
         cluster.nodes[3].command(&["INFO", "replication"]).contains("role:master")
@@ -46,4 +48,14 @@ fn a_cluster_loses_the_owner_of_the_programs_and_another_node_and_is_followed() 
         eventually("fresh", || is_fresh(tracker));
     }
     eprintln!("two nodes of a cluster died: {:?}, in step {took:?} after the first", hits.end());
+}
+
+/// Whether a master's only replica has acknowledged all that was written.
+fn is_replicated(master: &RedisServer) -> bool {
+    let info = master.command(&["INFO", "replication"]);
+    let after = |mark: &str| {
+        let number = info.split_once(mark)?.1;
+        number.split(|it: char| !it.is_ascii_digit()).next()?.parse::<u64>().ok()
+    };
+    after("master_repl_offset:").is_some_and(|written| after(",offset=") == Some(written))
 }
