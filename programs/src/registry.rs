@@ -9,7 +9,9 @@
 //! - Versions count within an **epoch**, a random id that is made with the counter.
 //!   Another epoch, or a version below one that was seen, means another store (it
 //!   was emptied, restored from a copy, or a replica took over that may lack the last
-//!   changes): reload everything, believe nothing old.
+//!   changes): load everything again, and compare no versions across the two. What was
+//!   seen of a higher *revision* was lost there; its source will repeat it, and a
+//!   follower may go on with it until then.
 //! - A store that is not **ready** was never filled: that it lacks a program does
 //!   not mean that there is no such program.
 //! - Subscribe first, load second: a change between the two is then seen twice
