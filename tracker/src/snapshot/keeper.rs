@@ -2,7 +2,8 @@
 //!
 //! The follower notes what it learns; nobody waits for the disk. The thread writes at most once
 //! in `snapshot_seconds`: a full load as it came, else the file before it with the changes put
-//! in, else, if nothing changed, only that it is still right. What waits is bounded by
+//! in, else, if nothing changed, only that it is still right. At its end it writes what waits, if
+//! the process leaves it the time. What waits is bounded by
 //! [`CHANGES_MAX`]; beyond it, or when the file before it cannot be read, the follower is asked
 //! for a full load.
 
@@ -235,6 +236,9 @@ impl Shared {
                     self.counters.write_errors.increment(1);
                     warn!(%error, path = %self.path.display(), "the last-good snapshot was not written");
                     self.put_back(work);
+                    if self.lock().closed {
+                        return;
+                    }
                 }
             }
             let mut noted = self.lock();
@@ -245,13 +249,10 @@ impl Shared {
         }
     }
 
-    /// Waits for something that the file does not say; `None` at the end.
+    /// Waits for something that the file does not say; `None` at the end, when it says everything.
     fn next(&self) -> Option<Work> {
         let mut noted = self.lock();
         loop {
-            if noted.closed {
-                return None;
-            }
             let said_ms = self.status.0.load(Ordering::Relaxed);
             let is_new = noted.all.is_some() || !noted.changed.is_empty() || noted.in_step_at_ms > said_ms;
             match noted.state {
@@ -263,6 +264,7 @@ impl Shared {
                         changed: std::mem::take(&mut noted.changed),
                     });
                 }
+                _ if noted.closed => return None,
                 _ => {
                     noted.idle = true;
                     noted = self.wake.wait(noted).expect("nothing panics while it is held");

@@ -159,6 +159,18 @@ fn a_file_is_not_written_again_before_its_time_and_then_with_everything() {
 }
 
 #[test]
+fn at_the_end_the_file_gets_what_it_still_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p");
+    let kept = started(&path, Duration::from_secs(3_600));
+    kept.replaced(state(1), vec![known(1, "1")], NOW);
+    eventually("written", || is_at(&path, 1));
+    kept.changed(&changed(2, "2", Some(program("2", "two", 2))));
+    drop(kept);
+    eventually("written at the end", || is_at(&path, 2));
+}
+
+#[test]
 fn a_disk_that_takes_nothing_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("later").join("p");
