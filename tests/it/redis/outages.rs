@@ -55,6 +55,25 @@ fn a_redis_that_is_killed_and_comes_back_empty_makes_no_program_unknown() {
 }
 
 #[test]
+fn a_tracker_that_was_stopped_starts_without_redis_with_all_that_it_knew() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let slow = || edge(&server.url()).with("tracker.catalog.snapshot_seconds", "3600");
+    let (writer, world) = (slow(), slow());
+    import(&writer, &programs(50, 1));
+    let tracker = world.start("tracker");
+    eventually("the snapshot is there", || {
+        value(&scrape(&tracker), "clickgate_snapshot_total{result=\"written\"}") == 1.0
+    });
+    put(&writer, "7", 2);
+    eventually("it is known", || happened(&tracker, "change") == 1);
+    tracker.stop();
+    server.kill();
+    let tracker = world.start("tracker");
+    assert_eq!((revision(tracker.tracker, "7"), revision(tracker.tracker, "49")), (Some(2), Some(1)));
+    assert!(!is_fresh(&tracker));
+}
+
+#[test]
 fn a_redis_that_is_frozen_for_30_seconds_is_not_waited_for() {
     let Some(server) = RedisServer::start() else { return };
     let (writer, world) = (edge(&server.url()), edge(&server.url()));

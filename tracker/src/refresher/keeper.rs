@@ -19,6 +19,9 @@ use crate::{
 /// Pause before a refresher that panicked is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest wait for the last-good snapshot to be written at the end.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+
 /// Where the refresher of the moment is reached, and how old its file is.
 #[derive(Clone, Default)]
 pub(crate) struct RefresherAddress {
@@ -63,6 +66,7 @@ pub(crate) async fn keep_refreshing<R: Registry>(
     address: RefresherAddress,
 ) {
     let last_good = last_good(&catalog, &address);
+    let _finish = Finish(last_good.clone());
     loop {
         let arbiter = ArbiterOwner(Arbiter::new());
         let (line, snapped) = lifeline();
@@ -78,6 +82,17 @@ pub(crate) async fn keep_refreshing<R: Registry>(
         }
         drop(arbiter);
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Lets the file be finished when the tracker ends; everything is served by then.
+struct Finish(Option<LastGood>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if let Some(last_good) = &self.0 {
+            last_good.finish(FINISH_MAX);
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The follower notes what it learns; nobody waits for the disk. The thread writes at most once
 //! in `snapshot_seconds`: a full load as it came, else the file before it with the changes put
-//! in, else, if nothing changed, only that it is still right. At its end it writes what waits, if
-//! the process leaves it the time. What waits is bounded by
+//! in, else, if nothing changed, only that it is still right. At the end it writes what waits
+//! ([`LastGood::finish`]). What waits is bounded by
 //! [`CHANGES_MAX`]; beyond it, or when the file before it cannot be read, the follower is asked
 //! for a full load.
 
@@ -67,6 +67,8 @@ struct Noted {
     lost: bool,
     /// The thread waits for something to do.
     idle: bool,
+    /// The thread has ended.
+    ended: bool,
 }
 
 /// What is counted around the file.
@@ -163,9 +165,9 @@ impl LastGood {
     /// Everything was loaded.
     pub(crate) fn replaced(&self, state: State, all: Vec<(Version, Arc<Program>)>, in_step_at_ms: u64) {
         let mut noted = self.shared.lock();
-        let Noted { closed, idle, .. } = *noted;
+        let Noted { closed, idle, ended, .. } = *noted;
         let (state, all) = (Some(state), Some(all));
-        *noted = Noted { closed, idle, state, in_step_at_ms, all, ..Noted::default() };
+        *noted = Noted { closed, idle, ended, state, in_step_at_ms, all, ..Noted::default() };
         self.shared.needs_all.store(false, Ordering::Release);
         self.shared.wake_if_idle(noted);
     }
@@ -193,6 +195,18 @@ impl LastGood {
             noted.in_step_at_ms = at_ms;
         }
         self.shared.wake_if_idle(noted);
+    }
+
+    /// Writes what the file lacks, and ends; waits for it at most this long. For the end of the
+    /// process, as it holds up its thread.
+    pub(crate) fn finish(&self, patience: Duration) {
+        let mut noted = self.shared.lock();
+        noted.closed = true;
+        self.shared.wake.notify_all();
+        let waited = self.shared.wake.wait_timeout_while(noted, patience, |noted| !noted.ended);
+        if waited.expect("nothing panics while it is held").1.timed_out() {
+            warn!(path = %self.shared.path.display(), "the last-good snapshot was not finished in time");
+        }
     }
 
     /// Whether the file cannot be kept without a full load.
@@ -223,6 +237,12 @@ impl Shared {
 
     /// The thread.
     fn keep(&self) {
+        self.write_until_closed();
+        self.lock().ended = true;
+        self.wake.notify_all();
+    }
+
+    fn write_until_closed(&self) {
         let mut said = None;
         while let Some(work) = self.next() {
             let began = Instant::now();
