@@ -18,7 +18,7 @@ pub type Answer = Response<Bytes>;
 /// The answer to a hit.
 #[derive(Debug)]
 pub enum Reply {
-    /// [`pixel`] with status 200: so frequent that its bytes are kept ready.
+    /// The pixel with status 200: so frequent that its bytes are kept ready.
     Pixel,
     /// Any other.
     Other(Answer),
