@@ -54,6 +54,10 @@ impl Registry for AnyRegistry {
         ask!(self.remove(id, revision))
     }
 
+    async fn put_all(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+        ask!(self.put_all(programs))
+    }
+
     async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
         ask!(self.import(programs))
     }

@@ -13,7 +13,7 @@
 //!   seen of a higher *revision* was lost there; its source will repeat it, and a
 //!   follower may go on with it until then.
 //! - A store that is not **ready** was never filled: that it lacks a program does
-//!   not mean that there is no such program.
+//!   not mean that there is no such program. Only [`Registry::import`] makes it ready.
 //! - Subscribe first, load second: a change between the two is then seen twice
 //!   instead of never, and its version makes twice harmless.
 //!
@@ -52,8 +52,8 @@ pub type Version = u64;
 ///
 /// # Errors
 /// Every call fails as [`RegistryError`] says, and has then changed nothing, except
-/// that a write which ends in [`RegistryError::Unavailable`] may have been stored, an import
-/// in part. To repeat it is harmless.
+/// that a write which ends in [`RegistryError::Unavailable`] may have been stored, one of many
+/// programs in part. To repeat it is harmless.
 pub trait Registry: Send + Sync + 'static {
     /// Epoch, version and whether the store was ever filled.
     fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;
@@ -73,13 +73,23 @@ pub trait Registry: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
-    /// Puts many programs at once and says that the store is filled. Each that changes
-    /// something has a version of its own.
+    /// Puts many programs at once, and says nothing of those it was not given: a store that
+    /// was not ready stays so. For whoever passes on changes as they come.
     ///
-    /// Readers of [`LocalRegistry`] see all of them or none. [`RedisRegistry`] stores up to
-    /// 256 at a time, each time all or none, and sets the ready mark with the last: of the
-    /// first import of a store readers see all or nothing, of a later one perhaps a part. An
-    /// import that fails may have stored a part, too; to repeat it is harmless.
+    /// Each that changes something has a version of its own. Readers of [`LocalRegistry`] see
+    /// all of them or none. [`RedisRegistry`] stores up to 256 at a time, each time all or
+    /// none, in the order they were given; a call that fails may have stored the first ones.
+    fn put_all(
+        &self,
+        programs: Vec<Program>,
+    ) -> impl Future<Output = Result<ImportReport, RegistryError>> + Send;
+
+    /// [`put_all`](Self::put_all), which then says that the store is filled: from now on a
+    /// program that it lacks is believed to be unknown. Only for whoever knows that these, with
+    /// what is stored already, are all programs.
+    ///
+    /// [`RedisRegistry`] sets the ready mark with the last programs: of the first import of a
+    /// store readers see all or nothing, of a later one perhaps a part.
     fn import(
         &self,
         programs: Vec<Program>,
@@ -207,7 +217,7 @@ pub enum Put {
     },
 }
 
-/// What became of an import.
+/// What became of an import, or of many programs that were put at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
     /// Programs that are new or changed.
@@ -216,11 +226,11 @@ pub struct ImportReport {
     pub unchanged: u64,
     /// Programs whose revision was refused; the others are stored nevertheless.
     pub refused: Vec<Refused>,
-    /// The version after the import.
+    /// The version after it.
     pub version: Version,
 }
 
-/// A program of an import that was refused.
+/// One of many programs that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
     /// Which.

@@ -137,6 +137,10 @@ impl Registry for Held {
         self.check()?.remove(id, revision).await
     }
 
+    async fn put_all(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+        self.check()?.put_all(programs).await
+    }
+
     async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
         self.check()?.import(programs).await
     }

@@ -171,6 +171,14 @@ impl Registry for Away {
         self.fails().map(|()| put)
     }
 
+    async fn put_all(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+        if !self.stores_first {
+            self.fails()?;
+        }
+        let report = self.inside.put_all(programs).await?;
+        self.fails().map(|()| report)
+    }
+
     async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
         if !self.stores_first {
             self.fails()?;

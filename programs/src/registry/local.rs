@@ -106,7 +106,7 @@ impl Registry for LocalRegistry {
         self.write_one(Edit::remove(id.clone(), revision)).await
     }
 
-    async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+    async fn put_all(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
         let ids: Vec<_> = programs.iter().map(|program| program.id.clone()).collect();
         let edits = programs.into_iter().map(Edit::put).collect::<Result<_, _>>()?;
         let (puts, version) = self.write(edits).await?;
@@ -122,6 +122,11 @@ impl Registry for LocalRegistry {
             }
         }
         Ok(report)
+    }
+
+    /// The file is ready from its beginning.
+    async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+        self.put_all(programs).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, RegistryError> {

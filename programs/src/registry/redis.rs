@@ -38,7 +38,7 @@
 //!   lack the last changes, and its next ones would have versions that followers believe to
 //!   know. Within one epoch a version has one meaning. The price is one reload per failover.
 //! - **Ready mark.** The last script of an [import](Registry::import) sets it, also of an import
-//!   of nothing; a single put or removal never does. So a Redis that was emptied is not ready
+//!   of nothing; puts and removals, of however many programs, never do. So a Redis that was emptied is not ready
 //!   until somebody imported everything again. An operator who knows that a store is complete
 //!   imports `[]`.
 //! - **Import.** Scripts of up to 256 programs and 1 MiB, because Redis answers nobody while
@@ -207,8 +207,12 @@ impl Registry for RedisRegistry {
         writes::one(&self.link, &self.keys, writes::Edit::remove(id.clone(), revision)).await
     }
 
+    async fn put_all(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
+        writes::all(&self.link, &self.keys, programs, false).await
+    }
+
     async fn import(&self, programs: Vec<Program>) -> Result<ImportReport, RegistryError> {
-        writes::import(&self.link, &self.keys, programs).await
+        writes::all(&self.link, &self.keys, programs, true).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, RegistryError> {

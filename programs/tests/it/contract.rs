@@ -77,6 +77,28 @@ pub async fn an_import_says_what_became_of_each_program<R: Registry>(registry: &
     assert!(registry.state().await.unwrap().ready);
 }
 
+pub async fn many_that_are_put_say_what_became_of_each_and_nothing_of_the_others<R: Registry>(registry: &R) {
+    registry.put(program("newer", 9, "n")).await.unwrap();
+    registry.put(program("same", 5, "n")).await.unwrap();
+    let before = registry.state().await.unwrap();
+    let given = ["newer", "same", "a", "b"].map(|id| program(id, 5, "n"));
+    let report = registry.put_all(given.to_vec()).await.unwrap();
+    let refused = Refused { id: id("newer"), reason: Put::OlderRevision { stored: 9, given: 5 } };
+    assert_eq!(report, ImportReport { stored: 2, unchanged: 1, refused: vec![refused], version: 4 });
+    let none = registry.put_all(vec![]).await.unwrap();
+    assert_eq!((none.stored, none.version), (0, 4));
+    // More than a script of Redis takes.
+    let many = (0..600).map(|at| program(&format!("p{at}"), 1, "n"));
+    assert_eq!(registry.put_all(many.collect()).await.unwrap().stored, 600);
+    assert_eq!(registry.state().await.unwrap().ready, before.ready, "they are not all there are");
+
+    let mut unrevised = program("c", 0, "n");
+    unrevised.revision = None;
+    let error = registry.put_all(vec![program("d", 1, "n"), unrevised]).await.unwrap_err();
+    assert!(matches!(&error, RegistryError::NoRevision { id } if id.as_str() == "c"), "{error:?}");
+    assert_eq!(registry.get(&id("d")).await.unwrap().entry, Entry::Absent);
+}
+
 pub async fn a_program_without_a_revision_stores_nothing_of_its_import<R: Registry>(registry: &R) {
     let mut unrevised = program("b", 0, "n");
     unrevised.revision = None;

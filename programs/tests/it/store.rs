@@ -22,6 +22,8 @@ async fn only_an_import_says_that_a_store_is_filled() {
     registry.put(program("a", 1, "n")).await.unwrap();
     registry.remove(&id("b"), 1).await.unwrap();
     assert!(!registry.state().await.unwrap().ready, "one program is not all of them");
+    registry.put_all(vec![]).await.unwrap();
+    assert!(!registry.state().await.unwrap().ready, "nor are those that were put");
     let report = registry.import(vec![]).await.unwrap();
     assert_eq!((report.stored, report.version), (0, 2));
     let filled = registry.state().await.unwrap();

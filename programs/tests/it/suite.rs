@@ -36,6 +36,7 @@ contract!(
     a_removed_program_comes_back_only_with_a_newer_revision,
     a_removal_that_comes_first_keeps_its_place,
     an_import_says_what_became_of_each_program,
+    many_that_are_put_say_what_became_of_each_and_nothing_of_the_others,
     a_program_without_a_revision_stores_nothing_of_its_import,
     a_snapshot_has_every_program_and_no_tombstone,
     changes_are_the_last_of_each_program_in_order,

@@ -53,11 +53,13 @@ pub(super) async fn one(link: &Link, keys: &Keys, edit: Edit) -> Result<Put, Reg
     puts.first().copied().ok_or_else(|| damaged("a script left out its answer"))
 }
 
-/// Chunk after chunk; each is all there or not at all, and the last one sets the ready mark.
-pub(super) async fn import(
+/// Chunk after chunk; each is all there or not at all, and the last one sets the ready mark if
+/// one is to be set.
+pub(super) async fn all(
     link: &Link,
     keys: &Keys,
     programs: Vec<Program>,
+    makes_ready: bool,
 ) -> Result<ImportReport, RegistryError> {
     let edits = programs.into_iter().map(Edit::put).collect::<Result<Vec<_>, _>>()?;
     let mut report = ImportReport { stored: 0, unchanged: 0, refused: Vec::new(), version: 0 };
@@ -66,7 +68,7 @@ pub(super) async fn import(
     loop {
         let (chunk, behind) = rest.split_at(chunk_len(rest));
         rest = behind;
-        let (state, puts) = apply(link, keys, chunk, epoch, rest.is_empty()).await?;
+        let (state, puts) = apply(link, keys, chunk, epoch, makes_ready && rest.is_empty()).await?;
         epoch = Some(state.epoch);
         report.version = state.version;
         for (edit, put) in chunk.iter().zip(puts) {
