@@ -25,6 +25,7 @@ use super::bridge::{Bridge, LettersError};
 use super::config::Config;
 use super::status::StatusHandle;
 use crate::backoff::Backoff;
+use crate::causes::causes;
 
 const MAILBOX_MAX: usize = 4;
 /// Longest pause before a bridge that died is replaced.
@@ -145,7 +146,9 @@ impl RunningBridge {
                         }
                         error!("the program bridge is gone; starting another");
                     }
-                    Err(error) => warn!(%error, "the program bridge cannot read its log"),
+                    Err(error) => {
+                        warn!(error = causes(&error), "the program bridge cannot read its log");
+                    }
                 }
                 status.update(|status| status.restarts += 1);
                 if status.get().counts != before {

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::process::process;
 use super::status::{Failure, StatusHandle};
 use crate::backoff::Backoff;
+use crate::causes::causes;
 use crate::clock::now_ms;
 
 /// Why dead letters could not be kept; they will be given again.
@@ -101,7 +102,7 @@ where
             }
             Err(error) => {
                 status.retries += 1;
-                status.error = Some(Failure { at_ms: now_ms(), reason: error.to_string() });
+                status.error = Some(Failure { at_ms: now_ms(), reason: causes(error) });
             }
         });
         turned
@@ -116,8 +117,8 @@ where
             }
             Err(error) => {
                 let pause = self.backoff.pause();
-                let pause_ms = pause.as_millis();
-                if error.may_pass() {
+                let (pause_ms, may_pass, error) = (pause.as_millis(), error.may_pass(), causes(&error));
+                if may_pass {
                     tracing::warn!(%error, pause_ms, "the program bridge is held up, trying again");
                 } else {
                     tracing::error!(%error, pause_ms, "the program bridge is held up until a person looks");

@@ -31,7 +31,7 @@ pub struct Status {
 pub struct Failure {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// What failed and why.
+    /// What failed and why, down to the last cause.
     pub reason: String,
 }
 

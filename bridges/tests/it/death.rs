@@ -79,7 +79,8 @@ fn a_bridge_whose_registry_is_away_ends_in_time_and_leaves_its_messages_in_the_l
         let bridge =
             RunningBridge::start(move || opened.source(CURSOR), away, letters, config, status.clone());
         eventually("it tries again", || status.get().retries >= 3).await;
-        assert!(status.get().error.is_some_and(|error| error.reason.contains("cannot be reached")));
+        let reason = status.get().error.map(|error| error.reason).unwrap_or_default();
+        assert!(reason.contains("cannot be reached at the moment: away"), "{reason:?} names the cause");
         assert!(!bridge.drain(Duration::from_millis(50)).await, "it did not come to the end");
         assert!(log.cursors()[0].lag > 0);
         assert_eq!(status.get().restarts, 0, "waiting is not dying");
