@@ -84,7 +84,7 @@ struct Shared {
     fresh: AtomicBool,
     loaded: AtomicBool,
     refresher: RwLock<Option<Recipient<ReadAgain>>>,
-    /// Messages in its mailbox.
+    /// Programs that wait there to be read again, in its mailbox or behind it.
     refreshes: AtomicU64,
     /// When it was last in step with the registry, milliseconds since 1970; 0 before the first load.
     in_step_at_ms: AtomicU64,
@@ -101,7 +101,7 @@ pub struct CatalogStatistics {
     pub unknown_entries: u64,
     /// Registry reads under way.
     pub loads: usize,
-    /// Programs that wait in the refresher's mailbox to be read again.
+    /// Programs that wait to be read again by the refresher.
     pub refreshes: u64,
     /// When the catalog was last in step with the registry, milliseconds since 1970; 0 before
     /// the first load. It is compared every 3 s.
@@ -360,8 +360,10 @@ impl Shared {
         let (Some(refresher), Ok(id)) = (&*refresher, ProgramId::try_from(id)) else {
             return slot.give_turn_back();
         };
-        self.refreshes.fetch_add(1, Ordering::Relaxed);
-        if refresher.try_send(ReadAgain { id }).is_err() {
+        // It takes messages out of its mailbox before it can serve them.
+        let waiting = self.refreshes.fetch_add(1, Ordering::Relaxed);
+        let is_full = waiting >= self.config.refresh_queue_max as u64;
+        if is_full || refresher.try_send(ReadAgain { id }).is_err() {
             self.refreshes.fetch_sub(1, Ordering::Relaxed);
             self.counters.refreshes_dropped.increment(1);
             slot.give_turn_back();

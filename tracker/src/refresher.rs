@@ -5,26 +5,28 @@
 //! hundredth is the same code. A panic ends it for good: its catalog writer is dropped,
 //! the catalog is no longer fresh, the lifeline tells the owner, which starts another.
 //!
-//! Mailbox: `refresh_queue_max`. When it is full, [`ReadAgain`] is dropped, counted, and
-//! asked for again by the next hit on that program.
+//! Programs to be read again wait in a queue: `refresh_queue_max`, with those in the mailbox.
+//! When it is full, a [`ReadAgain`] is not sent, counted, and asked for again by the next hit on
+//! that program. They are served last; see [`turns`] for why one future takes all the turns.
 
 mod counters;
 mod follower;
 mod keeper;
+mod turns;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
-    Message, ResponseActFuture, StreamHandler, Supervised, WrapFuture,
+    Message, ResponseActFuture, Supervised, WrapFuture,
 };
-use futures_util::{Stream, stream};
-use programs::{Notice, ProgramId, Registry, Subscription};
+use programs::{Notice, ProgramId, Registry};
 use tracing::warn;
 
 use crate::lifeline::Lifeline;
 pub use follower::{FollowError, Follower};
 pub(crate) use keeper::{RefresherAddress, keep_refreshing};
+use turns::Turns;
 
 /// How often we compare with the registry, in case a notice was lost. With the time that the
 /// comparison and the reading take, a lost notice is noticed within 5 s.
@@ -62,13 +64,16 @@ pub struct Refresher<R> {
     mailbox_max: usize,
     /// Attempts to connect since a connection was last useful.
     attempts: u32,
+    /// To be read again. Their senders see to it that no more than `refresh_queue_max` wait here
+    /// and in the mailbox.
+    old: VecDeque<ProgramId>,
     _lifeline: Lifeline,
 }
 
 impl<R: Registry> Refresher<R> {
     /// Will follow once it is started.
     pub fn new(follower: Follower<R>, mailbox_max: usize, lifeline: Lifeline) -> Self {
-        Self { follower: Some(follower), mailbox_max, attempts: 0, _lifeline: lifeline }
+        Self { follower: Some(follower), mailbox_max, attempts: 0, old: VecDeque::new(), _lifeline: lifeline }
     }
 
     /// Lets the follower work; messages wait meanwhile.
@@ -111,6 +116,26 @@ impl<R: Registry> Refresher<R> {
         .map(|compared, refresher, ctx| refresher.go_on(compared, ctx))
         .wait(ctx);
     }
+
+    fn hear(&mut self, notice: Notice, ctx: &mut Context<Self>) {
+        self.work(|mut follower| async move {
+            let heard = follower.hear(notice).await;
+            (follower, heard)
+        })
+        .map(|heard, refresher, ctx| refresher.go_on(heard, ctx))
+        .wait(ctx);
+    }
+
+    /// Reads the program again that waits longest for it, if there is one.
+    fn read_next(&mut self, ctx: &mut Context<Self>) {
+        let Some(id) = self.old.pop_front() else { return };
+        self.work(|mut follower| async move {
+            follower.read_again(id).await;
+            follower.catalog().refresh_taken();
+            (follower, ())
+        })
+        .wait(ctx);
+    }
 }
 
 /// Ends the connection; the supervisor begins a new one.
@@ -135,8 +160,7 @@ impl<R: Registry> Actor for Refresher<R> {
         })
         .map(|connected, _, ctx| match connected {
             Ok(subscription) => {
-                ctx.add_stream(notices(subscription));
-                ctx.run_interval(COMPARE_EVERY, |refresher, ctx| refresher.compare(ctx));
+                ctx.spawn(Turns::new(subscription, COMPARE_EVERY));
             }
             Err(error) => stop_on_error(Err(error), ctx),
         })
@@ -153,28 +177,12 @@ impl<R: Registry> Supervised for Refresher<R> {
     }
 }
 
-/// The stream's end stops the actor, which is actix's default and what we want.
-impl<R: Registry> StreamHandler<Notice> for Refresher<R> {
-    fn handle(&mut self, notice: Notice, ctx: &mut Self::Context) {
-        self.work(|mut follower| async move {
-            let heard = follower.hear(notice).await;
-            (follower, heard)
-        })
-        .map(|heard, refresher, ctx| refresher.go_on(heard, ctx))
-        .wait(ctx);
-    }
-}
-
+/// It waits until there is nothing else to do.
 impl<R: Registry> Handler<ReadAgain> for Refresher<R> {
     type Result = ();
 
-    fn handle(&mut self, message: ReadAgain, ctx: &mut Self::Context) {
-        self.work(|mut follower| async move {
-            follower.catalog().refresh_taken();
-            follower.read_again(message.id).await;
-            (follower, ())
-        })
-        .wait(ctx);
+    fn handle(&mut self, message: ReadAgain, _: &mut Self::Context) {
+        self.old.push_back(message.id);
     }
 }
 
@@ -188,15 +196,6 @@ impl<R: Registry> Handler<Fill> for Refresher<R> {
         }));
         actix::AtomicResponse::new(filled)
     }
-}
-
-fn notices(subscription: Subscription) -> impl Stream<Item = Notice> {
-    stream::unfold(subscription, |mut subscription| async move {
-        match subscription.next().await {
-            Notice::Closed => None,
-            notice => Some((notice, subscription)),
-        }
-    })
 }
 
 #[cfg(test)]

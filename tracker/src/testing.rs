@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, RwLock,
-    atomic::{AtomicBool, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
 use actix_http::{
@@ -53,6 +53,7 @@ pub struct Held {
     store: RwLock<Arc<LocalRegistry>>,
     pub dir: TempDir,
     reads: Mutex<Vec<ProgramId>>,
+    states: AtomicUsize,
     pub away: AtomicBool,
     pub unready: AtomicBool,
     pub panics: AtomicBool,
@@ -70,6 +71,7 @@ impl Held {
             store,
             dir,
             reads: Mutex::default(),
+            states: AtomicUsize::new(0),
             away: flag(),
             unready: flag(),
             panics: flag(),
@@ -84,6 +86,16 @@ impl Held {
 
     pub fn let_go(&self) {
         self.gate.add_permits(100_000);
+    }
+
+    /// Lets one answer go.
+    pub fn let_one_go(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// How often its state was asked for.
+    pub fn states(&self) -> usize {
+        self.states.load(SeqCst)
     }
 
     pub fn reads(&self) -> usize {
@@ -118,6 +130,7 @@ impl Held {
 
 impl Registry for Held {
     async fn state(&self) -> Result<State, RegistryError> {
+        self.states.fetch_add(1, SeqCst);
         Ok(self.state_of(self.check()?.state().await?))
     }
 

@@ -118,7 +118,7 @@ impl CatalogWriter {
         self.shared().in_step_at_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Says that the refresher has taken a message out of its mailbox.
+    /// Says that the refresher is done with a program that it was asked to read again.
     pub fn refresh_taken(&self) {
         let less = |waiting: u64| Some(waiting.saturating_sub(1));
         let _ = self.shared().refreshes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);

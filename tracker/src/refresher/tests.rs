@@ -39,11 +39,12 @@ impl Following {
         }
     }
 
-    /// Returns when everything that was in the mailbox is done: the second message is
-    /// taken out after the work of the first has ended.
+    /// Returns when everything that was to be read again is read.
     async fn settle(&self) {
-        for _ in 0..2 {
-            self.actor.send(ReadAgain { id: id("none") }).await.unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while self.catalog.statistics().await.refreshes > 0 {
+            assert!(std::time::Instant::now() < end, "never settled");
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -156,5 +157,82 @@ fn a_panic_snaps_the_lifeline_and_leaves_the_catalog_not_fresh_and_writable() {
         snapped.await;
         following.eventually("not fresh", |following| !following.catalog.is_fresh()).await;
         assert!(following.catalog.writer().is_some());
+    });
+}
+
+/// A read is under way and more wait for it; `meanwhile` happens; the reads get their answers.
+/// All are read in the end, and the refresher does not panic.
+fn while_reading(meanwhile: impl AsyncFnOnce(&Following)) {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        let ids: Vec<_> = (0..10).map(|at| at.to_string()).collect();
+        registry.import(ids.iter().map(|id| program(id, "there", 1)).collect()).await.unwrap();
+        let (following, snapped) = Following::start(&registry, patient());
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+        registry.hold();
+        let old = crate::clock::now_ms() + 661_000;
+        for id in &ids {
+            assert_eq!(following.name(id, old).await, "there");
+        }
+        following.eventually("reading", |following| following.registry.reads() == 1).await;
+        meanwhile(&following).await;
+        registry.let_go();
+        let all_read = async {
+            following.eventually("read", |_| ids.iter().all(|id| registry.reads_of(id) > 0)).await;
+            following.settle().await;
+        };
+        futures_util::pin_mut!(snapped, all_read);
+        let first = futures_util::future::select(snapped, all_read).await;
+        assert!(matches!(first, futures_util::future::Either::Right(_)), "the refresher panicked");
+    });
+}
+
+#[test]
+fn a_change_is_heard_between_two_reads() {
+    while_reading(async |following| {
+        following.registry.put(program("new", "new", 1)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_subscription_may_end_between_two_reads() {
+    while_reading(async |following| {
+        let next = following.registry.dir.path().join("next.redb");
+        following.registry.replace(programs::LocalRegistry::open(&next).unwrap());
+    });
+}
+
+#[test]
+fn a_comparison_that_was_due_twice_is_made_between_two_reads() {
+    while_reading(async |following| {
+        let compared = following.registry.states();
+        // Time itself is what happens here; the refresher's thread has a clock of its own.
+        tokio::time::sleep(COMPARE_EVERY * 2 + Duration::from_millis(500)).await;
+        assert_eq!(following.registry.states(), compared, "the read comes first");
+    });
+}
+
+#[test]
+fn changes_do_not_wait_for_a_queue_of_programs_to_be_read_again() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        let ids: Vec<_> = (0..1_000).map(|at| at.to_string()).collect();
+        registry.import(ids.iter().map(|id| program(id, "there", 1)).collect()).await.unwrap();
+        let (following, _snapped) = Following::start(&registry, patient());
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+        let old = crate::clock::now_ms() + 661_000;
+        registry.hold();
+        for id in &ids {
+            assert_eq!(following.name(id, old).await, "there");
+        }
+        following.eventually("reading", |following| following.registry.reads() == 1).await;
+        registry.put(program("1", "changed", 2)).await.unwrap();
+        // The read under way gets its answer, and none after it.
+        registry.let_one_go();
+        while following.name("1", NOW).await != "changed" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(registry.reads() <= 2, "{} reads came before the change", registry.reads());
+        registry.let_go();
     });
 }
