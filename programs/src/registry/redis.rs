@@ -33,8 +33,8 @@
 //! before it writes anything, so an error leaves nothing behind.
 //!
 //! - **Epoch.** Made with the first change. Made anew, with programs, version and ready mark
-//!   kept, by the first change that another server process makes: a replica that was promoted,
-//!   a server that restarted from a file. Replication is asynchronous, so that process may
+//!   kept, by the first write that another server process sees, even one that changes nothing:
+//!   a replica that was promoted, a server that restarted from a file. Replication is asynchronous, so that process may
 //!   lack the last changes, and its next ones would have versions that followers believe to
 //!   know. Within one epoch a version has one meaning. The price is one reload per failover.
 //! - **Ready mark.** The last script of an [import](Registry::import) sets it, also of an import

@@ -112,6 +112,48 @@ async fn an_import_that_breaks_off_is_not_ready_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn many_programs_go_on_after_a_restart_that_kept_the_store() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let registry = registry(&server);
+    let first = |many| (0..many).map(|at| program(&format!("p{at}"), 1, "n")).collect::<Vec<_>>();
+    registry.import(first(300)).await.unwrap();
+    let mut epoch = registry.state().await.unwrap().epoch;
+    for many in [1_000, 2_000] {
+        assert_eq!(server.command(&["SAVE"]), "OK");
+        server.restart();
+        crate::until("back", async || registry.state().await.is_ok()).await;
+        assert_eq!(registry.state().await.unwrap().epoch, epoch, "nobody wrote yet");
+        // What is stored already fills the first scripts, and is no change.
+        let report = match many {
+            1_000 => registry.put_all(first(many)).await.unwrap(),
+            _ => registry.import(first(many)).await.unwrap(),
+        };
+        assert_eq!((report.stored + report.unchanged, report.version), (many, many));
+        let state = registry.state().await.unwrap();
+        assert!(state.ready && state.epoch != epoch, "{state:?}");
+        epoch = state.epoch;
+    }
+    assert_eq!(registry.snapshot().await.unwrap().programs.len(), 2_000);
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_begins_the_epoch_of_a_server_that_came_back() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let registry = registry(&server);
+    registry.import(vec![program("a", 5, "n")]).await.unwrap();
+    let before = registry.state().await.unwrap();
+    assert_eq!(server.command(&["SAVE"]), "OK");
+    server.restart();
+    crate::until("back", async || registry.state().await.is_ok()).await;
+    assert_eq!(registry.put(program("a", 5, "n")).await.unwrap(), Put::Unchanged { version: 1 });
+    let state = registry.state().await.unwrap();
+    assert_eq!((state.version, state.ready), (1, true));
+    assert_ne!(state.epoch, before.epoch);
+    registry.put(program("a", 4, "n")).await.unwrap();
+    assert_eq!(registry.state().await.unwrap(), state, "once per server is enough");
+}
+
+#[tokio::test]
 async fn a_lagging_replica_that_is_promoted_is_never_taken_for_its_master() {
     let Some(mut master) = RedisServer::start() else { return };
     let port = master.port().to_string();

@@ -31,28 +31,29 @@ for at = FIRST, #ARGV, 3 do
   end
 end
 
+-- Another server process than the one of the last write may have lost changes that were
+-- already read: a replica that was promoted, a restart from an old file. What follows must
+-- not be counted on in the same epoch. Also a script that changes nothing begins the new one:
+-- it may be the first of several, which all expect the epoch that it answers.
+local here = redis.call('INFO', 'server'):match('run_id:(%w+)')
+if not here then
+  return {'damaged', 'INFO server names no run_id'}
+end
 local makes_ready = ARGV[3] == '1' and ready ~= '1'
-if #changes > 0 or makes_ready then
-  -- Another server process than the one of the last change may have lost changes that were
-  -- already read: a replica that was promoted, a restart from an old file. What follows must
-  -- not be counted on in the same epoch.
-  local here = redis.call('INFO', 'server'):match('run_id:(%w+)')
-  if not here then
-    return {'damaged', 'INFO server names no run_id'}
-  end
-  if not epoch or server ~= here then
-    epoch = ARGV[1]
-  end
-  if ARGV[2] ~= '' and ARGV[2] ~= epoch then
-    return {'replaced'}
-  end
+local moved = epoch and server ~= here
+local writes = #changes > 0 or makes_ready or moved
+if moved or (writes and not epoch) then
+  epoch = ARGV[1]
+end
+if ARGV[2] ~= '' and ARGV[2] ~= epoch then
+  return {'replaced'}
+end
+if writes then
   if ARGV[3] == '1' then
     ready = '1'
   end
   redis.call('HSET', META, 'format', '1', 'epoch', epoch, 'version', digits(version),
     'ready', ready or '0', 'server', here)
-elseif ARGV[2] ~= '' and ARGV[2] ~= epoch then
-  return {'replaced'}
 end
 
 local one_by_one = bytes <= tonumber(ARGV[6]) and #changes <= tonumber(ARGV[7])
