@@ -114,7 +114,11 @@ pub enum Programs {
     /// Store many programs at once: a JSON array, or one program a line
     #[command(after_help = "Anything wrong in the file is listed with its place, and nothing is \
         imported. With --stream each line stands alone: the good ones are accepted, the others are \
-        listed, and the exit code is 1.\n\nExample:\n  clickgate programs import programs.json\n  \
+        listed, and the exit code is 1.\n\nAn import without --stream says that the registry is complete \
+        now: trackers refuse every program that is neither in the file nor stored already. Into a Redis \
+        that is new or was emptied, import the whole file, never a part of it; until then trackers keep \
+        the programs that they know. Changes go through `programs put`, or --stream, which say nothing of \
+        the programs that they do not name. An import of [] says that what is stored is complete.\n\nExample:\n  clickgate programs import programs.json\n  \
         core-data-feed | clickgate programs import --stream -")]
     Import {
         /// Append lines, as they come, to the log `programs`; the program bridge puts them into the

@@ -60,9 +60,13 @@ pub struct Outcome {
 
 /// Puts the core data of `batches` into `registry`, in the order of the batches.
 ///
-/// Programs go in one import as far as no removal stands between them; each removal is a
+/// Programs go together as far as no removal stands between them; each removal is a
 /// call of its own, as removals are rare. A message that cannot be read is in the outcome
 /// and is no error.
+///
+/// They are put, not imported: a message brings what changed, and never says that this is
+/// all there is. A registry that was emptied therefore stays not ready, and its followers
+/// keep what they hold, until somebody imports everything.
 ///
 /// # Errors
 /// See [`RegistryError`]. A part may be stored then. The same batches may be processed again,
@@ -87,14 +91,14 @@ pub async fn process<R: Registry>(
             match change.or_revision(position(&batch.boot, record.number)) {
                 CoreData::Put(program) => puts.push(*program),
                 CoreData::Remove { id, revision } => {
-                    import(std::mem::take(&mut puts), registry, &mut outcome.counts).await?;
+                    put_all(std::mem::take(&mut puts), registry, &mut outcome.counts).await?;
                     let revision = revision.expect("it was given one the line before");
                     outcome.counts.add(registry.remove(&id, revision).await?);
                 }
             }
         }
     }
-    import(puts, registry, &mut outcome.counts).await?;
+    put_all(puts, registry, &mut outcome.counts).await?;
     Ok(outcome)
 }
 
@@ -154,7 +158,7 @@ fn dead_letter(batch: &Batch, record: &Record, reason: String, now_ms: u64) -> D
     }
 }
 
-async fn import<R: Registry>(
+async fn put_all<R: Registry>(
     programs: Vec<programs::Program>,
     registry: &R,
     counts: &mut Counts,
@@ -162,7 +166,7 @@ async fn import<R: Registry>(
     if programs.is_empty() {
         return Ok(());
     }
-    let report = registry.import(programs).await?;
+    let report = registry.put_all(programs).await?;
     counts.stored += report.stored;
     counts.unchanged += report.unchanged;
     for refused in report.refused {

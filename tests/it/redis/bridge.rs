@@ -1,7 +1,9 @@
-//! Core data through the program bridge into a Redis that dies meanwhile.
+//! Core data through the program bridge into a Redis that dies, or is emptied, meanwhile.
 
-use super::region::{Hits, all_know, edge, happened, import, program, programs, revision};
+use super::region::{Hits, all_know, edge, happened, import, is_fresh, program, programs, revision};
 use super::server::RedisServer;
+use crate::documents::{scrape, value};
+use crate::http;
 use crate::world::{World, eventually};
 
 /// Revisions 2 to this of each program are fed.
@@ -14,6 +16,12 @@ fn feed() -> String {
     lines.extend_from_within(..40);
     fastrand::Rng::with_seed(7).shuffle(&mut lines);
     lines.join("\n") + "\n"
+}
+
+/// Lines of core data, as another process that owns the bridge's log hands them in.
+fn stream(core_data: &World, lines: &str) {
+    let file = core_data.write("lines.jsonl", lines);
+    core_data.ok(&["programs", "import", "--stream", &file.display().to_string()]);
 }
 
 fn lag(world: &World) -> u64 {
@@ -35,14 +43,11 @@ fn core_data_in_any_order_reaches_every_tracker_though_redis_and_the_bridge_die_
     let hits = Hits::on(a.tracker, "7");
 
     let bridge = core_data.start("bridge programs");
-    let file = core_data.write("feed.jsonl", &feed());
-    let stream = |name: &std::path::Path| {
-        core_data.ok(&["programs", "import", "--stream", &name.display().to_string()])
-    };
-    stream(&file);
+    let feed = feed();
+    stream(&core_data, &feed);
     // Accepted is accepted: it waits in the log while nobody can take it.
     server.kill();
-    stream(&file);
+    stream(&core_data, &feed);
     bridge.kill();
     server.restart();
     let bridge = core_data.start("bridge programs");
@@ -50,10 +55,70 @@ fn core_data_in_any_order_reaches_every_tracker_though_redis_and_the_bridge_die_
     for at in ["0", "7", "19"] {
         all_know(&[&a, &b], at, NEWEST);
     }
-    stream(&file);
+    stream(&core_data, &feed);
     eventually("it has caught up with the repetition", || lag(&core_data) == 0);
     assert_eq!(revision(b.tracker, "7"), Some(NEWEST));
     assert!(happened(&a, "lost") > 0, "the trackers noticed");
     drop(bridge);
     eprintln!("core data through the bridge: {:?}", hits.end());
+}
+
+/// More than a tracker reads again one by one when it has lost its place.
+const MANY: usize = 3_000;
+
+#[test]
+fn core_data_that_reaches_an_emptied_redis_makes_no_program_unknown() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let (writer, core_data) = (edge(&server.url()), edge(&server.url()));
+    let (first, second) = (edge(&server.url()), edge(&server.url()));
+    import(&writer, &programs(MANY, 1));
+    let (a, b) = (first.start("tracker"), second.start("tracker"));
+    let bridge = core_data.start("bridge programs");
+    for tracker in [&a, &b] {
+        eventually("the last-good snapshot is there", || {
+            value(&scrape(tracker), "clickgate_snapshot_total{result=\"written\"}") >= 1.0
+        });
+    }
+    let hits = Hits::on(a.tracker, "77");
+
+    server.command(&["FLUSHALL"]);
+    stream(&core_data, &(program("7", 2) + "\n"));
+    eventually("the bridge has put it", || lag(&core_data) == 0);
+    assert_eq!(server.command(&["HLEN", "{clickgate}:programs"]), "1");
+    assert_eq!(server.command(&["HGET", "{clickgate}:meta", "ready"]), "0", "a message fills no store");
+
+    let looks = [&a, &b].map(|tracker| happened(tracker, "not_ready"));
+    for (tracker, looks) in [&a, &b].into_iter().zip(looks) {
+        eventually("the store was looked at again", || happened(tracker, "not_ready") > looks + 1);
+        for id in ["0", "77", "2999"] {
+            assert_eq!((revision(tracker.tracker, id), is_fresh(tracker)), (Some(1), false), "{id}");
+        }
+        assert_eq!(http::get(tracker.tracker, "/event/nosuch").status, 503, "nothing is proven");
+    }
+    // Nor did the file that a tracker starts from forget them.
+    server.kill();
+    b.stop();
+    let b = second.start("tracker");
+    assert_eq!((revision(b.tracker, "77"), revision(b.tracker, "2999")), (Some(1), Some(1)));
+
+    server.restart();
+    import(&writer, &programs(MANY, 3));
+    all_know(&[&a, &b], "77", 3);
+    assert_eq!(http::get(a.tracker, "/event/nosuch").status, 404, "an import is the proof");
+    drop(bridge);
+    eprintln!("core data into an emptied Redis: {:?}", hits.end());
+}
+
+#[test]
+fn a_bridge_that_redis_turns_away_says_why_and_goes_on_once_it_is_let_in() {
+    let Some(server) = RedisServer::start_with_password("s3cret-of-redis", &[]) else { return };
+    let core_data = edge(&server.url()).with("registry.redis.password", "an0ther");
+    stream(&core_data, &(program("7", 1) + "\n"));
+    let bridge = core_data.start("bridge programs");
+    eventually("it is held up", || bridge.output().contains("held up"));
+    let said = bridge.output();
+    assert!(said.contains("WRONGPASS") || said.contains("authentication failed"), "{said}");
+    assert!(!said.contains("an0ther"), "{said}");
+    server.command(&["CONFIG", "SET", "requirepass", "an0ther"]);
+    eventually("it goes on", || lag(&core_data) == 0);
 }
