@@ -1,8 +1,8 @@
 //! Operations on what could not be stored.
 
-use bridges::programs::read_message;
+use bridges::programs::{position, read_message};
 use consumers::Replayed;
-use proto::DeadLetter;
+use proto::{BootId, DeadLetter};
 use serde_json::{Value as Json, json};
 
 use super::event_json::{dead_letter_json, whole_dead_letter_json};
@@ -40,6 +40,10 @@ pub async fn replay(owner: &Owner, sequence: u64) -> Result<Json, OpError> {
 
 /// Puts it back into the log that it came from, as old as it is: what was said since stands.
 ///
+/// Without a revision of its own it gets the one that the bridge would have given it, by its
+/// place in the log. The time at which it failed is no measure: a bridge that was held up
+/// fails it long after newer changes were accepted behind it.
+///
 /// It is a letter until the log has it, so a crash between the two leaves both, and the log
 /// may be asked twice.
 async fn replay_core_data(owner: &Owner, sequence: u64, letter: &DeadLetter) -> Result<Json, OpError> {
@@ -47,7 +51,12 @@ async fn replay_core_data(owner: &Owner, sequence: u64, letter: &DeadLetter) -> 
         let reason = errors.first().map(ToString::to_string).unwrap_or_default();
         OpError::Conflict(format!("dead letter {sequence} cannot be read still: {reason}"))
     })?;
-    let changes = changes.into_iter().map(|change| change.or_revision(letter.failed_at_ms)).collect();
+    let boot = BootId::from_slice(&letter.boot).map_err(|_| {
+        let bytes = letter.boot.len();
+        OpError::Failed(format!("dead letter {sequence} has no place in a log: its boot has {bytes} bytes"))
+    })?;
+    let revision = position(&boot, letter.number);
+    let changes = changes.into_iter().map(|change| change.or_revision(revision)).collect();
     owner.intake().await?.accept(changes).await.map_err(not_accepted)?;
     owner.table().await?.ask(move |store| store.drop_dead_letter(sequence)).await?;
     Ok(json!({ "sequence": sequence, "result": "in_log" }))

@@ -228,6 +228,33 @@ fn a_posted_message_is_checked_at_the_door_and_one_that_a_reader_cannot_read_is_
     expect_drained(up);
 }
 
+#[test]
+fn a_replayed_letter_stands_at_its_own_place_and_undoes_nothing_that_was_accepted_behind_it() {
+    let world = World::new();
+    let said = |name: &str| {
+        let mut program: Value = serde_json::from_str(&line(6, 1)).unwrap();
+        program["programName"] = name.into();
+        program.as_object_mut().unwrap().remove("revision");
+        program.to_string()
+    };
+    // First what a newer release writes, then a change; nobody carries either on for a while.
+    append_unchecked(&world, RecordKind::Other(77), said("first").as_bytes());
+    let output = import(&world, "-", Some(&said("second")));
+    assert!(output.status.success(), "{}", text(&output));
+    let up = world.start("up");
+    eventually("hits obey the change", || hit(&up, 6).0 == 200);
+    assert!(hit(&up, 6).1.contains("second"), "{:?}", hit(&up, 6));
+    assert_eq!(dead_letter_count(&world), 1);
+
+    assert_eq!(world.json(&["dead-letters", "replay", "0"])["result"], "in_log");
+    eventually("the bridge has seen it", || core_data_lag(&world) == 0);
+    let older = || value(&scrape(&up), "clickgate_core_data_total{outcome=\"older\"}");
+    eventually("it came late", || older() == 1.0);
+    assert_eq!(world.json(&["programs", "get", "p6"])["programName"], "second");
+    assert!(hit(&up, 6).1.contains("second"), "{:?}", hit(&up, 6));
+    expect_drained(up);
+}
+
 /// Appends to the log `programs` of a directory that nobody owns.
 fn append_unchecked(world: &World, kind: RecordKind, payload: &[u8]) {
     let config = stream::LogConfig { cursors: vec!["programs".to_owned()], ..stream::LogConfig::default() };
