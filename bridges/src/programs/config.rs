@@ -12,13 +12,14 @@ pub struct Config {
     pub poll_ms: u64,
     /// The longest pause between two attempts at a registry, a source or dead letters that
     /// are away, in milliseconds. Attempts go on for ever; each pause is drawn from zero to
-    /// a limit that doubles up to this.
+    /// a limit that doubles up to this. Core data is so much later than the registry's return
+    /// at most, which is why it is 2 s unless told otherwise: trackers are in step 5 s after it.
     pub retry_pause_ms_max: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { batch_bytes_max: 1 << 20, poll_ms: 20, retry_pause_ms_max: 10_000 }
+        Self { batch_bytes_max: 1 << 20, poll_ms: 20, retry_pause_ms_max: 2_000 }
     }
 }
 

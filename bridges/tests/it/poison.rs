@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
-use bridges::programs::{Bridge, BridgeError, Counts, Intake, STAGE, StatusHandle, Turn, read_lines};
+use bridges::programs::{Bridge, BridgeError, Config, Counts, Intake, STAGE, StatusHandle, Turn, read_lines};
 use programs::RegistryError;
 use stream::RecordKind;
 
@@ -157,6 +158,29 @@ fn a_log_without_room_says_so_and_takes_more_once_there_is_room() {
         assert!(status.counts.unchanged >= accepted - 500, "{status:?}");
         intake.accept(changes).await.unwrap();
         intake.close();
+        log.close();
+    });
+}
+
+#[test]
+fn a_registry_that_is_away_for_long_is_asked_again_within_2_seconds_unless_told_otherwise() {
+    on_one_thread(async {
+        let world = World::new();
+        let log = world.log();
+        append(&log, RecordKind::CoreData, &[put("a", "A", Some(1))]).await;
+        let inside = Arc::clone(&world.registry);
+        let away = Arc::new(Away { inside, failures: AtomicUsize::new(200), stores_first: false });
+        let letters = Letters::default();
+        let source = log.source(CURSOR).unwrap();
+        let mut bridge = Bridge::new(source, away, letters.keep(), Config::default(), StatusHandle::new());
+        let mut longest = Duration::ZERO;
+        for _ in 0..200 {
+            longest = longest.max(bridge.turn_and_pause().await);
+        }
+        assert!(longest <= Duration::from_secs(2), "{longest:?}");
+        assert!(longest > Duration::from_secs(1), "{longest:?}: who is away is not hammered");
+        assert_eq!(bridge.turn_and_pause().await, Duration::ZERO, "it is back");
+        assert_eq!(world.names().await.into_keys().collect::<Vec<_>>(), ["a"]);
         log.close();
     });
 }
