@@ -1,7 +1,9 @@
 //! A data directory, and the processes that own it in turn.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -19,12 +21,14 @@ pub struct World {
     pub settings: Vec<(String, String)>,
 }
 
-/// A running `clickgate`; killed when dropped.
+/// A running `clickgate`; killed when dropped, whichever way that comes, and then it must not have
+/// panicked: a thread that is started again hides it from everybody else.
 pub struct Process {
     child: Child,
     pub tracker: SocketAddr,
     pub admin: SocketAddr,
-    log: PathBuf,
+    /// Open, so that it can be read also when the world has gone before.
+    log: File,
 }
 
 fn free_address() -> SocketAddr {
@@ -114,7 +118,9 @@ impl World {
 
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.clickgate(arguments).stdin(Stdio::null()).output().unwrap()
+        let output = self.clickgate(arguments).stdin(Stdio::null()).output().unwrap();
+        assert!(!text(&output).contains("panicked at"), "{arguments:?} panicked:\n{}", text(&output));
+        output
     }
 
     /// Runs a command that must succeed; its standard output.
@@ -138,7 +144,8 @@ impl World {
     pub fn start_under(&self, under: &[&str], role: &str) -> Process {
         let (tracker, admin) = (free_address(), free_address());
         let log = self.dir.path().join(format!("{role}.{}.log", admin.port()));
-        let output = std::fs::File::create(&log).unwrap();
+        let output = File::create(&log).unwrap();
+        let log = File::open(&log).unwrap();
         let words: Vec<&str> = role.split(' ').collect();
         let mut command = self.clickgate_under(under, &words);
         command
@@ -222,17 +229,23 @@ impl Process {
     }
 
     pub fn output(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        let mut bytes = vec![0; self.log.metadata().unwrap().len() as usize];
+        // By its place, as reading by turns would find only what is new.
+        self.log.read_exact_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.log.display(), self.output());
-        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let (process, output) = (self.child.id(), self.output());
+        if std::thread::panicking() {
+            eprintln!("--- process {process}\n{output}");
+        } else {
+            assert!(!output.contains("panicked at"), "process {process} panicked:\n{output}");
+        }
     }
 }
 
