@@ -82,7 +82,8 @@ pub enum Command {
 pub enum Bridge {
     /// Put core data from the log `programs` into the registry, for every tracker
     #[command(after_help = "Core data comes into that log with `clickgate programs import --stream` and \
-        POST /programs. What cannot be read becomes a dead letter.\n\nExample:\n  \
+        POST /programs. What cannot be read becomes a dead letter. A Redis that is new or was emptied \
+        it fills only in part: `programs import` everything there once.\n\nExample:\n  \
         clickgate bridge programs --data ./core-data")]
     Programs,
 }
@@ -118,7 +119,8 @@ pub enum Programs {
         now: trackers refuse every program that is neither in the file nor stored already. Into a Redis \
         that is new or was emptied, import the whole file, never a part of it; until then trackers keep \
         the programs that they know. Changes go through `programs put`, or --stream, which say nothing of \
-        the programs that they do not name. An import of [] says that what is stored is complete.\n\nExample:\n  clickgate programs import programs.json\n  \
+        the programs that they do not name. An import of [] says that what is stored is \
+        complete.\n\nExample:\n  clickgate programs import programs.json\n  \
         core-data-feed | clickgate programs import --stream -")]
     Import {
         /// Append lines, as they come, to the log `programs`; the program bridge puts them into the

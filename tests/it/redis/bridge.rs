@@ -1,5 +1,7 @@
 //! Core data through the program bridge into a Redis that dies, or is emptied, meanwhile.
 
+use std::fmt::Write;
+
 use super::region::{Hits, all_know, edge, happened, import, is_fresh, program, programs, revision};
 use super::server::RedisServer;
 use crate::documents::{scrape, value};
@@ -107,6 +109,40 @@ fn core_data_that_reaches_an_emptied_redis_makes_no_program_unknown() {
     assert_eq!(http::get(a.tracker, "/event/nosuch").status, 404, "an import is the proof");
     drop(bridge);
     eprintln!("core data into an emptied Redis: {:?}", hits.end());
+}
+
+/// All of them, and only behind the first 300, more than one script takes, something new.
+fn changed_behind_300(revision: u64) -> String {
+    let mut lines = String::new();
+    for at in 0..MANY {
+        writeln!(lines, "{}", program(&at.to_string(), if at < 300 { 1 } else { revision })).unwrap();
+    }
+    lines
+}
+
+#[test]
+fn a_redis_that_restarted_with_its_data_takes_imports_and_core_data_whose_first_programs_are_unchanged() {
+    let Some(mut server) = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    else {
+        return;
+    };
+    let (writer, core_data, world) = (edge(&server.url()), edge(&server.url()), edge(&server.url()));
+    import(&writer, &programs(MANY, 1));
+    let tracker = world.start("tracker");
+    server.restart();
+    import(&writer, &changed_behind_300(2));
+    all_know(&[&tracker], "2999", 2);
+    assert_eq!((revision(tracker.tracker, "299"), revision(tracker.tracker, "300")), (Some(1), Some(2)));
+
+    // The bridge finds all of them in its log, and takes them together.
+    stream(&core_data, &changed_behind_300(3));
+    server.restart();
+    let bridge = core_data.start("bridge programs");
+    eventually("the bridge has put them", || lag(&core_data) == 0);
+    all_know(&[&tracker], "2999", 3);
+    all_know(&[&tracker], "300", 3);
+    assert_eq!(revision(tracker.tracker, "299"), Some(1));
+    assert_eq!(value(&scrape(&bridge), "clickgate_core_data_total{outcome=\"stored\"}"), 2_700.0);
 }
 
 #[test]
