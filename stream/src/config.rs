@@ -5,7 +5,9 @@ use std::time::Duration;
 /// Settings of one named log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// Size of a segment file, allocated in advance. 64 KiB to 1 GiB; 16 MiB unless said.
+    /// Size of a segment file, allocated in advance, and written full of zeros for a lane
+    /// whose records are waited for at [`crate::Level::Synced`] more often than once in
+    /// 64 KiB. 64 KiB to 1 GiB; 16 MiB unless said.
     pub segment_bytes: u64,
     /// Data the log may hold before it sheds, all lanes together. At least eight
     /// segments. Up to two prepared segments a lane come on top on disk.

@@ -28,9 +28,10 @@ enum Act {
     Flush {
         lane: usize,
     },
-    /// The lane's syncer gets a turn.
+    /// The lane's syncer gets a turn, of its own accord or because somebody waits.
     Sync {
         lane: usize,
+        waited_for: bool,
     },
     Read,
     /// What was read is stored, then the cursor is committed.
@@ -58,7 +59,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         20 => (lane(), prop_oneof![9 => 0..120usize, 1 => 300..700usize]).prop_map(|(lane, bytes)| Act::Append { lane, bytes }),
         10 => lane().prop_map(|lane| Act::Flush { lane }),
-        8 => lane().prop_map(|lane| Act::Sync { lane }),
+        8 => (lane(), any::<bool>()).prop_map(|(lane, waited_for)| Act::Sync { lane, waited_for }),
         3 => Just(Act::Read),
         2 => Just(Act::Commit),
         1 => lane().prop_map(|lane| Act::Close { lane }),
@@ -140,8 +141,9 @@ impl World {
                     core.flush();
                 }
             }
-            Act::Sync { lane } => {
-                if let Some((_, syncer)) = &mut self.lanes[*lane] {
+            Act::Sync { lane, waited_for } => {
+                if let Some((core, syncer)) = &mut self.lanes[*lane] {
+                    core.shared.desk.tell(|work| work.sync_wanted |= waited_for);
                     syncer.step();
                 }
             }

@@ -30,6 +30,7 @@ use crate::record::{Class, Level, Number, RecordKind, Shed};
 
 pub(crate) mod core;
 pub(crate) mod file;
+pub(crate) mod prepare;
 pub(crate) mod report;
 pub(crate) mod shared;
 pub(crate) mod syncer;

@@ -17,7 +17,7 @@
 //! | the log on disk | `log_bytes_max` (8 GiB) | shed by class: impressions at 80 %, beacons 90, clicks 95, conversions 100 |
 //! | rejected records in it | 5 % of `log_bytes_max` | [`Shed::Full`] |
 //! | sync requests | one waiting and one in flight a lane | they merge: one sync serves all that was written before it |
-//! | prepared segments | one a lane | the syncer waits; without one a full segment sheds |
+//! | prepared segments | one a lane, or one being filled | the syncer waits; without one a full segment sheds |
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
 //!
 //! What is acknowledged at [`Level::Written`] survives the process; at
@@ -43,6 +43,8 @@ mod crash_tests;
 mod fault_tests;
 #[cfg(test)]
 mod lane_tests;
+#[cfg(test)]
+mod prepare_tests;
 #[cfg(test)]
 mod recovery_tests;
 

@@ -14,9 +14,10 @@ use crate::format::{
     SegmentId, batch_bytes, push_record, seal_batch,
 };
 use crate::lane::file::{LaneFile, LaneState};
+use crate::lane::prepare::{Prepared, Room, prepare};
 use crate::lane::report::Tally;
 use crate::lane::shared::{LaneShared, OpenSegment, Segment};
-use crate::lane::syncer::{Syncer, prepare};
+use crate::lane::syncer::Syncer;
 use crate::log::shared::{LogShared, now_ms};
 use crate::record::{Class, Number, RecordKind, Shed};
 
@@ -52,7 +53,7 @@ impl LaneCore {
         let shared = Arc::new(LaneShared::new(log.boot, id, LaneState::Open));
         let lane_file = LaneFile::create(&*log.disk, &log.dir, log.boot, id)?;
         let segment_id = SegmentId { boot: log.boot, lane: id, sequence: 0 };
-        let file = prepare(log, &segment_id)?;
+        let Prepared { file, .. } = prepare(log, segment_id, Room::Reserved)?;
         let current = OpenSegment { segment: Arc::new(Segment::new(segment_id, 0)), file };
         shared.segments().push_back(current.segment.clone());
         shared.desk.tell(|work| work.current = Some(current.clone()));
@@ -273,7 +274,7 @@ impl LaneCore {
     /// Goes on in the prepared segment; false if there is none.
     fn rotate(&mut self) -> bool {
         let mut work = self.shared.desk.lock();
-        let Some((id, file)) = work.next.take() else { return false };
+        let Some(Prepared { id, file, .. }) = work.next.take() else { return false };
         let segment = Arc::new(Segment::new(id, self.first - self.unmarked));
         let next = OpenSegment { segment: segment.clone(), file };
         let old = std::mem::replace(&mut self.current, next.clone());

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::disk::DiskFile;
 use crate::format::SegmentId;
 use crate::lane::file::LaneState;
+use crate::lane::prepare::Prepared;
 use crate::record::Number;
 
 /// One segment file, as the threads of this process see it.
@@ -102,6 +103,26 @@ impl LaneShared {
     }
 }
 
+/// A thread that panics while it holds one poisons its lane, so that nobody waits for it.
+pub(crate) struct Lifeline {
+    lane: Arc<LaneShared>,
+    thread: &'static str,
+}
+
+impl Lifeline {
+    pub fn of(lane: &Arc<LaneShared>, thread: &'static str) -> Self {
+        Self { lane: lane.clone(), thread }
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.lane.poison(self.thread, &std::io::Error::other("it panicked"));
+        }
+    }
+}
+
 /// Where the worker lays down work for its syncer. It holds at most one sync
 /// request, one wish for a next segment, and the segments rotated out since the
 /// syncer last looked; a worker cannot rotate without a next segment, which only
@@ -117,8 +138,9 @@ pub(crate) struct Work {
     pub sync_wanted: bool,
     pub rotated_out: Vec<OpenSegment>,
     pub current: Option<OpenSegment>,
-    /// Prepared: all zeros, allocated, its name durable.
-    pub next: Option<(SegmentId, Arc<dyn DiskFile>)>,
+    pub next: Option<Prepared>,
+    /// What became of the segment that is filled beside the syncer.
+    pub filled: Option<std::io::Result<Prepared>>,
     /// The worker has written its last.
     pub closing: bool,
     /// End without closing the lane: its worker did not.
@@ -138,8 +160,10 @@ impl SyncDesk {
 
     /// Waits for work, `interval` at most.
     pub fn wait(&self, interval: Duration) {
-        let idle =
-            |work: &mut Work| !work.sync_wanted && work.rotated_out.is_empty() && !work.closing && !work.stop;
+        let idle = |work: &mut Work| {
+            let Work { sync_wanted, rotated_out, filled, closing, stop, .. } = work;
+            !*sync_wanted && rotated_out.is_empty() && filled.is_none() && !*closing && !*stop
+        };
         let guard = self.lock();
         drop(
             self.changed

@@ -1,7 +1,8 @@
 //! The thread beside a lane: syncs, seals, prepares the next segment.
 //!
 //! One fdatasync is in flight per lane. Requests that come meanwhile are served
-//! together by the next one, so the number of syncs adapts to the disk. A sync
+//! together by the next one, so the number of syncs adapts to the disk. The next
+//! segment is reserved here and filled by a thread of its own ([`Filler`]). A sync
 //! that fails poisons the lane and is never repeated: what the kernel still has of
 //! those pages is unknown (Rebello et al., USENIX ATC 2020).
 
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
-use crate::disk::DiskFile;
 use crate::format::SegmentId;
 use crate::lane::file::{LaneFacts, LaneFile, LaneState};
-use crate::lane::shared::{LaneShared, OpenSegment};
+use crate::lane::prepare::{Demand, Filler, Prepared, Room, prepare};
+use crate::lane::shared::{LaneShared, Lifeline, OpenSegment, Work};
 use crate::log::shared::LogShared;
 
 pub(crate) struct Syncer {
@@ -22,6 +23,11 @@ pub(crate) struct Syncer {
     lane_file: LaneFile,
     told: Option<LaneFacts>,
     next_sequence: u64,
+    demand: Demand,
+    filler: Filler,
+    /// Whether segments are filled on a thread of their own; not in a test that steps
+    /// the syncer by hand.
+    fills_beside: bool,
     /// After a failure: when the next segment is tried again.
     prepare_after: Option<Instant>,
     warned_of_lane_file: bool,
@@ -29,15 +35,6 @@ pub(crate) struct Syncer {
 
 /// How often what found no room is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A syncer that dies without saying so poisons its lane, so that nobody waits for it.
-struct Lifeline(Arc<LaneShared>);
-
-impl Drop for Lifeline {
-    fn drop(&mut self) {
-        self.0.poison("the sync thread", &io::Error::other("it panicked"));
-    }
-}
 
 /// Whether there will be more to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +51,9 @@ impl Syncer {
             lane_file,
             told: None,
             next_sequence: 1,
+            demand: Demand::default(),
+            filler: Filler::default(),
+            fills_beside: false,
             prepare_after: None,
             warned_of_lane_file: false,
         }
@@ -62,11 +62,11 @@ impl Syncer {
     /// Works until the lane is closed, poisoned or told to stop.
     pub fn run(mut self) {
         let interval = self.log.config.sync_interval.min(RETRY_INTERVAL);
-        let lifeline = Lifeline(self.shared.clone());
+        let _lifeline = Lifeline::of(&self.shared, "the sync thread");
+        self.fills_beside = true;
         while self.step() == Step::Again {
             self.shared.desk.wait(interval);
         }
-        std::mem::forget(lifeline);
         self.shared.synced_moved.notify_one();
     }
 
@@ -75,21 +75,27 @@ impl Syncer {
         if self.shared.is_poisoned() {
             return Step::Ended;
         }
-        let (written, rotated_out, current, closing, stop, next_wanted) = {
-            let mut work = self.shared.desk.lock();
+        let shared = self.shared.clone();
+        let (written, rotated_out, current, room_wanted, closing, stop) = {
+            let mut work = shared.desk.lock();
             // Under the lock: a request that we take off the desk is for numbers that we
             // see as written, and they lie in the segments that we find there, since
             // rotating takes the lock too.
             let written = self.shared.written.load(Acquire);
-            work.sync_wanted = false;
             let rotated_out = std::mem::take(&mut work.rotated_out);
-            (written, rotated_out, work.current.clone(), work.closing, work.stop, work.next.is_none())
+            if !rotated_out.is_empty() {
+                self.demand.begin_segment();
+            }
+            if std::mem::take(&mut work.sync_wanted) {
+                self.demand.count_sync();
+            }
+            let current = work.current.clone().expect("a lane has a current segment from its opening on");
+            let room_wanted = self.room_wanted(&mut work, &current);
+            (written, rotated_out, current, room_wanted, work.closing, work.stop)
         };
-        let current = current.expect("a lane has a current segment from its opening on");
         // First, because a lane without a next segment sheds, and a waiter only waits.
-        if next_wanted && !closing && !stop && self.prepare_after.is_none_or(|after| after <= Instant::now())
-        {
-            self.prepare_next();
+        if let Some(room) = room_wanted {
+            self.prepare_next(room);
         }
         if let Err(error) = self.sync(&rotated_out, &current, written) {
             self.shared.poison("syncing", &error);
@@ -139,8 +145,13 @@ impl Syncer {
     fn close(&mut self, current: &OpenSegment) -> io::Result<()> {
         seal(current)?;
         self.shared.synced.store(self.shared.written.load(Acquire), Release);
-        let prepared = self.shared.desk.lock().next.take();
-        if let Some((id, _)) = prepared {
+        self.filler.join();
+        let prepared = {
+            let mut work = self.shared.desk.lock();
+            let filled = work.filled.take().and_then(Result::ok);
+            work.next.take().or(filled)
+        };
+        if let Some(Prepared { id, .. }) = prepared {
             self.log.disk.remove(&self.log.dir.join(id.file_name()))?;
             self.log.disk.sync_dir(&self.log.dir)?;
         }
@@ -156,17 +167,54 @@ impl Syncer {
         Ok(())
     }
 
-    fn prepare_next(&mut self) {
+    /// What the next segment should have that it does not have. Takes what the filler
+    /// is done with, and takes back what is to be filled.
+    fn room_wanted(&mut self, work: &mut Work, current: &OpenSegment) -> Option<Room> {
+        if let Some(filled) = work.filled.take() {
+            self.filler.rest();
+            self.lay_down(work, filled);
+        }
+        let too_early = self.prepare_after.is_some_and(|after| after > Instant::now());
+        if work.closing || work.stop || too_early || self.filler.is_at_work() {
+            return None;
+        }
+        let segment_bytes = self.log.config.segment_bytes;
+        let room = self.demand.room(segment_bytes);
+        let Some(next) = &work.next else { return Some(room) };
+        let is_better = room == Room::Filled && next.room == Room::Reserved;
+        // The lane has no next segment meanwhile, so half of this one must be left.
+        if !is_better || current.segment.bytes.load(Acquire) > segment_bytes / 2 {
+            return None;
+        }
+        self.next_sequence = next.id.sequence;
+        work.next = None;
+        Some(room)
+    }
+
+    fn prepare_next(&mut self, room: Room) {
         let id = SegmentId { boot: self.shared.boot, lane: self.shared.id, sequence: self.next_sequence };
-        match prepare(&self.log, &id) {
-            Ok(file) => {
-                self.next_sequence += 1;
+        let prepared = if room == Room::Filled && self.fills_beside {
+            match self.filler.start(&self.shared, &self.log, id) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            }
+        } else {
+            prepare(&self.log, id, room)
+        };
+        let shared = self.shared.clone();
+        self.lay_down(&mut shared.desk.lock(), prepared);
+    }
+
+    fn lay_down(&mut self, work: &mut Work, prepared: io::Result<Prepared>) {
+        match prepared {
+            Ok(prepared) => {
+                self.next_sequence = prepared.id.sequence + 1;
                 self.prepare_after = None;
-                self.shared.desk.lock().next = Some((id, file));
+                work.next = Some(prepared);
             }
             Err(error) => {
                 if self.prepare_after.is_none() {
-                    tracing::warn!(lane = id.lane, %error, "cannot prepare the next segment; trying again each second");
+                    tracing::warn!(lane = self.shared.id, %error, "cannot prepare the next segment; trying again each second");
                 }
                 self.prepare_after = Some(Instant::now() + self.log.config.room_retry);
             }
@@ -178,22 +226,4 @@ impl Syncer {
 fn seal(rotated: &OpenSegment) -> io::Result<()> {
     rotated.file.set_len(rotated.segment.bytes.load(Acquire))?;
     rotated.file.sync_all()
-}
-
-/// Creates a segment file of full size, with its name durable.
-pub(crate) fn prepare(log: &LogShared, id: &SegmentId) -> io::Result<Arc<dyn DiskFile>> {
-    let path = log.dir.join(id.file_name());
-    let file = match log.disk.create(&path) {
-        // Left by an attempt that could not even be undone.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => log.disk.open(&path)?,
-        file => file?,
-    };
-    let prepared = file
-        .allocate(log.config.segment_bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| log.disk.sync_dir(&log.dir));
-    if prepared.is_err() {
-        let _ = log.disk.remove(&path);
-    }
-    prepared.map(|()| file)
 }

@@ -1,0 +1,152 @@
+//! The next segment of a lane, made before it is needed.
+//!
+//! A segment is allocated in advance, so that a sync does not have to look for
+//! room. What fallocate(2) gives are extents that count as unwritten, and the first
+//! sync of each batch makes them written: it writes metadata beside the data. A
+//! lane whose waiters ask for many syncs therefore gets segments that were written
+//! full of zeros, and its syncs write data only. That doubles the bytes that are
+//! written, so a lane nobody waits for does without. (A file system that never
+//! overwrites in place, as btrfs, gains nothing by it.)
+//!
+//! Measured with ext4 without a journal on a virtual disk: fdatasync after 30 kB takes
+//! 210 µs, 69 of them CPU, where room is reserved, and 136 and 55 where it is filled.
+//! A tracker on one core whose clients all wait for syncs: with 256 connections
+//! 7.9 → 7.4 µs of CPU a hit and 119,000 → 129,000 hits a second, with 16 an answer takes
+//! 0.43 → 0.34 ms; with one nothing changes, since of many small syncs in one block only
+//! the first makes it written. A pause between two syncs, so that each covers more, did
+//! not help: 0.7 ms took 6 % of the hits, since whoever waits sends nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::disk::{DiskFile, write_all};
+use crate::format::SegmentId;
+use crate::lane::shared::{LaneShared, Lifeline};
+use crate::log::shared::LogShared;
+
+/// Zeros that are written and synced at once: little enough that the lane's own
+/// syncs, which queue up behind it at the device, wait for about a millisecond.
+const FILL_BYTES: usize = 1 << 20;
+/// A lane whose waiters ask for a sync more often than once in so many bytes gets
+/// filled segments. Filling 16 MiB takes 5 ms of CPU, what some 300 syncs save, and those
+/// who wait gain besides.
+const BYTES_PER_SYNC: u64 = 64 << 10;
+
+/// How the room of a segment was made sure of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// By fallocate(2): no byte is written in advance.
+    Reserved,
+    /// By writing zeros: a sync of what replaces them writes data only.
+    Filled,
+}
+
+/// A segment file of full size that nobody has written to: all zeros, its name durable.
+pub(crate) struct Prepared {
+    pub id: SegmentId,
+    pub file: Arc<dyn DiskFile>,
+    pub room: Room,
+}
+
+/// Creates a segment file.
+pub(crate) fn prepare(log: &LogShared, id: SegmentId, room: Room) -> io::Result<Prepared> {
+    let path = log.dir.join(id.file_name());
+    let file = match log.disk.create(&path) {
+        // Left by an attempt that could not even be undone, or reserved and now to be filled.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => log.disk.open(&path)?,
+        file => file?,
+    };
+    let prepared = file
+        .allocate(log.config.segment_bytes)
+        .and_then(|()| if room == Room::Filled { fill(&*file, log.config.segment_bytes) } else { Ok(()) })
+        .and_then(|()| file.sync_all())
+        .and_then(|()| log.disk.sync_dir(&log.dir));
+    if prepared.is_err() {
+        let _ = log.disk.remove(&path);
+    }
+    prepared.map(|()| Prepared { id, file, room })
+}
+
+/// Writes zeros and sends them to the disk bit by bit: sixteen mebibytes at once
+/// would hold up whoever syncs next.
+fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; FILL_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let length = usize::try_from(bytes - at).map_or(FILL_BYTES, |rest| rest.min(FILL_BYTES));
+        write_all(file, &zeros[..length], at)?;
+        file.sync_data()?;
+        at += length as u64;
+    }
+    Ok(())
+}
+
+/// How often a lane's waiters ask for a sync: in the current segment, and in the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Demand {
+    syncs: u64,
+    syncs_before: u64,
+}
+
+impl Demand {
+    pub fn count_sync(&mut self) {
+        self.syncs += 1;
+    }
+
+    pub fn begin_segment(&mut self) {
+        self.syncs_before = std::mem::take(&mut self.syncs);
+    }
+
+    /// What room the next segment is to have.
+    pub fn room(&self, segment_bytes: u64) -> Room {
+        let syncs = self.syncs.max(self.syncs_before);
+        if syncs > 0 && syncs * BYTES_PER_SYNC >= segment_bytes { Room::Filled } else { Room::Reserved }
+    }
+}
+
+/// The thread that fills a lane's next segment while its syncer goes on syncing.
+/// At most one a lane; its last deed is to lay the result on the desk.
+#[derive(Default)]
+pub(crate) struct Filler {
+    thread: Option<JoinHandle<()>>,
+    at_work: bool,
+}
+
+impl Filler {
+    pub fn start(&mut self, shared: &Arc<LaneShared>, log: &Arc<LogShared>, id: SegmentId) -> io::Result<()> {
+        self.join();
+        let (shared, log) = (shared.clone(), log.clone());
+        let thread = std::thread::Builder::new().name(format!("fill-{}", id.lane)).spawn(move || {
+            let _lifeline = Lifeline::of(&shared, "the thread that fills segments");
+            let filled = prepare(&log, id, Room::Filled);
+            shared.desk.tell(|work| work.filled = Some(filled));
+        })?;
+        self.thread = Some(thread);
+        self.at_work = true;
+        Ok(())
+    }
+
+    pub fn is_at_work(&self) -> bool {
+        self.at_work
+    }
+
+    /// To be called when its result was taken from the desk.
+    pub fn rest(&mut self) {
+        self.at_work = false;
+    }
+
+    /// Waits until it has laid its result on the desk, if it is at work.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // What it would say by panicking its lifeline has said.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
