@@ -25,6 +25,7 @@ mod fallback;
 mod front;
 mod loads;
 mod slot;
+mod turn;
 mod writer;
 
 use std::{
@@ -46,6 +47,7 @@ use serde::Serialize;
 use crate::{config::CatalogConfig, counters::CatalogCounters, refresher::ReadAgain};
 use loads::Loads;
 use slot::{Content, Slot, live_seconds};
+pub use turn::Turn;
 pub use writer::CatalogWriter;
 
 /// What the catalog says of an id.
@@ -169,8 +171,8 @@ impl Catalog {
     /// What this thread found lately of `id`, as true as [`Catalog::find`] and without a
     /// future; `None` says nothing of the id.
     pub fn recall(&self, id: &str, now_ms: u64) -> Option<Verdict> {
-        let shared = &*self.shared;
-        let found = |slot: &Arc<Slot>| shared.verdict(id, slot, now_ms);
+        let shared = &self.shared;
+        let found = |slot: &Arc<Slot>| shared.verdict(slot, now_ms);
         front::with(shared.name, shared.generation(), id, now_ms, found)
     }
 
@@ -231,8 +233,6 @@ impl Catalog {
 
     /// Whom to ask for programs to be read again before they are stale.
     pub fn set_refresher(&self, refresher: Recipient<ReadAgain>) {
-        // Its mailbox is a new one.
-        self.shared.refreshes.store(0, Ordering::Relaxed);
         *self.shared.refresher.write().expect("nothing panics while it is held") = Some(refresher);
     }
 
@@ -261,28 +261,33 @@ impl Shared {
     }
 
     /// What is known of `id` without asking the registry.
-    async fn held(&self, id: &str, now_ms: u64) -> Option<Verdict> {
+    async fn held(self: &Arc<Self>, id: &str, now_ms: u64) -> Option<Verdict> {
         let generation = self.generation();
         if let Some(slot) = self.slots.get(id).await
             && slot.generation >= self.generation()
             && !slot.is_dead(now_ms)
         {
             front::keep(self.name, generation, &slot);
-            return Some(self.verdict(id, &slot, now_ms));
+            return Some(self.verdict(&slot, now_ms));
         }
         let is_unknown = self.unknown.get(id).await == Some(self.generation());
         is_unknown.then_some(Verdict::Unknown)
     }
 
-    fn verdict(&self, id: &str, slot: &Slot, now_ms: u64) -> Verdict {
-        if slot.is_due(now_ms) {
-            self.ask_to_read_again(id, slot);
+    fn verdict(self: &Arc<Self>, slot: &Arc<Slot>, now_ms: u64) -> Verdict {
+        if let Some(turn) = Turn::take(self, slot, now_ms) {
+            self.ask_to_read_again(turn);
         }
         slot.verdict()
     }
 
     /// Reads one program and keeps the answer while `still_wanted` says so.
-    async fn read_through(&self, id: ProgramId, now_ms: u64, still_wanted: Arc<AtomicBool>) -> Verdict {
+    async fn read_through(
+        self: &Arc<Self>,
+        id: ProgramId,
+        now_ms: u64,
+        still_wanted: Arc<AtomicBool>,
+    ) -> Verdict {
         // The read before this one may have ended after our caller looked.
         if let Some(verdict) = self.held(id.as_str(), now_ms).await {
             return verdict;
@@ -352,21 +357,13 @@ impl Shared {
         self.epoch.lock().expect("no panic while it is held").is_none_or(|ours| ours == epoch)
     }
 
-    fn ask_to_read_again(&self, id: &str, slot: &Slot) {
-        if !slot.take_turn_to_ask() {
-            return;
-        }
+    fn ask_to_read_again(&self, turn: Turn) {
         let refresher = self.refresher.read().expect("nothing panics while it is held");
-        let (Some(refresher), Ok(id)) = (&*refresher, ProgramId::try_from(id)) else {
-            return slot.give_turn_back();
-        };
+        let Some(refresher) = &*refresher else { return };
         // It takes messages out of its mailbox before it can serve them.
-        let waiting = self.refreshes.fetch_add(1, Ordering::Relaxed);
-        let is_full = waiting >= self.config.refresh_queue_max as u64;
-        if is_full || refresher.try_send(ReadAgain { id }).is_err() {
-            self.refreshes.fetch_sub(1, Ordering::Relaxed);
+        let is_full = self.refreshes.load(Ordering::Relaxed) > self.config.refresh_queue_max as u64;
+        if is_full || refresher.try_send(ReadAgain { turn }).is_err() {
             self.counters.refreshes_dropped.increment(1);
-            slot.give_turn_back();
         }
     }
 }

@@ -148,8 +148,8 @@ pub struct CatalogConfig {
     pub registry_timeout_ms: u64,
     /// Registry reads under way at once; a miss beyond that is `unverified` at once.
     pub loads_max: usize,
-    /// Mailbox of the refresher: programs waiting to be read again. When it is full the
-    /// next hit on the program asks again.
+    /// Programs that may wait for the refresher to read them again. When there are so many, a hit
+    /// on the program a second later asks again.
     pub refresh_queue_max: usize,
     /// Where the last-good snapshot is kept, from which a tracker starts while the registry is
     /// away; without one it does not.

@@ -6,7 +6,7 @@
 //! the catalog is no longer fresh, the lifeline tells the owner, which starts another.
 //!
 //! Programs to be read again wait in a queue: `refresh_queue_max`, with those in the mailbox.
-//! When it is full, a [`ReadAgain`] is not sent, counted, and asked for again by the next hit on
+//! When it is full, a [`ReadAgain`] is not sent, counted, and asked for again by a later hit on
 //! that program. They are served last; see [`turns`] for why one future takes all the turns.
 
 mod counters;
@@ -20,10 +20,10 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
     Message, ResponseActFuture, Supervised, WrapFuture,
 };
-use programs::{Notice, ProgramId, Registry};
+use programs::{Notice, Registry};
 use tracing::warn;
 
-use crate::lifeline::Lifeline;
+use crate::{catalog::Turn, lifeline::Lifeline};
 pub use follower::{FollowError, Follower};
 pub(crate) use keeper::{RefresherAddress, keep_refreshing};
 use turns::Turns;
@@ -38,10 +38,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// From the catalog, when a hit found a program that has become old: once per program
 /// and age, so 170 a second with 100,000 programs and ten minutes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ReadAgain {
-    /// Which program.
-    pub id: ProgramId,
+    /// Which program's; given back when the message is dropped.
+    pub turn: Turn,
 }
 
 impl Message for ReadAgain {
@@ -66,7 +66,7 @@ pub struct Refresher<R> {
     attempts: u32,
     /// To be read again. Their senders see to it that no more than `refresh_queue_max` wait here
     /// and in the mailbox.
-    old: VecDeque<ProgramId>,
+    old: VecDeque<Turn>,
     _lifeline: Lifeline,
 }
 
@@ -128,10 +128,10 @@ impl<R: Registry> Refresher<R> {
 
     /// Reads the program again that waits longest for it, if there is one.
     fn read_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(id) = self.old.pop_front() else { return };
+        let Some(turn) = self.old.pop_front() else { return };
         self.work(|mut follower| async move {
-            follower.read_again(id).await;
-            follower.catalog().refresh_taken();
+            follower.read_again(turn.id()).await;
+            drop(turn);
             (follower, ())
         })
         .wait(ctx);
@@ -182,7 +182,7 @@ impl<R: Registry> Handler<ReadAgain> for Refresher<R> {
     type Result = ();
 
     fn handle(&mut self, message: ReadAgain, _: &mut Self::Context) {
-        self.old.push_back(message.id);
+        self.old.push_back(message.turn);
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use programs::{Program, ProgramId, Version};
 
 use super::Verdict;
 use crate::config::CatalogConfig;
+
+/// Later than any moment.
+const ASKED: u64 = u64::MAX;
 
 /// What is known of a program.
 #[derive(Clone, Debug)]
@@ -29,11 +32,11 @@ pub(super) struct Slot {
     pub(super) generation: u64,
     pub(super) version: Version,
     pub(super) content: Content,
-    /// From when on it should be read again, in milliseconds since 1970.
-    due_at_ms: u64,
+    /// From when on somebody should ask for it to be read again, in milliseconds since 1970;
+    /// [`ASKED`] while somebody has.
+    due_at_ms: AtomicU64,
     /// When the cache lets go of it at the latest, in milliseconds since 1970.
     dead_at_ms: u64,
-    asked: AtomicBool,
     retired: AtomicBool,
 }
 
@@ -50,8 +53,8 @@ impl Slot {
         let spread_ms = fresh_ms * config.jitter_percent / 100;
         let due_at_ms = now_ms + fresh_ms - spread_ms + fastrand::u64(0..=2 * spread_ms);
         let dead_at_ms = now_ms + live_seconds(config) * 1_000;
-        let (asked, retired) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, generation, version, content, due_at_ms, dead_at_ms, asked, retired }
+        let (due_at_ms, retired) = (AtomicU64::new(due_at_ms), AtomicBool::new(false));
+        Self { id, generation, version, content, due_at_ms, dead_at_ms, retired }
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -86,18 +89,17 @@ impl Slot {
         now_ms >= self.dead_at_ms
     }
 
-    pub(super) fn is_due(&self, now_ms: u64) -> bool {
-        now_ms >= self.due_at_ms
+    /// Whether it is due and the caller is the one to ask for a new read; everybody else need not.
+    pub(super) fn take_turn(&self, now_ms: u64) -> bool {
+        let due_at_ms = self.due_at_ms.load(Ordering::Relaxed);
+        let is_due = now_ms >= due_at_ms;
+        let take = |at| self.due_at_ms.compare_exchange(at, ASKED, Ordering::Relaxed, Ordering::Relaxed);
+        is_due && take(due_at_ms).is_ok()
     }
 
-    /// Whether the caller is the one to ask for a new read; everybody else need not.
-    pub(super) fn take_turn_to_ask(&self) -> bool {
-        !self.asked.swap(true, Ordering::Relaxed)
-    }
-
-    /// The caller could not ask; the next one may.
-    pub(super) fn give_turn_back(&self) {
-        self.asked.store(false, Ordering::Relaxed);
+    /// It was not read; from this moment on the next hit may ask.
+    pub(super) fn give_turn_back(&self, due_at_ms: u64) {
+        self.due_at_ms.store(due_at_ms, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn ages_are_spread_by_a_tenth_to_either_side() {
         for _ in 0..1_000 {
-            let due_in = slot(1, 1).due_at_ms - 1_000_000;
+            let due_in = slot(1, 1).due_at_ms.into_inner() - 1_000_000;
             assert!((540_000..=660_000).contains(&due_in), "{due_in}");
         }
     }
@@ -134,10 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn one_hit_asks_until_it_could_not() {
+    fn one_hit_asks_once_it_is_due_and_another_when_that_was_in_vain() {
         let slot = slot(1, 1);
-        assert!(slot.take_turn_to_ask() && !slot.take_turn_to_ask());
-        slot.give_turn_back();
-        assert!(slot.take_turn_to_ask());
+        let due = 1_000_000 + 660_000;
+        assert!(!slot.take_turn(1_000_000) && slot.take_turn(due) && !slot.take_turn(due + 1));
+        slot.give_turn_back(due + 1_000);
+        assert!(!slot.take_turn(due + 999) && slot.take_turn(due + 1_000));
     }
 }

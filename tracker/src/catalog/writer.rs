@@ -118,12 +118,6 @@ impl CatalogWriter {
         self.shared().in_step_at_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// Says that the refresher is done with a program that it was asked to read again.
-    pub fn refresh_taken(&self) {
-        let less = |waiting: u64| Some(waiting.saturating_sub(1));
-        let _ = self.shared().refreshes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-    }
-
     /// Longest wait for the registry to answer for one program.
     pub fn registry_timeout(&self) -> Duration {
         Duration::from_millis(self.shared().config.registry_timeout_ms)

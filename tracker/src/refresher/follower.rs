@@ -144,17 +144,18 @@ impl<R: Registry> Follower<R> {
         self.counters.count(FollowEvent::Lost);
     }
 
-    /// Reads one program again, as it has become old. What cannot be read stays as it is.
+    /// Reads one program again, as it has become old. What cannot be read stays as it is, and is
+    /// asked for again (see [`crate::catalog::Turn`]).
     ///
     /// A registry that does not answer is left alone for [`READ_PAUSE`]: a thousand programs may
     /// wait here, each would wait for its answer, and changes wait behind them.
-    pub async fn read_again(&mut self, id: ProgramId) {
+    pub async fn read_again(&mut self, id: &ProgramId) {
         if self.silent_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        let read = tokio::time::timeout(self.catalog.registry_timeout(), self.registry.get(&id));
+        let read = tokio::time::timeout(self.catalog.registry_timeout(), self.registry.get(id));
         match read.await {
-            Ok(Ok(answer)) => self.catalog.renew(id, answer, now_ms()).await,
+            Ok(Ok(answer)) => self.catalog.renew(id.clone(), answer, now_ms()).await,
             Ok(Err(_)) | Err(_) => self.silent_until = Some(Instant::now() + READ_PAUSE),
         }
     }

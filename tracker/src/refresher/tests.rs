@@ -8,7 +8,7 @@ use crate::{
     config::CatalogConfig,
     counters::CatalogCounters,
     lifeline::lifeline,
-    testing::{Held, NOW, id, patient, program},
+    testing::{Held, NOW, patient, program},
 };
 
 struct Following {
@@ -150,10 +150,11 @@ fn filling_loads_what_no_notice_told() {
 fn a_panic_snaps_the_lifeline_and_leaves_the_catalog_not_fresh_and_writable() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
+        registry.put(program("1", "one", 1)).await.unwrap();
         let (following, snapped) = Following::start(&registry, patient());
         following.eventually("fresh", |following| following.catalog.is_fresh()).await;
         registry.panics.store(true, SeqCst);
-        following.actor.try_send(ReadAgain { id: id("1") }).unwrap();
+        following.name("1", crate::clock::now_ms() + 661_000).await;
         snapped.await;
         following.eventually("not fresh", |following| !following.catalog.is_fresh()).await;
         assert!(following.catalog.writer().is_some());
@@ -234,5 +235,34 @@ fn changes_do_not_wait_for_a_queue_of_programs_to_be_read_again() {
         }
         assert!(registry.reads() <= 2, "{} reads came before the change", registry.reads());
         registry.let_go();
+    });
+}
+
+#[test]
+fn a_program_that_could_not_be_read_again_is_asked_for_later() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        registry.import(["1", "2"].map(|id| program(id, "there", 1)).into()).await.unwrap();
+        let (following, _snapped) = Following::start(&registry, patient());
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+        let old = crate::clock::now_ms() + 661_000;
+        registry.away.store(true, SeqCst);
+        for id in ["1", "2"] {
+            assert_eq!(following.name(id, old).await, "there");
+            following.settle().await;
+        }
+        // As a rule the second is not even tried, so soon after the first.
+        assert_eq!(registry.reads_of("1"), 1);
+        registry.away.store(false, SeqCst);
+        for id in ["1", "2"] {
+            let before = registry.reads_of(id);
+            let end = std::time::Instant::now() + Duration::from_secs(10);
+            while registry.reads_of(id) == before {
+                assert!(std::time::Instant::now() < end, "{id} is never asked for again");
+                // A fake clock for the catalog; the refresher's pause is by its own.
+                assert_eq!(following.name(id, old + 10_000).await, "there");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     });
 }

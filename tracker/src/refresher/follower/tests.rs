@@ -291,7 +291,7 @@ async fn what_a_store_lost_and_its_source_never_repeats_is_given_up_when_it_is_d
     follower.connect().await.unwrap();
     for at in ["1", "2"] {
         assert_eq!(held(&registry, &catalog, at).await, "lost");
-        follower.read_again(id(at)).await;
+        follower.read_again(&id(at)).await;
     }
     assert_eq!(held(&registry, &catalog, "1").await, "first");
     assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
@@ -370,7 +370,7 @@ async fn a_registry_that_does_not_answer_is_not_asked_for_each_program_that_is_o
     follower.connect().await.unwrap();
     registry.hold();
     for _ in 0..1_000 {
-        follower.read_again(id("1")).await;
+        follower.read_again(&id("1")).await;
     }
     assert!((1..10).contains(&registry.reads()), "{}", registry.reads());
     registry.let_go();
@@ -378,7 +378,7 @@ async fn a_registry_that_does_not_answer_is_not_asked_for_each_program_that_is_o
     let end = std::time::Instant::now() + Duration::from_secs(10);
     while registry.reads() == reads {
         assert!(std::time::Instant::now() < end, "never asked again");
-        follower.read_again(id("1")).await;
+        follower.read_again(&id("1")).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
