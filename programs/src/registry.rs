@@ -320,6 +320,12 @@ pub enum RegistryError {
     /// The same call may succeed later.
     #[error("the registry cannot be reached at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It does not know us, or does not let us do this: user, password or rights must be set
+    /// right, in our configuration or in the store. The same call may succeed then.
+    #[error(
+        "the registry denies access: {0}; check the user, its password, and the rights it needs on keys, channel and commands"
+    )]
+    Denied(String),
     /// Another process has the file open; go through that process.
     #[error("the registry {place} is open in another process")]
     InUse {

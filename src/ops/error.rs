@@ -104,7 +104,9 @@ impl From<RegistryError> for OpError {
         match error {
             RegistryError::Unavailable(_) | RegistryError::InUse { .. } => Self::Unavailable(text),
             RegistryError::NoRevision { .. } => Self::Invalid(text, Vec::new()),
-            RegistryError::Damaged(_) | RegistryError::Newer { .. } => Self::Failed(text),
+            RegistryError::Denied(_) | RegistryError::Damaged(_) | RegistryError::Newer { .. } => {
+                Self::Failed(text)
+            }
         }
     }
 }

@@ -62,6 +62,7 @@
 //! | restarted empty, FLUSHALL | another epoch, no ready mark | [`Changes::Reload`]; what is held stays |
 //! | failover to a replica that lags | a version that fell back, then another epoch | [`Changes::Reload`] |
 //! | a replica is written to | `READONLY` | [`RegistryError::Unavailable`]; the address is looked up again |
+//! | wrong password, a right is missing | the call, a write before it writes | [`RegistryError::Denied`]; nothing written; tried again at the next call |
 //! | memory full | `OOM` | [`RegistryError::Unavailable`]; nothing written, reads go on |
 //! | one of the keys evicted or overwritten | every script | [`RegistryError::Damaged`], until all three are deleted and imported again |
 //! | a newer release wrote it | every script | [`RegistryError::Newer`] |
@@ -80,6 +81,8 @@
 //!
 //! In cluster mode `+cluster|slots` besides, `+spublish` and `+ssubscribe`; beside the AWS
 //! sample all keys, `&channel1` and `+dbsize +hgetall +scan`. `INFO` tells the server process.
+//! A script that writes asks for all rights that it needs before it writes, and names the one
+//! that is missing.
 //!
 //! # Beside the AWS sample
 //!

@@ -22,6 +22,8 @@ use crate::{
     registry, until,
 };
 
+const KEYS: [&str; 3] = ["{clickgate}:meta", "{clickgate}:programs", "{clickgate}:versions"];
+
 /// With short waits, for tests that reach them.
 fn hasty(server: &RedisServer) -> RedisRegistry {
     let config = RedisConfig { connect_timeout_ms: 300, response_timeout_ms: 300, ..config(server) };
@@ -32,6 +34,12 @@ async fn refused(registry: &RedisRegistry) -> String {
     let error = in_time(registry.state()).await.unwrap_err();
     let RegistryError::Unavailable(reason) = error else { panic!("{error:?}") };
     reason.to_string()
+}
+
+async fn denied(registry: &RedisRegistry) -> String {
+    let error = in_time(registry.state()).await.unwrap_err();
+    let RegistryError::Denied(reason) = error else { panic!("{error:?}") };
+    reason
 }
 
 #[tokio::test]
@@ -154,9 +162,15 @@ async fn a_wrong_password_is_named_and_does_not_show() {
         let password = password.map(str::to_owned);
         RedisRegistry::connect(&RedisConfig { password, ..config(&server) }).unwrap()
     };
-    let reason = refused(&with(Some("s3cret"))).await;
-    assert!(reason.to_lowercase().contains("auth") && !reason.contains("s3cret"), "{reason}");
-    let reason = refused(&with(None)).await;
+    let wrong = with(Some("s3cret"));
+    for _ in 0..5 {
+        // Also in the pause between two attempts.
+        let reason = denied(&wrong).await;
+        assert!(reason.to_lowercase().contains("auth") && !reason.contains("s3cret"), "{reason}");
+    }
+    let error = in_time(wrong.subscribe()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Denied(_)), "{error:?}");
+    let reason = denied(&with(None)).await;
     assert!(reason.contains("NOAUTH") || reason.to_lowercase().contains("auth"), "{reason}");
     with(Some("right")).state().await.unwrap();
 }
@@ -190,9 +204,56 @@ async fn users_with_the_documented_rights_can_do_their_work_and_no_more() {
     assert_eq!(reader.snapshot().await.unwrap().programs.len(), 1);
 
     let error = reader.put(program("c", 1, "n")).await.unwrap_err();
-    let RegistryError::Unavailable(reason) = error else { panic!("{error:?}") };
-    assert!(reason.to_string().contains("permission"), "{reason}");
+    assert!(matches!(&error, RegistryError::Denied(why) if why.contains("permission")), "{error:?}");
     assert_eq!(reader.state().await.unwrap(), state, "nothing was written");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_and_nothing_is_written() {
+    let Some(server) = RedisServer::start_with_password("admin", &[]) else { return };
+    let allow = |words: &str| {
+        let words: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(words.split_whitespace()).collect();
+        assert_eq!(server.command(&words), "OK");
+    };
+    allow(WRITER);
+    let (username, password) = (Some("writer".to_owned()), Some("w".to_owned()));
+    let user = RedisConfig { username, password, ..config(&server) };
+    let writer = RedisRegistry::connect(&user).unwrap();
+    writer.import(vec![program("a", 1, "n")]).await.unwrap();
+    let other = RedisConfig { channel: Some("elsewhere".to_owned()), ..user };
+    let other = RedisRegistry::connect(&other).unwrap();
+    let stored = || KEYS.map(|key| server.command(&["DUMP", key]));
+    let before = stored();
+
+    for (without, registry, named) in [
+        ("-hset", &writer, "HSET {clickgate}:meta"),
+        ("-zadd", &writer, "ZADD {clickgate}:versions"),
+        ("-publish", &writer, "PUBLISH {clickgate}:changes"),
+        ("resetchannels", &writer, "PUBLISH {clickgate}:changes"),
+        ("-info", &writer, "INFO server"),
+        ("resetkeys ~{clickgate}:meta %R~{clickgate}:*", &writer, "one of the keys"),
+        ("-hmget", &writer, "user executing the script"),
+        ("-evalsha", &writer, "evalsha"),
+        ("+ping", &other, "PUBLISH elsewhere"),
+    ] {
+        allow(&format!("writer {without}"));
+        for error in [
+            registry.put(program("b", 1, "n")).await.unwrap_err(),
+            registry
+                .import((0..30).map(|at| program(&format!("p{at}"), 1, "n")).collect())
+                .await
+                .unwrap_err(),
+        ] {
+            assert!(
+                matches!(&error, RegistryError::Denied(why) if why.contains(named)),
+                "{without}: {error:?}"
+            );
+        }
+        assert_eq!(stored(), before, "{without}");
+        allow(WRITER);
+    }
+    // What was missing is there again, and nobody has to start anew.
+    assert_eq!(writer.put(program("b", 1, "n")).await.unwrap(), Put::Stored { version: 2 });
 }
 
 /// An authority and a certificate of it for `localhost`: authority, certificate, key.

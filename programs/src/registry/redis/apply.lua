@@ -3,6 +3,15 @@
 -- at most; then of each edit its id, its revision in 20 digits, its JSON or nothing to remove.
 local FIRST = 8
 -- First everything is decided, then everything is written: an error in between would leave half.
+-- A right that is missing is such an error, so the rights are looked at before.
+for _, command in ipairs({
+  {'INFO', 'server'}, {'HSET', META, '', ''}, {'HSET', PROGRAMS, '', ''}, {'ZADD', VERSIONS, '0', ''},
+  {ARGV[4], ARGV[5], ''},
+}) do
+  if not redis.acl_check_cmd(unpack(command)) then
+    return {'denied', command[1] .. ' ' .. command[2]}
+  end
+end
 local answers, changes, pending = {}, {}, {}
 local bytes = 0
 for at = FIRST, #ARGV, 3 do

@@ -14,7 +14,12 @@ pub(super) enum Fault {
     /// No answer in time.
     Silence(Duration),
     /// No attempt was made: the last ones failed, the next one is due later.
-    Pausing(String),
+    Pausing {
+        /// What the last one said.
+        last: String,
+        /// Whether the last one was [denied](Fault::is_denied).
+        denied: bool,
+    },
 }
 
 impl Fault {
@@ -23,7 +28,7 @@ impl Fault {
     pub(super) fn spoils_connection(&self) -> bool {
         match self {
             Self::Silence(_) => true,
-            Self::Pausing(_) => false,
+            Self::Pausing { .. } => false,
             Self::Redis(error) => {
                 error.is_unrecoverable_error()
                     || error.is_io_error()
@@ -36,6 +41,20 @@ impl Fault {
                             | ErrorKind::ClusterConnectionNotFound
                             | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
                     )
+            }
+        }
+    }
+
+    /// Whether the server does not know us, or does not let us do this.
+    pub(super) fn is_denied(&self) -> bool {
+        match self {
+            Self::Silence(_) => false,
+            Self::Pausing { denied, .. } => *denied,
+            Self::Redis(error) => {
+                error.kind() == ErrorKind::AuthenticationFailed
+                    || matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"))
+                    // So Redis 7.0 says it of a script, without a code.
+                    || error.detail().is_some_and(|text| text.contains("The user executing the script"))
             }
         }
     }
@@ -62,7 +81,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Redis(error) => fmt::Display::fmt(error, f),
             Self::Silence(after) => write!(f, "redis did not answer within {} ms", after.as_millis()),
-            Self::Pausing(last) => write!(f, "redis could not be reached a moment ago: {last}"),
+            Self::Pausing { last, .. } => write!(f, "redis could not be reached a moment ago: {last}"),
         }
     }
 }
@@ -79,6 +98,7 @@ impl From<Fault> for RegistryError {
     fn from(fault: Fault) -> Self {
         match &fault {
             Fault::Redis(error) if error.code() == Some("WRONGTYPE") => Self::Damaged(error.to_string()),
+            fault if fault.is_denied() => denied(fault.to_string()),
             _ => Self::Unavailable(Box::new(fault)),
         }
     }
@@ -87,6 +107,11 @@ impl From<Fault> for RegistryError {
 /// What is stored is not what we store.
 pub(super) fn damaged(reason: impl Into<String>) -> RegistryError {
     RegistryError::Damaged(reason.into())
+}
+
+/// Redis does not let us.
+pub(super) fn denied(reason: impl Into<String>) -> RegistryError {
+    RegistryError::Denied(reason.into())
 }
 
 /// It may be different in a moment.

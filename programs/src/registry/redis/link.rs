@@ -61,6 +61,7 @@ struct Slot {
     number: u64,
     pause_until: Option<Instant>,
     last_error: String,
+    last_was_denied: bool,
 }
 
 #[derive(Clone)]
@@ -149,7 +150,7 @@ impl Link {
             return Ok((connection.clone(), slot.number));
         }
         if slot.pause_until.is_some_and(|until| Instant::now() < until) {
-            return Err(Fault::Pausing(slot.last_error.clone()));
+            return Err(Fault::Pausing { last: slot.last_error.clone(), denied: slot.last_was_denied });
         }
         let (address, limit) = (self.address.clone(), self.connect_timeout);
         let (failures, counters) = (Arc::clone(&self.failures), Arc::clone(&self.counters));
@@ -171,7 +172,10 @@ impl Link {
         });
         match connecting.await {
             Ok(connected) => connected,
-            Err(_) => Err(Fault::Pausing("the attempt to connect was given up".to_owned())),
+            Err(_) => {
+                let last = "the attempt to connect was given up".to_owned();
+                Err(Fault::Pausing { last, denied: false })
+            }
         }
     }
 
@@ -186,7 +190,7 @@ impl Link {
 
 impl Slot {
     fn pause_after(&mut self, failures: u32, fault: &Fault) {
-        self.last_error = fault.to_string();
+        (self.last_error, self.last_was_denied) = (fault.to_string(), fault.is_denied());
         self.pause_until = (failures > 1).then(|| {
             let most = PAUSE_MIN.saturating_mul(1 << (failures - 2).min(10)).min(PAUSE_MAX);
             Instant::now() + most.mul_f64(0.5 + fastrand::f64() / 2.0)

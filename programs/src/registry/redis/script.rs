@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     counts::count,
-    fault::{damaged, unavailable},
+    fault::{damaged, denied, unavailable},
     keys::Keys,
     link::Link,
 };
@@ -100,6 +100,7 @@ fn read(answer: Value) -> Result<Answer, RegistryError> {
             });
         }
         "damaged" => return Err(damaged(text(values.next())?)),
+        "denied" => return Err(denied(format!("its user may not {}", text(values.next())?))),
         "replaced" => return Err(unavailable("another redis, or an emptied one, took over meanwhile")),
         other => return Err(damaged(format!("a script answered {other:?}"))),
     }
