@@ -14,6 +14,15 @@
 //! put beside the readers first, then the number is advanced, and older ones are gone at
 //! once. A purge does the same without putting anything.
 //!
+//! # How old a program gets
+//!
+//! A hit on one that is due (`fresh_seconds`) asks for it to be read again. That may come to
+//! nothing: nobody hits it, or the registry is slow. But as long as comparing says that the
+//! catalog is where the registry is, all that it holds is right, so what is about to become too
+//! old is made young again ([`CatalogWriter::renew_waning`]). Only what the registry has lost is
+//! not, as that is given up when it is read again; and when the registry is away, everything is
+//! served until it is too old.
+//!
 //! # Bounds
 //!
 //! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of

@@ -30,7 +30,7 @@ use turns::Turns;
 
 /// How often we compare with the registry, in case a notice was lost. With the time that the
 /// comparison and the reading take, a lost notice is noticed within 5 s.
-const COMPARE_EVERY: Duration = Duration::from_secs(3);
+pub(crate) const COMPARE_EVERY: Duration = Duration::from_secs(3);
 /// Pause before the second attempt to connect; doubles with each further one. The longest, with
 /// what an attempt takes, bounds how stale a program is after the registry has come back: 5 s.
 const PAUSE_MIN: Duration = Duration::from_millis(100);

@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 
 use programs::{ProgramId, Snapshot};
 
-use super::{CatalogWriter, slot::Content};
+use super::{CatalogWriter, slot::Content, writer::Kept};
 
 impl CatalogWriter {
     /// Programs that are held, ordered by their source, and that `snapshot` lacks.
@@ -47,33 +47,33 @@ impl CatalogWriter {
     ) -> (u64, u64) {
         let held = self.held();
         if held.is_empty() {
-            return (self.replace(snapshot.clone(), HashMap::new(), now_ms).await, 0);
+            return (self.replace(snapshot.clone(), Kept::default(), now_ms).await, 0);
         }
         let places: HashMap<_, _> =
             snapshot.programs.iter().enumerate().map(|(at, (_, program))| (program.id.clone(), at)).collect();
-        let (mut kept, mut removed) = (0, HashMap::new());
+        let mut kept = Kept::default();
         for slot in held {
             match (&slot.content, places.get(&slot.id)) {
                 (Content::Known(ours), Some(&place)) => {
                     let (_, theirs) = &mut snapshot.programs[place];
                     if ours.revision > theirs.revision {
                         *theirs = ours.clone();
-                        kept += 1;
+                        kept.programs.insert(slot.id.clone());
                     }
                 }
                 (Content::Known(ours), None) if never_heard.contains(&slot.id) => {
                     snapshot.programs.push((0, ours.clone()));
-                    kept += 1;
+                    kept.programs.insert(slot.id.clone());
                 }
                 (Content::Gone, Some(&place)) if snapshot.programs[place].0 <= slot.version => {
-                    removed.insert(slot.id.clone(), snapshot.programs[place].0);
-                    kept += 1;
+                    kept.removed.insert(slot.id.clone(), snapshot.programs[place].0);
                 }
                 _ => {}
             }
         }
-        snapshot.programs.retain(|(_, program)| !removed.contains_key(&program.id));
-        let programs = self.replace(snapshot.clone(), removed, now_ms).await;
-        (programs, kept)
+        snapshot.programs.retain(|(_, program)| !kept.removed.contains_key(&program.id));
+        let number = kept.programs.len() + kept.removed.len();
+        let programs = self.replace(snapshot.clone(), kept, now_ms).await;
+        (programs, number as u64)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use programs::{Program, ProgramId, Version};
 
 use super::Verdict;
-use crate::config::CatalogConfig;
+use crate::{config::CatalogConfig, refresher::COMPARE_EVERY};
 
 /// Later than any moment.
 const ASKED: u64 = u64::MAX;
@@ -26,12 +26,19 @@ pub(super) fn live_seconds(config: &CatalogConfig) -> u64 {
     config.fresh_seconds + config.fresh_seconds * config.jitter_percent / 100 + config.stale_seconds
 }
 
+/// Before it is too old: two thirds of the time that it may be stale, and at least two comparisons.
+pub(super) fn waning_seconds(config: &CatalogConfig) -> u64 {
+    (config.stale_seconds * 2 / 3).max(2 * COMPARE_EVERY.as_secs())
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) id: ProgramId,
     pub(super) generation: u64,
     pub(super) version: Version,
     pub(super) content: Content,
+    /// The registry holds something older, so only reading it again can renew it; see `fallback`.
+    is_kept: bool,
     /// From when on somebody should ask for it to be read again, in milliseconds since 1970;
     /// [`ASKED`] while somebody has.
     due_at_ms: AtomicU64,
@@ -54,7 +61,25 @@ impl Slot {
         let due_at_ms = now_ms + fresh_ms - spread_ms + fastrand::u64(0..=2 * spread_ms);
         let dead_at_ms = now_ms + live_seconds(config) * 1_000;
         let (due_at_ms, retired) = (AtomicU64::new(due_at_ms), AtomicBool::new(false));
-        Self { id, generation, version, content, due_at_ms, dead_at_ms, retired }
+        Self { id, generation, version, content, is_kept: false, due_at_ms, dead_at_ms, retired }
+    }
+
+    /// Of what the registry has lost.
+    pub(super) fn kept(self) -> Self {
+        Self { is_kept: true, ..self }
+    }
+
+    /// As young as if it had been read at `now_ms`; the caller knows that the registry holds the same.
+    pub(super) fn renewed(&self, now_ms: u64, config: &CatalogConfig) -> Self {
+        let content = self.content.clone();
+        Self::new(self.id.clone(), self.generation, self.version, content, now_ms, config)
+    }
+
+    /// Whether it should be renewed without a hit on it or a reading: it is a program that was due
+    /// a while ago, and it is what the registry holds if that is where we believe it is.
+    pub(super) fn is_waning(&self, now_ms: u64, config: &CatalogConfig) -> bool {
+        let is_current = matches!(self.content, Content::Known(_)) && !self.is_kept;
+        is_current && now_ms + waning_seconds(config) * 1_000 >= self.dead_at_ms
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -125,6 +150,21 @@ mod tests {
             let due_in = slot(1, 1).due_at_ms.into_inner() - 1_000_000;
             assert!((540_000..=660_000).contains(&due_in), "{due_in}");
         }
+    }
+
+    #[test]
+    fn a_program_wanes_when_a_third_of_its_stale_time_is_over_and_what_was_lost_or_removed_does_not() {
+        let config = CatalogConfig::default();
+        let known = || {
+            let known = Content::Known(Arc::new(programs::samples().remove(0)));
+            Slot::new("1".parse().unwrap(), 1, 1, known, 1_000_000, &config)
+        };
+        let waning_at = 1_000_000 + 660_000 + 300_000;
+        assert!(!known().is_waning(waning_at - 1, &config) && known().is_waning(waning_at, &config));
+        assert!(!known().kept().is_waning(waning_at, &config));
+        assert!(!slot(1, 1).is_waning(waning_at, &config));
+        let renewed = known().renewed(waning_at, &config);
+        assert!(!renewed.is_dead(waning_at + 1_559_999) && renewed.is_dead(waning_at + 1_560_000));
     }
 
     #[test]

@@ -1,17 +1,27 @@
 //! The right to say what the catalog holds.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use moka::ops::compute::{CompResult, Op};
 use programs::{Change, Entry, ProgramId, Snapshot, Version, Versioned};
 
 use super::{
     Catalog, Shared,
-    slot::{Content, Slot, live_seconds},
+    slot::{Content, Slot, live_seconds, waning_seconds},
 };
+
+/// What is kept of that which the registry lost.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Remembered as removed, under these versions.
+    pub(super) removed: HashMap<ProgramId, Version>,
+    /// Programs in the snapshot that are not the registry's.
+    pub(super) programs: HashSet<ProgramId>,
+}
 
 /// The one that says what the catalog holds: there is one at a time.
 pub struct CatalogWriter {
@@ -53,19 +63,14 @@ impl CatalogWriter {
     ///
     /// Readers see the old programs until the new ones are all there.
     pub async fn replace_all(&self, snapshot: Snapshot, now_ms: u64) -> u64 {
-        self.replace(snapshot, HashMap::new(), now_ms).await
+        self.replace(snapshot, Kept::default(), now_ms).await
     }
 
-    /// As [`CatalogWriter::replace_all`]; programs in `gone` are remembered as removed.
-    pub(super) async fn replace(
-        &self,
-        snapshot: Snapshot,
-        gone: HashMap<ProgramId, Version>,
-        now_ms: u64,
-    ) -> u64 {
+    /// As [`CatalogWriter::replace_all`], with what is kept although the registry lost it.
+    pub(super) async fn replace(&self, snapshot: Snapshot, lost: Kept, now_ms: u64) -> u64 {
         let shared = self.shared();
         let generation = shared.generation() + 1;
-        for (id, version) in gone {
+        for (id, version) in lost.removed {
             let slot = Slot::new(id.clone(), generation, version, Content::Gone, now_ms, &shared.config);
             shared.slots.insert(id, Arc::new(slot)).await;
         }
@@ -75,6 +80,7 @@ impl CatalogWriter {
             let id = program.id.clone();
             let known = Content::Known(program);
             let slot = Slot::new(id.clone(), generation, version, known, now_ms, &shared.config);
+            let slot = if lost.programs.contains(&id) { slot.kept() } else { slot };
             shared.slots.insert(id, Arc::new(slot)).await;
             programs += 1;
         }
@@ -83,6 +89,33 @@ impl CatalogWriter {
         shared.advance(generation).await;
         shared.loaded.store(true, Ordering::Release);
         programs
+    }
+
+    /// Makes programs young again that nobody has read again in time, since the registry is slow
+    /// or nobody asked for them. The caller has compared: the catalog had all that the registry had
+    /// at `now_ms`. Returns how many.
+    pub async fn renew_waning(&self, now_ms: u64) -> u64 {
+        let shared = self.shared();
+        let mut renewed = 0;
+        for waning in self.held() {
+            if !waning.is_waning(now_ms, &shared.config) || waning.is_dead(now_ms) {
+                continue;
+            }
+            let young = Arc::new(waning.renewed(now_ms, &shared.config));
+            // Unless it was removed or replaced meanwhile.
+            let renew = |current: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
+                let is_same = current.is_some_and(|current| Arc::ptr_eq(current.value(), &waning));
+                std::future::ready(if is_same { Op::Put(Arc::clone(&young)) } else { Op::Nop })
+            };
+            let done = shared.slots.entry_by_ref(&waning.id).and_compute_with(renew).await;
+            renewed += u64::from(matches!(done, CompResult::ReplacedWith(_)));
+        }
+        renewed
+    }
+
+    /// How often [`CatalogWriter::renew_waning`] is to be called, at least.
+    pub fn renew_every(&self) -> Duration {
+        Duration::from_secs(waning_seconds(&self.shared().config)) / 4
     }
 
     /// What readers find now.

@@ -21,7 +21,7 @@ use programs::{
     Change, Changes, Entry, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription,
 };
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::counters::{FollowCounters, FollowEvent};
 use crate::{
@@ -32,6 +32,10 @@ use crate::{
 
 /// Longest wait for a subscription, a snapshot or the change log.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest wait for a program that is read again, at least: no hit waits for it, so a registry may
+/// take longer than on a miss. Changes do wait for it.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause before the next program is read again, after a reading without an answer.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -48,6 +52,8 @@ pub struct Follower<R> {
     unconfirmed: bool,
     /// It did not answer when a program was read again.
     silent_until: Option<Instant>,
+    /// When to look again for what becomes too old.
+    renew_after: Option<Instant>,
     last_good: Option<LastGood>,
     counters: FollowCounters,
 }
@@ -76,8 +82,16 @@ impl<R: Registry> Follower<R> {
     /// Follows nothing yet.
     pub fn new(registry: Arc<R>, catalog: CatalogWriter, last_good: Option<LastGood>) -> Self {
         let counters = FollowCounters::new();
-        let (position, unconfirmed, silent_until) = (None, false, None);
-        Self { registry, catalog, position, unconfirmed, silent_until, last_good, counters }
+        Self {
+            registry,
+            catalog,
+            position: None,
+            unconfirmed: false,
+            silent_until: None,
+            renew_after: None,
+            last_good,
+            counters,
+        }
     }
 
     /// The catalog's writer.
@@ -136,6 +150,7 @@ impl<R: Registry> Follower<R> {
             return self.catch_up().await;
         }
         self.in_step(asked_at_ms);
+        self.renew_waning(asked_at_ms).await;
         Ok(())
     }
 
@@ -153,7 +168,8 @@ impl<R: Registry> Follower<R> {
         if self.silent_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        let read = tokio::time::timeout(self.catalog.registry_timeout(), self.registry.get(id));
+        let limit = self.catalog.registry_timeout().max(READ_TIMEOUT);
+        let read = tokio::time::timeout(limit, self.registry.get(id));
         match read.await {
             Ok(Ok(answer)) => self.catalog.renew(id.clone(), answer, now_ms()).await,
             Ok(Err(_)) | Err(_) => self.silent_until = Some(Instant::now() + READ_PAUSE),
@@ -277,6 +293,19 @@ impl<R: Registry> Follower<R> {
     fn note_all(&self, snapshot: &Snapshot, at_ms: u64) {
         if let Some(last_good) = &self.last_good {
             last_good.replaced(snapshot.state, snapshot.programs.clone(), at_ms);
+        }
+    }
+
+    /// What we hold is what the registry holds, so nothing of it need become too old, whether the
+    /// registry has had the time to be read or not.
+    async fn renew_waning(&mut self, at_ms: u64) {
+        if self.renew_after.is_some_and(|after| Instant::now() < after) {
+            return;
+        }
+        self.renew_after = Some(Instant::now() + self.catalog.renew_every());
+        let programs = self.catalog.renew_waning(at_ms).await;
+        if programs > 0 {
+            debug!(programs, "renewed what was not read again, as the registry has not changed");
         }
     }
 

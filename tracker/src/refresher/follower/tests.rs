@@ -382,3 +382,34 @@ async fn a_registry_that_does_not_answer_is_not_asked_for_each_program_that_is_o
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[tokio::test]
+async fn a_catalog_in_step_ages_nothing_but_what_the_registry_lost() {
+    let registry = Held::new();
+    registry.import(["1", "2"].map(|id| program(id, "first", 1)).into()).await.unwrap();
+    let place = registry.dir.path().join("replica.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    // Served for 4 s after it was read, and a read takes for ever.
+    let config = CatalogConfig {
+        fresh_seconds: 3,
+        jitter_percent: 0,
+        stale_seconds: 1,
+        registry_timeout_ms: 20,
+        ..patient()
+    };
+    let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
+    let mut follower = Follower::new(Arc::clone(&registry), catalog.writer().unwrap(), None);
+    follower.connect().await.unwrap();
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    follower.connect().await.unwrap();
+    registry.hold();
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        follower.compare().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(matches!(catalog.find("2", now_ms()).await, Verdict::Known(_)));
+    assert_eq!(registry.reads_of("2"), 0);
+    assert_eq!(catalog.find("1", now_ms()).await, Verdict::Unverified, "given up in the end");
+}
