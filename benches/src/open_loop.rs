@@ -7,7 +7,7 @@
 //! for its connection has waited.
 //!
 //! tokio's timer has a grain of a millisecond, which is more than what is measured. So the
-//! thread sleeps by itself, for [`NAP`] at a time, and then lets everybody go who is due. It must
+//! thread sleeps by itself, 20 µs at a time, and then lets everybody go who is due. It must
 //! not spin instead: on a virtual machine both of whose cores are busy, the host takes a core
 //! away for 3 ms at a time and more often than 1 request in 100 meets it, whoever the server is.
 

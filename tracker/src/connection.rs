@@ -25,11 +25,12 @@
 //! | what | bound | then |
 //! |---|---|---|
 //! | bytes of requests | [`buffers::BUFFER_BYTES`], only while a request is being read or answered | actix-http, with its own bounds |
-//! | time for a head, the first one from the connection's start | `client_request_timeout_ms` | 408 |
+//! | time for a head, the first one from the connection's start | `client_request_timeout_ms`, and once more if it is handed over in the middle | 408 |
 //! | idle | `keep_alive_seconds` | closed |
 //! | an answer that the client does not take | `client_request_timeout_ms` | closed |
 //! | end of a closing connection | `client_disconnect_timeout_ms` | closed |
 //! | requests at a time | 1: the next one is read when the answer has left | waits in the buffer |
+//! | hits that are answered without waiting, such as refused ones | [`TURN_HITS_MAX`] | the others' turn |
 
 use std::{
     net::SocketAddr,
@@ -40,6 +41,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::yield_now,
     time::timeout,
 };
 
@@ -65,6 +67,10 @@ pub(crate) use rewound::Rewound;
 pub(crate) use wire::Wire;
 
 use buffers::{BUFFER_BYTES, Buffers};
+
+/// Hits that one connection may have answered before it gives way. A pipeline of hits that wait
+/// for no write would otherwise go on for 19,000, tokio's budget, while others wait.
+const TURN_HITS_MAX: u32 = 64;
 
 /// What the connections of one worker share.
 pub(crate) struct Short<'w> {
@@ -112,6 +118,7 @@ impl Short<'_> {
         let mut idle = Idle::new(until, self.closing);
         // The start of a head whose end has not come; a connection begins with an empty one.
         let mut begun = Some(self.buffers.take());
+        let mut answered: u32 = 0;
         loop {
             let waits_for_a_head = begun.is_some();
             let mut bytes = match idle.next(socket, self.buffers, &mut begun, self.closing, until).await {
@@ -120,7 +127,7 @@ impl Short<'_> {
                 Next::TimedOut | Next::Gone | Next::Quiet => return End::Gone,
             };
             let mut at = 0;
-            while at < bytes.len() {
+            while at < bytes.len() && !is_blank(&bytes[at..]) {
                 let began = Instant::now();
                 let hit = match read(&bytes[at..], peer, config) {
                     Read::Hit(hit) => hit,
@@ -152,9 +159,18 @@ impl Short<'_> {
                     return End::Last;
                 }
                 (at, until) = (at + hit.bytes, ended + keep_alive);
+                answered = answered.wrapping_add(1);
+                if answered.is_multiple_of(TURN_HITS_MAX) {
+                    yield_now().await;
+                }
             }
         }
     }
+}
+
+/// Line breaks between requests mean nothing (RFC 9112, section 2.2).
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 /// What the kernel did not take at once; nearly always nothing.

@@ -267,6 +267,62 @@ fn a_client_that_takes_no_answers_is_let_go_and_costs_a_bounded_amount() {
 }
 
 #[test]
+fn pipelines_of_hits_that_wait_for_nothing_let_others_have_their_turn() {
+    let world = World::start(Config { workers: 1, ..config() }, SAMPLES);
+    let address = world.address;
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let hogs: Vec<_> = (0..4)
+        .map(|_| {
+            let done = std::sync::Arc::clone(&done);
+            std::thread::spawn(move || {
+                let mut sending = TcpStream::connect(address).unwrap();
+                let mut reading = sending.try_clone().unwrap();
+                let hits = b"GET /i/212312 HTTP/1.1\r\nHost: t\r\nPurpose: prefetch\r\n\r\n".repeat(2_000);
+                let writer = std::thread::spawn(move || while sending.write_all(&hits).is_ok() {});
+                let mut answers = vec![0; 1 << 20];
+                while !done.load(std::sync::atomic::Ordering::Relaxed)
+                    && reading.read(&mut answers).unwrap() > 0
+                {}
+                reading.shutdown(std::net::Shutdown::Both).unwrap();
+                writer.join().unwrap();
+            })
+        })
+        .collect();
+    let pipelined = |world: &World| {
+        world.counters().contains_key("clickgate_requests_total{route=impression,outcome=not_counted}")
+    };
+    world.eventually("busy", pipelined);
+    let mut victim = Client::connect(&world);
+    let (until, mut answers) = (Instant::now() + Duration::from_secs(2), 0);
+    while Instant::now() < until {
+        victim.send(b"GET /i/212312 HTTP/1.1\r\nHost: t\r\n\r\n");
+        victim.answer();
+        answers += 1;
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    hogs.into_iter().for_each(|hog| hog.join().unwrap());
+    println!("{answers} answers beside four pipelines");
+    // Some 700; without the turns some 30.
+    assert!(answers >= 100, "{answers} answers in 2 s");
+    world.stop();
+}
+
+#[test]
+fn line_breaks_between_requests_mean_nothing() {
+    let world = World::start(Config { client_request_timeout_ms: 300, ..config() }, SAMPLES);
+    let mut client = Client::connect(&world);
+    client.send(b"\r\nGET /i/212312 HTTP/1.1\r\nHost: t\r\n\r\n\r\n");
+    assert!(client.answer().0.starts_with("HTTP/1.1 200"));
+    // Longer than a head may take: the line break did not begin one.
+    client.0.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
+    let nothing = client.0.read(&mut [0]).unwrap_err();
+    assert!(matches!(nothing.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
+    client.send(b"\r\n\nGET /i/212312 HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(client.answer().0.starts_with("HTTP/1.1 200"));
+    assert_eq!(world.stop().events.len(), 2);
+}
+
+#[test]
 fn a_silent_client_does_not_hold_the_end_up() {
     let world = World::start(config(), SAMPLES);
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(&world)).collect();
