@@ -10,6 +10,9 @@
 //! - one that the registry never heard of (a removal leaves a tombstone there);
 //! - a removal, if the registry has an older change of that program.
 //!
+//! A source that repeats itself from further back says older revisions first; a change of a lower
+//! revision than the one held is therefore taken for its version only.
+//!
 //! They are kept under the registry's own version of that program, so the next word on it wins:
 //! the repetition at once, else what the registry says when the program is due to be read again
 //! (`fresh_seconds` after the load). So a change that its source never repeats is given up then,

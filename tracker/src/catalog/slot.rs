@@ -14,11 +14,26 @@ use crate::{config::CatalogConfig, refresher::COMPARE_EVERY};
 const ASKED: u64 = u64::MAX;
 
 /// What is known of a program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     Known(Arc<Program>),
     /// It was removed; remembered so that a late read does not bring it back.
     Gone,
+}
+
+impl Content {
+    /// Of a program, or of its removal.
+    pub(super) fn of(program: Option<Arc<Program>>) -> Self {
+        program.map_or(Self::Gone, Self::Known)
+    }
+
+    /// The program, if it is there.
+    pub(super) fn program(self) -> Option<Arc<Program>> {
+        match self {
+            Self::Known(program) => Some(program),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// How long the cache holds a slot, in seconds: until it is due at the latest, and then stale.
@@ -62,6 +77,20 @@ impl Slot {
         let dead_at_ms = now_ms + live_seconds(config) * 1_000;
         let (due_at_ms, retired) = (AtomicU64::new(due_at_ms), AtomicBool::new(false));
         Self { id, generation, version, content, is_kept: false, due_at_ms, dead_at_ms, retired }
+    }
+
+    /// With other content.
+    pub(super) fn with(self, content: Content) -> Self {
+        Self { content, ..self }
+    }
+
+    /// Whether readers find a program of a higher revision than the other's.
+    pub(super) fn is_ahead_of(&self, other: &Self, now_ms: u64) -> bool {
+        let is_higher = match (&self.content, &other.content) {
+            (Content::Known(ours), Content::Known(theirs)) => ours.revision > theirs.revision,
+            _ => false,
+        };
+        self.generation == other.generation && !self.is_dead(now_ms) && is_higher
     }
 
     /// Of what the registry has lost.

@@ -123,7 +123,7 @@ async fn reads_under_way_are_bounded_and_end_when_nobody_waits() {
 }
 
 /// Begins a read of "1", lets `meanwhile` happen, then lets the read end.
-async fn while_reading<F: Future<Output = ()>>(catalog: &Catalog, registry: &Held, meanwhile: F) -> String {
+async fn while_reading(catalog: &Catalog, registry: &Held, meanwhile: impl Future) -> String {
     registry.hold();
     let read = name(catalog, "1");
     let reads = registry.reads();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use moka::ops::compute::{CompResult, Op};
-use programs::{Change, Entry, ProgramId, Snapshot, Version, Versioned};
+use programs::{Change, Entry, ProgramId, Snapshot, State, Version, Versioned};
 
 use super::{
     Catalog, Shared,
@@ -23,6 +23,21 @@ pub(super) struct Kept {
     pub(super) programs: HashSet<ProgramId>,
 }
 
+/// What a revision means that is lower than the one held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lower {
+    /// The source repeats itself from further back, and is on its way to the one held.
+    IsReplay,
+    /// What was lost is given up.
+    Counts,
+}
+
+/// What was held under an id, and what is now.
+struct Taken {
+    before: Option<Content>,
+    now: Content,
+}
+
 /// The one that says what the catalog holds: there is one at a time.
 pub struct CatalogWriter {
     catalog: Catalog,
@@ -34,29 +49,35 @@ impl CatalogWriter {
         Self { catalog }
     }
 
-    /// Takes over one change. An older one than what is held changes nothing.
-    pub async fn apply(&self, change: Change, now_ms: u64) {
-        let content = match change.program {
-            Some(program) => Content::Known(program),
-            None => Content::Gone,
-        };
-        self.put(change.id, change.version, content, now_ms).await;
+    /// Takes over one change, and returns it as the catalog holds it now. An older one than what is
+    /// held changes nothing, and neither does one whose revision is lower: then a registry that has
+    /// lost something hears it again from the start, see `fallback`.
+    pub async fn apply(&self, change: Change, now_ms: u64) -> Change {
+        let Change { epoch, version, id, program } = change;
+        let content = Content::of(program);
+        let taken = self.put(&id, version, content, now_ms, Lower::IsReplay).await;
+        Change { epoch, version, id, program: taken.now.program() }
     }
 
-    /// Takes over what the registry said of one program; see [`Catalog`] for what wins.
-    pub async fn renew(&self, id: ProgramId, answer: Versioned, now_ms: u64) {
-        let shared = self.shared();
-        if !shared.is_our_epoch(answer.state.epoch) {
-            return;
+    /// Takes over what the registry said of one program; see [`Catalog`] for what wins. Returns
+    /// the change that this was, if the catalog held something else.
+    pub async fn renew(&self, id: ProgramId, answer: Versioned, now_ms: u64) -> Option<Change> {
+        let State { epoch, version: at, ready } = answer.state;
+        if !self.shared().is_our_epoch(epoch) {
+            return None;
         }
-        match answer.entry {
-            Entry::Program { version, program } => {
-                self.put(id, version, Content::Known(program), now_ms).await;
+        let (version, content) = match answer.entry {
+            Entry::Program { version, program } => (version, Content::Known(program)),
+            Entry::Removed { version, .. } => (version, Content::Gone),
+            Entry::Absent if ready => {
+                self.catalog.purge(&id).await;
+                return Some(Change { epoch, version: at, id, program: None });
             }
-            Entry::Removed { version, .. } => self.put(id, version, Content::Gone, now_ms).await,
-            Entry::Absent if answer.state.ready => self.catalog.purge(&id).await,
-            Entry::Absent => {}
-        }
+            Entry::Absent => return None,
+        };
+        let Taken { before, now } = self.put(&id, version, content, now_ms, Lower::Counts).await;
+        let is_new = before.as_ref() != Some(&now);
+        is_new.then(|| Change { epoch, version, id, program: now.program() })
     }
 
     /// Replaces everything by what the registry holds; returns the number of programs kept.
@@ -156,11 +177,37 @@ impl CatalogWriter {
         Duration::from_millis(self.shared().config.registry_timeout_ms)
     }
 
-    async fn put(&self, id: ProgramId, version: Version, content: Content, now_ms: u64) {
+    async fn put(
+        &self,
+        id: &ProgramId,
+        version: Version,
+        content: Content,
+        now_ms: u64,
+        lower: Lower,
+    ) -> Taken {
         let shared = self.shared();
         let slot = Slot::new(id.clone(), shared.generation(), version, content, now_ms, &shared.config);
-        shared.offer(id.clone(), slot, None).await;
-        shared.unknown.invalidate(&id).await;
+        let mut before = None;
+        let decide = |current: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
+            let held = current.map(moka::Entry::into_value);
+            before = held.as_ref().map(|held| held.content.clone());
+            let is_replay = |held: &Slot| lower == Lower::IsReplay && held.is_ahead_of(&slot, now_ms);
+            let op = match held {
+                Some(held) if held.outranks(&slot) => Op::Nop,
+                Some(held) if is_replay(&held) => Op::Put(Arc::new(slot.with(held.content.clone()).kept())),
+                _ => Op::Put(Arc::new(slot)),
+            };
+            std::future::ready(op)
+        };
+        let done = shared.slots.entry_by_ref(id).and_compute_with(decide).await;
+        shared.unknown.invalidate(id).await;
+        let now = match done {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                entry.value().content.clone()
+            }
+            CompResult::StillNone(_) | CompResult::Removed(_) => Content::Gone,
+        };
+        Taken { before, now }
     }
 
     fn shared(&self) -> &Shared {

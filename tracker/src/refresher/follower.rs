@@ -171,7 +171,12 @@ impl<R: Registry> Follower<R> {
         let limit = self.catalog.registry_timeout().max(READ_TIMEOUT);
         let read = tokio::time::timeout(limit, self.registry.get(id));
         match read.await {
-            Ok(Ok(answer)) => self.catalog.renew(id.clone(), answer, now_ms()).await,
+            Ok(Ok(answer)) => {
+                let change = self.catalog.renew(id.clone(), answer, now_ms()).await;
+                if let (Some(last_good), Some(change)) = (&self.last_good, change) {
+                    last_good.corrected(&change);
+                }
+            }
             Ok(Err(_)) | Err(_) => self.silent_until = Some(Instant::now() + READ_PAUSE),
         }
     }
@@ -277,10 +282,10 @@ impl<R: Registry> Follower<R> {
     }
 
     async fn apply(&self, change: Change) {
+        let change = self.catalog.apply(change, now_ms()).await;
         if let Some(last_good) = &self.last_good {
             last_good.changed(&change);
         }
-        self.catalog.apply(change, now_ms()).await;
     }
 
     fn in_step(&self, at_ms: u64) {

@@ -413,3 +413,72 @@ async fn a_catalog_in_step_ages_nothing_but_what_the_registry_lost() {
     assert_eq!(registry.reads_of("2"), 0);
     assert_eq!(catalog.find("1", now_ms()).await, Verdict::Unverified, "given up in the end");
 }
+
+/// What the file says of programs, by name, once it says so.
+async fn eventually_saved(last_good: &LastGood, expected: &[&str]) {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let saved = last_good.load(now_ms(), u64::MAX, 100).await;
+        let mut names: Vec<_> = saved.iter().flat_map(|saved| &saved.programs).collect();
+        names.sort_by(|one, other| one.1.id.as_str().cmp(other.1.id.as_str()));
+        if names.iter().map(|(_, program)| &*program.name).eq(expected.iter().copied()) {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{names:?}, not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A registry whose failover lost revision 11 of "1", which is at 8 again, and all of "2"; and who
+/// had seen it.
+async fn after_a_loss(registry: &Arc<Held>) -> (Follower<Held>, Catalog, LastGood, Subscription) {
+    registry.put(program("1", "rev 8", 8)).await.unwrap();
+    let place = registry.dir.path().join("replica.redb");
+    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
+    registry.put(program("1", "rev 11", 11)).await.unwrap();
+    registry.put(program("2", "new", 1)).await.unwrap();
+    let file = registry.dir.path().join("programs.snapshot");
+    let (mut follower, catalog, last_good) = follow_with_file(registry, &file);
+    follower.connect().await.unwrap();
+    registry.replace(LocalRegistry::open(&place).unwrap());
+    let subscription = follower.connect().await.unwrap();
+    eventually_saved(&last_good, &["rev 11", "new"]).await;
+    (follower, catalog, last_good, subscription)
+}
+
+#[tokio::test]
+async fn a_source_that_repeats_itself_from_further_back_undoes_nothing() {
+    let registry = Held::new();
+    let (mut follower, catalog, last_good, mut subscription) = after_a_loss(&registry).await;
+    for revision in [9, 10, 11, 12] {
+        registry.put(program("1", &format!("rev {revision}"), revision)).await.unwrap();
+        hear_all(&mut follower, &mut subscription, 1).await;
+        let expected = format!("rev {}", revision.max(11));
+        assert_eq!(held(&registry, &catalog, "1").await, expected, "after revision {revision}");
+        eventually_saved(&last_good, &[&expected, "new"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_ends_too_early_is_the_truth_when_the_program_is_due() {
+    let registry = Held::new();
+    let (mut follower, catalog, _, mut subscription) = after_a_loss(&registry).await;
+    registry.put(program("1", "rev 10", 10)).await.unwrap();
+    hear_all(&mut follower, &mut subscription, 1).await;
+    assert_eq!(held(&registry, &catalog, "1").await, "rev 11");
+    follower.read_again(&id("1")).await;
+    assert_eq!(held(&registry, &catalog, "1").await, "rev 10");
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_given_up_in_the_file_too() {
+    let registry = Held::new();
+    let (mut follower, _catalog, last_good, _subscription) = after_a_loss(&registry).await;
+    for at in ["1", "2"] {
+        follower.read_again(&id(at)).await;
+    }
+    eventually_saved(&last_good, &["rev 8"]).await;
+    let version = registry.state().await.unwrap().version;
+    let saved = last_good.load(now_ms(), u64::MAX, 100).await.unwrap();
+    assert_eq!(saved.state.version, version, "the file is no further than the follower");
+}
