@@ -95,7 +95,8 @@ pub trait Registry: Send + Sync + 'static {
         programs: Vec<Program>,
     ) -> impl Future<Output = Result<ImportReport, RegistryError>> + Send;
 
-    /// Every program, without tombstones, at one version.
+    /// Every program, without tombstones, at one version. [`RedisRegistry`] leaves out what
+    /// cannot be read, here and in the changes, and counts it.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, RegistryError>> + Send;
 
     /// What changed after `version` of `epoch`.
@@ -162,7 +163,9 @@ pub struct State {
 /// What a store says of one program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Versioned {
-    /// When it said so.
+    /// When it said so. Here it is about this program: also a store that is ready says that it
+    /// is not if it has something of that id which cannot be read, since the program's absence
+    /// must then not be believed.
     pub state: State,
     /// What it said.
     pub entry: Entry,

@@ -147,6 +147,7 @@ fn set_redis(owner: &Owner) {
         ("subscription_lost", counts.subscriptions_lost),
         ("message", counts.messages),
         ("message_unreadable", counts.messages_unreadable),
+        ("row_unreadable", counts.rows_unreadable),
     ] {
         counter!("clickgate_redis_total", "event" => event).absolute(count);
     }

@@ -15,12 +15,16 @@ pub async fn list(owner: &Owner) -> Result<Json, OpError> {
 }
 
 pub async fn get(owner: &Owner, id: &ProgramId) -> Result<Json, OpError> {
-    match owner.registry().await?.get(id).await?.entry {
+    let read = owner.registry().await?.get(id).await?;
+    match read.entry {
         Entry::Program { program, .. } => Ok(json!(*program)),
         Entry::Removed { revision, .. } => {
             Err(OpError::NotFound(format!("program {id} was removed (revision {revision})")))
         }
-        Entry::Absent => Err(none(id)),
+        Entry::Absent if read.state.ready => Err(none(id)),
+        Entry::Absent => Err(OpError::NotFound(format!(
+            "program {id} cannot be found, which says little: the registry was never filled, or what it holds of it cannot be read"
+        ))),
     }
 }
 

@@ -1,6 +1,9 @@
 //! A program as JSON has it: what is read, what must fit together, what is written.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::{BoxedTerms, Program, Terms, lenient};
 use crate::{
@@ -47,6 +50,51 @@ pub(crate) struct ProgramJson {
     _user_agent: IgnoredAny,
     #[serde(default, rename = "messageId")]
     _message_id: IgnoredAny,
+}
+
+/// The keys of [`ProgramJson`].
+const KEYS: [&str; 18] = [
+    "programId",
+    "programName",
+    "checksum",
+    "customerId",
+    "customerName",
+    "valid",
+    "startsAt",
+    "endsAt",
+    "landingUrl",
+    "fallbackUrl",
+    "allowHttp",
+    "strict",
+    "requireChecksum",
+    "parameters",
+    "conflicts",
+    "revision",
+    "userAgent",
+    "messageId",
+];
+
+impl Program {
+    /// Reads what some release of ours wrote: a key that this one does not know is a newer
+    /// one's, and is ignored. In what a person wrote it is a misspelling, and an error.
+    ///
+    /// Only keys of the program itself: a rule that is not understood whole is not enforced.
+    ///
+    /// # Errors
+    /// As reading the JSON without those keys.
+    pub(crate) fn read_stored(json: &[u8]) -> serde_json::Result<Self> {
+        let as_ours = serde_json::from_slice::<Self>(json);
+        if as_ours.is_ok() {
+            return as_ours;
+        }
+        let mut keys: BTreeMap<String, &RawValue> = serde_json::from_slice(json)?;
+        let all = keys.len();
+        keys.retain(|key, _| KEYS.contains(&key.as_str()));
+        if keys.len() == all {
+            return as_ours;
+        }
+        serde_json::from_slice(&serde_json::to_vec(&keys)?)
+    }
 }
 
 /// A field that is fine alone and wrong beside another.
@@ -161,4 +209,32 @@ impl Serialize for Program {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_keys_is_what_is_understood() {
+        let error = serde_json::from_str::<ProgramJson>(r#"{"other": 1}"#).err().unwrap().to_string();
+        let (_, listed) = error.split_once("expected one of ").unwrap();
+        let understood: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(understood, KEYS);
+    }
+
+    #[test]
+    fn a_key_of_a_newer_release_is_ignored_in_what_is_stored_and_refused_of_a_person() {
+        let json = r#"{"programId":"a","programName":"n","customerId":1,"customerName":"c","valid":true,
+            "parameters":{"A":{"type":"number","max":0.1}},"revision":18446744073709551615"#;
+        let ours = Program::read_stored(format!("{json}}}").as_bytes()).unwrap();
+        let newer = format!(r#"{json},"capPerDay":{{"clicks":[1,2]}}}}"#);
+        assert_eq!(Program::read_stored(newer.as_bytes()).unwrap(), ours);
+        assert!(serde_json::from_str::<Program>(&newer).is_err());
+        for bad in ["{", "[]", "1", "", r#"{"capPerDay":1}"#, r#"{"programId":"a/b","capPerDay":1}"#] {
+            assert!(Program::read_stored(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let rule = newer.replace(r#""max":0.1"#, r#""max":0.1,"step":2"#);
+        assert!(Program::read_stored(rule.as_bytes()).is_err(), "half a rule is no rule");
+    }
 }

@@ -65,7 +65,10 @@
 //! | wrong password, a right is missing | the call, a write before it writes | [`RegistryError::Denied`]; nothing written; tried again at the next call |
 //! | memory full | `OOM` | [`RegistryError::Unavailable`]; nothing written, reads go on |
 //! | one of the keys evicted or overwritten | every script | [`RegistryError::Damaged`], until all three are deleted and imported again |
-//! | a newer release wrote it | every script | [`RegistryError::Newer`] |
+//! | one row that nobody can read, or deleted by hand | whoever reads it, counted | it is left out, what is held stays; a put writes over it, over JSON only with a higher revision |
+//! | keys restored from different copies | whoever reads the log | [`RegistryError::Damaged`], until all three are deleted and imported again |
+//! | a newer release wrote rows with keys of its own | nobody | what this release does not know is ignored |
+//! | a newer release wrote another format | every script | [`RegistryError::Newer`] |
 //! | scripts forgotten (restart, `SCRIPT FLUSH`) | the call | the text is sent, once |
 //!
 //! A replica may be read (its state is one that the master had), but not in cluster mode.
@@ -188,11 +191,19 @@ impl Registry for RedisRegistry {
     async fn get(&self, id: &ProgramId) -> Result<Versioned, RegistryError> {
         let arguments = [id.as_str().as_bytes().to_vec()];
         let mut answer = script::GET.run(&self.link, &self.keys, &arguments).await?;
-        let entry = match answer.rest.next() {
-            None | Some(Value::Nil) => Entry::Absent,
-            row => Row::read(id, &script::bytes(row)?)?.into_entry(),
+        let row = match answer.rest.next() {
+            None | Some(Value::Nil) => None,
+            row => Some(Row::read(id, &script::bytes(row)?)),
         };
         let state = self.shown(answer.state).await?;
+        let entry = match row {
+            None => Entry::Absent,
+            Some(Ok(row)) => row.into_entry(),
+            Some(Err(error)) => {
+                self.counters.leave_out(id.as_str(), &error);
+                return Ok(Versioned { state: State { ready: false, ..state }, entry: Entry::Absent });
+            }
+        };
         if entry == Entry::Absent
             && self.sample.is_some()
             && let Some(program) = sample::get(&self.link, id).await?
@@ -229,7 +240,7 @@ impl Registry for RedisRegistry {
             let found = sample::add_all(&self.link, &read.rows).await?;
             programs.extend(found.into_iter().map(|program| (0, program)));
         }
-        let ours = read.rows.into_values();
+        let ours = read.rows.into_values().flatten();
         programs.extend(ours.filter_map(|row| row.program.map(|program| (row.version, program))));
         if self.sample.is_some() {
             programs.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));

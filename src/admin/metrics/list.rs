@@ -45,7 +45,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     ("clickgate_catalog_refreshes", Gauge, "Programs in the refresher's mailbox; at most tracker.catalog.refresh_queue_max."),
     ("clickgate_catalog_refreshes_dropped_total", Counter, "Programs not read again in time, as that mailbox was full."),
     ("clickgate_registry_total", Counter, "What happened while the registry was followed: connected, lost; change, repeated; hole, lagged, missed (publishes that did not come, as a later one, the subscription or a comparison told); loaded, other_store, fell_back, not_ready."),
-    ("clickgate_redis_total", Counter, "What the connections to Redis have been through: connected, connect_failed; call_failed, script_sent; subscribed, subscription_lost; message, message_unreadable. 0 with the local registry."),
+    ("clickgate_redis_total", Counter, "What the connections to Redis have been through: connected, connect_failed; call_failed, script_sent; subscribed, subscription_lost; message, message_unreadable; row_unreadable. 0 with the local registry."),
     ("clickgate_snapshot_age_seconds", Gauge, "Time since the last-good snapshot on disk was last known to be right; NaN without one."),
     ("clickgate_snapshot_total", Counter, "Writings and readings of the last-good snapshot, by result; one that is damaged or too old is ignored."),
     ("clickgate_log_bytes", Gauge, "Bytes in the log that a cursor still needs."),

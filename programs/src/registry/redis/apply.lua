@@ -2,6 +2,16 @@
 -- PUBLISH or SPUBLISH, the channel, the bytes and the changes that are published one by one
 -- at most; then of each edit its id, its revision in 20 digits, its JSON or nothing to remove.
 local FIRST = 8
+
+-- Version, revision and content of a row that we wrote. Anything else says nothing, and is
+-- written over.
+local function parsed(row)
+  local last, stored, content = row:match('^(%d+) (%d+) (.*)$')
+  if last and #last <= 16 and #stored == 20 and stored <= '18446744073709551615' then
+    return last, stored, content
+  end
+end
+
 -- First everything is decided, then everything is written: an error in between would leave half.
 -- A right that is missing is such an error, so the rights are looked at before.
 for _, command in ipairs({
@@ -19,12 +29,12 @@ for at = FIRST, #ARGV, 3 do
   local row = pending[id] or redis.call('HGET', PROGRAMS, id)
   local last, stored, content
   if row then
-    last, stored, content = row:match('^(%d+) (%d+) (.*)$')
-    if not last then
-      return {'damaged', PROGRAMS .. ' holds something else under ' .. id}
-    end
+    last, stored, content = parsed(row)
   end
-  if not row or revision > stored then
+  if stored == revision and content ~= '' and content ~= json and not pcall(cjson.decode, content) then
+    stored = nil
+  end
+  if not stored or revision > stored then
     version = version + 1
     row = digits(version) .. ' ' .. revision .. ' ' .. json
     pending[id] = row

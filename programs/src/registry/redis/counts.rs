@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use tracing::warn;
+
+use crate::registry::RegistryError;
+
 /// Counts since [`connect`](super::RedisRegistry::connect); they only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisCounts {
@@ -22,6 +26,8 @@ pub struct RedisCounts {
     pub messages: u64,
     /// Of those, how many could not be read; the follower was told of a hole.
     pub messages_unreadable: u64,
+    /// Rows that could not be read and were left out, each time they were met.
+    pub rows_unreadable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -34,13 +40,24 @@ pub(super) struct Counters {
     pub(super) subscriptions_lost: AtomicU64,
     pub(super) messages: AtomicU64,
     pub(super) messages_unreadable: AtomicU64,
+    pub(super) rows_unreadable: AtomicU64,
 }
+
+/// Rows that cannot be read, of which the log tells: a store may hold many, and is read often.
+const ROWS_TOLD_MAX: u64 = 10;
 
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
 impl Counters {
+    /// A row is left out; what is held of its program stays.
+    pub(super) fn leave_out(&self, id: &str, error: &RegistryError) {
+        if self.rows_unreadable.fetch_add(1, Relaxed) < ROWS_TOLD_MAX {
+            warn!(program = id, %error, "left out a program that cannot be read");
+        }
+    }
+
     pub(super) fn read(&self) -> RedisCounts {
         RedisCounts {
             connections: self.connections.load(Relaxed),
@@ -51,6 +68,7 @@ impl Counters {
             subscriptions_lost: self.subscriptions_lost.load(Relaxed),
             messages: self.messages.load(Relaxed),
             messages_unreadable: self.messages_unreadable.load(Relaxed),
+            rows_unreadable: self.rows_unreadable.load(Relaxed),
         }
     }
 }

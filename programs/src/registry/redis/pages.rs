@@ -5,11 +5,15 @@
 //! pages are read moves behind all that was there before, so a later page brings it again,
 //! with its new content. The last page is the one behind which there was nothing when it was
 //! read; then every program has been seen as it was at that page's version.
+//!
+//! A row that cannot be read is left out and counted: one row does not stop a region. A row
+//! that can be read and has another version than the log says is of another moment than the
+//! log, as after a restore of one key alone: that store is damaged.
 
 use std::collections::BTreeMap;
 
 use super::{
-    fault::unavailable,
+    fault::{damaged, unavailable},
     keys::Keys,
     link::Link,
     row::Row,
@@ -31,13 +35,14 @@ const ATTEMPTS_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) state: State,
-    pub(super) rows: BTreeMap<ProgramId, Row>,
+    /// `None` cannot be read.
+    pub(super) rows: BTreeMap<ProgramId, Option<Row>>,
 }
 
 impl Read {
     /// In the order of their versions.
     pub(super) fn into_changes(self, epoch: Epoch) -> Vec<Change> {
-        let changes = self.rows.into_iter().map(|(id, row)| row.into_change(epoch, id));
+        let changes = self.rows.into_iter().filter_map(|(id, row)| Some(row?.into_change(epoch, id)));
         let mut changes: Vec<_> = changes.collect();
         changes.sort_unstable_by_key(|change| change.version);
         changes
@@ -59,6 +64,13 @@ pub(super) async fn read_from(link: &Link, keys: &Keys, since: Version) -> Resul
     Err(unavailable("redis was emptied or replaced again and again while it was read"))
 }
 
+fn read_row(id: &str, version: Version, stored: &[u8]) -> Result<(ProgramId, Row), RegistryError> {
+    let id: ProgramId =
+        id.parse().map_err(|error| damaged(format!("{id:?} of version {version}: {error}")))?;
+    let row = Row::read(&id, stored)?;
+    Ok((id, row))
+}
+
 /// `None` if the store became another one between two pages.
 async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Option<Read>, RegistryError> {
     let mut rows = BTreeMap::new();
@@ -74,16 +86,33 @@ async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Optio
         }
         before = Some(state);
         let more = script::text(answer.rest.next())? == "1";
+        let began_after = after;
         while let Some(id) = answer.rest.next() {
-            let id: ProgramId = script::text(Some(id))?
-                .parse()
-                .map_err(|error| super::fault::damaged(format!("one of its ids: {error}")))?;
-            let row = Row::read(&id, &script::bytes(answer.rest.next())?)?;
-            after = after.max(row.version);
-            rows.insert(id, row);
+            let id = String::from_utf8_lossy(&script::bytes(Some(id))?).into_owned();
+            let version = script::number(answer.rest.next())?;
+            let stored = script::bytes(answer.rest.next())?;
+            after = after.max(version);
+            match read_row(&id, version, &stored) {
+                Ok((id, row)) if row.version == version => {
+                    rows.insert(id, Some(row));
+                }
+                Ok((id, row)) => {
+                    return Err(damaged(format!(
+                        "{} has version {} of {id}, {} has {version}; were they restored from different copies?",
+                        keys.programs, row.version, keys.versions
+                    )));
+                }
+                Err(error) => {
+                    link.counters().leave_out(&id, &error);
+                    rows.extend(id.parse().map(|id| (id, None)));
+                }
+            }
         }
         if !more {
             return Ok(Some(Read { state, rows }));
+        }
+        if after <= began_after {
+            return Err(damaged(format!("{} has versions that do not rise after {after}", keys.versions)));
         }
         if after > *enough.get_or_insert(state.version.saturating_add(CHANGE_LOG_MAX)) {
             return Err(unavailable("programs change faster than they can be read"));

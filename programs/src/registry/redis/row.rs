@@ -25,6 +25,8 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// # Errors
+    /// [`RegistryError::Damaged`], of this row alone.
     pub(super) fn read(id: &ProgramId, stored: &[u8]) -> Result<Self, RegistryError> {
         let strange = || damaged(format!("it holds something else under {id}"));
         let mut words = stored.splitn(3, |byte| *byte == b' ');
@@ -50,7 +52,7 @@ impl Row {
 }
 
 pub(super) fn read_json(id: &ProgramId, json: &[u8]) -> Result<Arc<Program>, RegistryError> {
-    match serde_json::from_slice::<Program>(json) {
+    match Program::read_stored(json) {
         Ok(program) if program.id == *id => Ok(Arc::new(program)),
         Ok(program) => Err(damaged(format!("it holds program {} under {id}", program.id))),
         Err(error) => Err(damaged(format!("program {id} cannot be read: {error}"))),

@@ -138,8 +138,8 @@ fn read_put(answer: redis::Value, edit: &Edit) -> Result<Put, RegistryError> {
             let stored = script::bytes(values.next())?;
             // Another release may write the same program with other words.
             let same = match &edit.program {
-                Some((given, _)) if !stored.is_empty() => *row::read_json(&edit.id, &stored)? == *given,
-                _ => false,
+                Some((given, _)) => row::read_json(&edit.id, &stored).is_ok_and(|stored| *stored == *given),
+                None => false,
             };
             Ok(if same { Put::Unchanged { version } } else { Put::SameRevision { revision: edit.revision } })
         }
