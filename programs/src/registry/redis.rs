@@ -83,7 +83,7 @@
 //! ```
 //!
 //! In cluster mode `+cluster|slots` besides, `+spublish` and `+ssubscribe`; beside the AWS
-//! sample all keys, `&channel1` and `+dbsize +hgetall +scan`. `INFO` tells the server process.
+//! sample all keys, `&channel1` and `+hgetall +scan`. `INFO` tells the server process.
 //! A script that writes asks for all rights that it needs before it writes, and names the one
 //! that is missing.
 //!
@@ -91,7 +91,8 @@
 //!
 //! With [`RedisConfig::aws_sample`], the hashes that its updater writes are programs too where
 //! we have none of that id, and `channel1` is followed. They have version 0 and revision 0,
-//! below any of ours; see `sample.rs`.
+//! below any of ours. Their updater sets no ready mark: who knows that its programs are complete
+//! imports `[]`. See `sample.rs`.
 
 mod address;
 mod config;
@@ -175,17 +176,16 @@ impl RedisRegistry {
     }
 
     /// The state as a follower sees it.
-    async fn shown(&self, state: State) -> Result<State, RegistryError> {
-        let Some(sample) = &self.sample else { return Ok(state) };
-        let ready = state.ready || sample::is_filled(&self.link).await?;
-        Ok(State { epoch: sample.mark(state.epoch), ready, ..state })
+    fn shown(&self, state: State) -> State {
+        let epoch = self.sample.as_ref().map_or(state.epoch, |sample| sample.mark(state.epoch));
+        State { epoch, ..state }
     }
 }
 
 impl Registry for RedisRegistry {
     async fn state(&self) -> Result<State, RegistryError> {
         let answer = script::GET.run(&self.link, &self.keys, &[Vec::new()]).await?;
-        self.shown(answer.state).await
+        Ok(self.shown(answer.state))
     }
 
     async fn get(&self, id: &ProgramId) -> Result<Versioned, RegistryError> {
@@ -195,7 +195,7 @@ impl Registry for RedisRegistry {
             None | Some(Value::Nil) => None,
             row => Some(Row::read(id, &script::bytes(row)?)),
         };
-        let state = self.shown(answer.state).await?;
+        let state = self.shown(answer.state);
         let entry = match row {
             None => Entry::Absent,
             Some(Ok(row)) => row.into_entry(),
@@ -233,7 +233,7 @@ impl Registry for RedisRegistry {
         // Before the walk: what changes during it is then compared once more.
         let mark = self.sample.as_ref().map(|sample| sample.mark(Epoch::from_u128(0)));
         let read = pages::read_from(&self.link, &self.keys, 0).await?;
-        let mut state = self.shown(read.state).await?;
+        let mut state = self.shown(read.state);
         let mut programs = Vec::with_capacity(read.rows.len());
         if let Some(mark) = mark {
             state.epoch = Epoch::from_u128(read.state.epoch.as_u128() ^ mark.as_u128());
@@ -254,7 +254,7 @@ impl Registry for RedisRegistry {
             return Ok(Changes::Reload);
         }
         let read = pages::read_from(&self.link, &self.keys, version).await?;
-        let state = self.shown(read.state).await?;
+        let state = self.shown(read.state);
         if pages::is_reload(state, epoch, version) {
             return Ok(Changes::Reload);
         }

@@ -49,6 +49,7 @@ async fn its_programs_are_read_with_version_and_revision_0() {
     update(&server, "212313", "Winter");
     server.command(&["HSET", "session", "user", "7"]);
     server.command(&["SET", "text", "x"]);
+    registry.import(vec![]).await.unwrap();
 
     let read = registry.get(&id("212312")).await.unwrap();
     let Entry::Program { version: 0, program } = read.entry else { panic!("{:?}", read.entry) };
@@ -63,7 +64,27 @@ async fn its_programs_are_read_with_version_and_revision_0() {
 
     let without = crate::registry(&server);
     assert_eq!(without.get(&id("212312")).await.unwrap().entry, Entry::Absent);
-    assert!(!without.state().await.unwrap().ready);
+}
+
+#[tokio::test]
+async fn only_our_own_mark_says_that_its_programs_are_complete() {
+    let Some(server) = RedisServer::start() else { return };
+    let registry = beside_the_sample(&server);
+    for _ in 0..2 {
+        update(&server, "212312", "Summer");
+        server.command(&["SET", "foreign", "x"]);
+        let read = registry.get(&id("212313")).await.unwrap();
+        assert_eq!((read.entry, read.state.ready), (Entry::Absent, false), "it may lack the others");
+        assert!(!registry.state().await.unwrap().ready);
+        assert!(!registry.snapshot().await.unwrap().state.ready);
+        assert!(matches!(registry.get(&id("212312")).await.unwrap().entry, Entry::Program { .. }));
+
+        update(&server, "212313", "Winter");
+        registry.import(vec![]).await.unwrap();
+        assert!(registry.state().await.unwrap().ready);
+        assert_eq!(registry.snapshot().await.unwrap().programs.len(), 2);
+        assert_eq!(server.command(&["FLUSHALL"]), "OK");
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub struct RedisConfig {
     /// Longest wait for an answer, 1 to 60,000 ms; a read of many programs is many answers.
     pub response_timeout_ms: u64,
     /// Whether the hashes that the AWS sample's updater writes are programs too, and its
-    /// `channel1` is followed. Not on a cluster.
+    /// `channel1` is followed. Not on a cluster. Only an import says that they are complete.
     pub aws_sample: bool,
 }
 

@@ -13,8 +13,10 @@
 //!   There is no version that could tell it, so the epoch as this process sees it changes
 //!   with each message and each subscription: no follower takes an old position for a new one.
 //! - A lost message shows when the connection is made again, or when the program becomes old.
-//! - The store has no ready mark; it counts as filled while it has any key, so that an
-//!   emptied Redis does not make every program unknown.
+//! - The sample has no ready mark, and that there are keys proves nothing: after the first
+//!   update, or with the keys of somebody else, an emptied Redis has some as well. So the mark
+//!   is ours also here: whoever knows that the sample's programs are complete imports `[]`,
+//!   once, and again after Redis was emptied.
 //!
 //! Reading everything walks the whole keyspace, one hash at a time: made for the sample's
 //! size, and for a migration.
@@ -60,11 +62,6 @@ impl Sample {
     pub(super) fn mark(&self, epoch: Epoch) -> Epoch {
         Epoch::from_u128(epoch.as_u128() ^ u128::from(self.heard.load(SeqCst)))
     }
-}
-
-/// Whether there is anything at all.
-pub(super) async fn is_filled(link: &Link) -> Result<bool, Fault> {
-    Ok(link.call::<u64>(&redis::cmd("DBSIZE")).await? > 0)
 }
 
 /// The sample's program of this id.
