@@ -10,6 +10,7 @@
 //! that program. They are served last; see [`turns`] for why one future takes all the turns.
 
 mod counters;
+mod error;
 mod follower;
 mod keeper;
 mod turns;
@@ -24,7 +25,8 @@ use programs::{Notice, Registry};
 use tracing::warn;
 
 use crate::{catalog::Turn, lifeline::Lifeline};
-pub use follower::{FollowError, Follower};
+pub use error::FollowError;
+pub use follower::Follower;
 pub(crate) use keeper::{RefresherAddress, keep_refreshing};
 use turns::Turns;
 
@@ -141,7 +143,7 @@ impl<R: Registry> Refresher<R> {
 /// Ends the connection; the supervisor begins a new one.
 fn stop_on_error<R: Registry>(followed: Result<(), FollowError>, ctx: &mut Context<Refresher<R>>) {
     if let Err(error) = followed {
-        warn!(%error, "no longer following program changes");
+        warn!(error = error.causes(), "no longer following program changes");
         ctx.stop();
     }
 }

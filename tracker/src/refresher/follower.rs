@@ -23,7 +23,10 @@ use programs::{
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::counters::{FollowCounters, FollowEvent};
+use super::{
+    FollowError,
+    counters::{FollowCounters, FollowEvent},
+};
 use crate::{
     catalog::CatalogWriter,
     clock::now_ms,
@@ -31,7 +34,7 @@ use crate::{
 };
 
 /// Longest wait for a subscription, a snapshot or the change log.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest wait for a program that is read again, at least: no hit waits for it, so a registry may
 /// take longer than on a miss. Changes do wait for it.
@@ -56,26 +59,6 @@ pub struct Follower<R> {
     renew_after: Option<Instant>,
     last_good: Option<LastGood>,
     counters: FollowCounters,
-}
-
-/// Why following stopped. Connecting again is the answer to all of them.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// The registry did not answer.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// It did not answer in time.
-    #[error("the registry did not answer within {} s", LOAD_TIMEOUT.as_secs())]
-    TimedOut,
-    /// It was never filled, so what it lacks says nothing: what we hold is kept.
-    #[error("the registry was not filled yet (epoch {} has no ready mark)", .state.epoch)]
-    NotReady {
-        /// What it says of itself.
-        state: State,
-    },
-    /// It ended the subscription.
-    #[error("the registry ended the subscription")]
-    Closed,
 }
 
 impl<R: Registry> Follower<R> {
