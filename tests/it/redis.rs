@@ -12,5 +12,6 @@ mod load;
 mod outages;
 mod publishes;
 mod region;
+mod rows;
 #[path = "../../programs/tests/it/redis.rs"]
 mod server;

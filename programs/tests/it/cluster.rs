@@ -1,6 +1,6 @@
 //! Redis in cluster mode: one slot for a registry, which may be elsewhere in a moment.
 
-use programs::{Notice, Put, RedisConfig, RedisRegistry, Registry};
+use programs::{Notice, Put, RedisConfig, RedisRegistry, Registry, RegistryError};
 
 use crate::{
     contract::{in_time, next_change, program},
@@ -66,7 +66,31 @@ async fn a_reader_with_the_documented_rights_follows_a_cluster() {
     registry(&cluster).import(vec![program("a", 1, "n")]).await.unwrap();
     assert_eq!(next_change(&mut subscription).await.version, 1);
     assert_eq!(reader.snapshot().await.unwrap().programs.len(), 1);
-    assert!(reader.put(program("a", 2, "n")).await.is_err(), "it may only read");
+    let error = reader.put(program("a", 2, "n")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Denied(_)), "it may only read: {error:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_denied_by_a_cluster_as_well() {
+    let Some(cluster) = RedisCluster::start(1, 0) else { return };
+    let denied = async |config: RedisConfig| {
+        let registry = RedisRegistry::connect(&config).unwrap();
+        for _ in 0..3 {
+            let errors = [registry.state().await.unwrap_err(), registry.subscribe().await.unwrap_err()];
+            for error in errors {
+                let text = error.to_string();
+                assert!(
+                    matches!(error, RegistryError::Denied(_)) && !text.contains("s3cret"),
+                    "{error:?}: {text}"
+                );
+            }
+        }
+    };
+    let (username, password) = (Some("nobody".to_owned()), Some("s3cret".to_owned()));
+    denied(RedisConfig { username, password, ..config(&cluster) }).await;
+    let node = &cluster.nodes[0];
+    assert_eq!(node.command(&["ACL", "SETUSER", "default", "resetpass", ">right"]), "OK");
+    denied(config(&cluster)).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ pub(super) enum Fault {
     },
 }
 
+/// Where a denial has no code of its own: so Redis 7.0 refuses what a script does, and so the
+/// crate retells what the nodes of a cluster said when it connected.
+const DENIALS: [&str; 4] = ["The user executing the script", "AuthenticationFailed", "NOAUTH", "WRONGPASS"];
+
 impl Fault {
     /// Whether the connection is of no more use: it is broken, silent, or leads to a server
     /// that is not the one to ask any more.
@@ -51,10 +55,10 @@ impl Fault {
             Self::Silence(_) => false,
             Self::Pausing { denied, .. } => *denied,
             Self::Redis(error) => {
+                let text = error.to_string();
                 error.kind() == ErrorKind::AuthenticationFailed
                     || matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"))
-                    // So Redis 7.0 says it of a script, without a code.
-                    || error.detail().is_some_and(|text| text.contains("The user executing the script"))
+                    || DENIALS.iter().any(|denial| text.contains(denial))
             }
         }
     }
