@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::region::{Hits, all_know, edge, happened, import, is_fresh, programs, put, revision};
 use super::server::RedisServer;
 use crate::documents::{scrape, value};
@@ -23,6 +25,7 @@ fn a_redis_that_is_killed_and_comes_back_empty_makes_no_program_unknown() {
 
     server.kill();
     eventually("the first is not fresh", || !is_fresh(&a));
+    eventually("the log says why", || a.output().contains("Connection refused"));
     assert_eq!(revision(b.tracker, "499"), Some(1));
     let nosuch = http::get(a.tracker, "/event/nosuch");
     assert_eq!((nosuch.status, nosuch.json()["error"].as_str()), (503, Some("unverified_program")));
@@ -99,6 +102,21 @@ fn a_redis_that_is_frozen_for_30_seconds_is_not_waited_for() {
     eventually("fresh again", || is_fresh(&tracker));
     assert!(happened(&tracker, "lost") > 0);
     eprintln!("frozen for 30 s: {:?}, in step {took:?} after it went on", hits.end());
+}
+
+#[test]
+fn a_tracker_that_was_frozen_for_longer_than_two_comparisons_goes_on_as_before() {
+    let Some(server) = RedisServer::start() else { return };
+    let (writer, world) = (edge(&server.url()), edge(&server.url()));
+    import(&writer, &programs(500, 1));
+    let tracker = world.start("tracker");
+    tracker.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(8));
+    tracker.signal(Signal::CONT);
+    put(&writer, "7", 2);
+    all_know(&[&tracker], "7", 2);
+    // Its process also must not have panicked; see `Process`.
+    assert!(!tracker.output().contains("the refresher is gone"), "{}", tracker.output());
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn a_program_that_has_become_old_is_read_again_once_and_served_meanwhile() {
 }
 
 #[test]
-fn a_full_mailbox_drops_the_request_and_the_next_hit_asks_again() {
+fn a_full_queue_drops_the_request_and_a_later_hit_asks_again() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
         let ids: Vec<_> = (0..50).map(|at| at.to_string()).collect();
@@ -191,6 +191,14 @@ fn while_reading(meanwhile: impl AsyncFnOnce(&Following)) {
 #[test]
 fn a_change_is_heard_between_two_reads() {
     while_reading(async |following| {
+        following.registry.put(program("new", "new", 1)).await.unwrap();
+    });
+}
+
+#[test]
+fn everything_is_loaded_between_two_reads_while_a_change_is_there_to_be_heard() {
+    while_reading(async |following| {
+        following.actor.try_send(Fill).unwrap();
         following.registry.put(program("new", "new", 1)).await.unwrap();
     });
 }
