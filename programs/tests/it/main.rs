@@ -8,6 +8,8 @@ mod contract;
 mod following;
 mod model;
 mod redis;
+mod rights;
+mod rows;
 mod sample;
 mod store;
 mod suite;
