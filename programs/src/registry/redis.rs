@@ -65,7 +65,8 @@
 //! | wrong password, a right is missing | the call, a write before it writes | [`RegistryError::Denied`]; nothing written; tried again at the next call |
 //! | memory full | `OOM` | [`RegistryError::Unavailable`]; nothing written, reads go on |
 //! | one of the keys evicted or overwritten | every script | [`RegistryError::Damaged`], until all three are deleted and imported again |
-//! | one row that nobody can read, or deleted by hand | whoever reads it, counted | it is left out, what is held stays; a put writes over it, over JSON only with a higher revision |
+//! | one row that nobody can read | whoever reads it, counted | it is left out, what is held stays; a put writes over it, over JSON only with a higher revision |
+//! | one row deleted by hand | whoever reads everything, counted | its program is unknown to whoever asks for it alone, until it is put again |
 //! | keys restored from different copies | whoever reads the log | [`RegistryError::Damaged`], until all three are deleted and imported again |
 //! | a newer release wrote rows with keys of its own | nobody | what this release does not know is ignored |
 //! | a newer release wrote another format | every script | [`RegistryError::Newer`] |
@@ -84,8 +85,8 @@
 //!
 //! In cluster mode `+cluster|slots` besides, `+spublish` and `+ssubscribe`; beside the AWS
 //! sample all keys, `&channel1` and `+hgetall +scan`. `INFO` tells the server process.
-//! A script that writes asks for all rights that it needs before it writes, and names the one
-//! that is missing.
+//! A script that writes asks for all rights that it needs to write before it does, and names the
+//! one that is missing; of one that is missing to read, Redis 7.0 tells no more than that.
 //!
 //! # Beside the AWS sample
 //!
