@@ -105,7 +105,7 @@ pub fn decode(batch: &Batch, now_ms: u64) -> Piece {
         match item {
             Item::Record(record) => {
                 let what = understand(record, now_ms).unwrap_or_else(|reason| {
-                    What::Dead(Box::new(dead_letter(batch, record, reason, now_ms)))
+                    What::Dead(Box::new(batch.dead_letter(record, STAGE, reason, now_ms)))
                 });
                 piece.entries.push(Entry { number: record.number, what });
             }
@@ -169,20 +169,6 @@ fn received_at(said_ms: u64, now_ms: u64) -> u64 {
 
 fn clipped(text: &str) -> String {
     text.chars().take(64).collect()
-}
-
-fn dead_letter(batch: &Batch, record: &Record, reason: String, now_ms: u64) -> DeadLetter {
-    DeadLetter {
-        stage: STAGE.to_owned(),
-        reason,
-        failed_at_ms: now_ms,
-        boot: batch.boot.as_bytes().to_vec(),
-        lane: batch.lane,
-        number: record.number,
-        record_kind: record.kind.code().into(),
-        payload: record.payload.to_vec(),
-        origin: None,
-    }
 }
 
 /// The batch that a dead letter of this crate once was, to process it again.

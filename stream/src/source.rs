@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use proto::BootId;
+use proto::{BootId, DeadLetter};
 
 use crate::record::{Number, Record};
 
@@ -18,6 +18,24 @@ pub struct Batch {
     pub lane: u32,
     /// In order of their numbers.
     pub items: Vec<Item>,
+}
+
+impl Batch {
+    /// A record of this batch as what a reader puts aside: `stage` names the reader, `now_ms` is
+    /// its clock in milliseconds since 1970.
+    pub fn dead_letter(&self, record: &Record, stage: &str, reason: String, now_ms: u64) -> DeadLetter {
+        DeadLetter {
+            stage: stage.to_owned(),
+            reason,
+            failed_at_ms: now_ms,
+            boot: self.boot.as_bytes().to_vec(),
+            lane: self.lane,
+            number: record.number,
+            record_kind: record.kind.code().into(),
+            payload: record.payload.to_vec(),
+            origin: None,
+        }
+    }
 }
 
 /// What a lane says at one place.

@@ -83,7 +83,7 @@ pub async fn process<R: Registry>(
             Ok(changes) => changes,
             Err(reason) => {
                 outcome.counts.dead += 1;
-                outcome.dead.push(dead_letter(batch, record, reason, now_ms));
+                outcome.dead.push(batch.dead_letter(record, STAGE, reason, now_ms));
                 continue;
             }
         };
@@ -142,20 +142,6 @@ fn reason(errors: &[ImportError]) -> String {
         said.push(format!("and {} more", errors.len() - REASONS_MAX));
     }
     said.join("; ")
-}
-
-fn dead_letter(batch: &Batch, record: &Record, reason: String, now_ms: u64) -> DeadLetter {
-    DeadLetter {
-        stage: STAGE.to_owned(),
-        reason,
-        failed_at_ms: now_ms,
-        boot: batch.boot.as_bytes().to_vec(),
-        lane: batch.lane,
-        number: record.number,
-        record_kind: record.kind.code().into(),
-        payload: record.payload.to_vec(),
-        origin: None,
-    }
 }
 
 async fn put_all<R: Registry>(
