@@ -18,7 +18,7 @@ mod programs;
 mod ship;
 
 pub use call::moment_ms;
-pub use error::{OpError, chain};
+pub use error::OpError;
 pub use log::reconciliation;
 
 use std::path::PathBuf;

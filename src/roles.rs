@@ -26,7 +26,7 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use bridges::programs::RunningBridge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use programs::{LocalRegistry, Registry, samples};
+use programs::{LocalRegistry, Registry, causes, samples};
 use tracing::info;
 use tracker::{Tracker, TrackerHandle};
 use uuid::Uuid;
@@ -36,7 +36,6 @@ use crate::cli::VERSION;
 use crate::config::Settings;
 use crate::data::{DataDir, RunFile};
 use crate::exit::Failure;
-use crate::ops::chain;
 use crate::owner::Owner;
 use crate::registry::AnyRegistry;
 use consumer::Consumer;
@@ -192,5 +191,5 @@ fn random_token() -> String {
 
 /// An error that ends the process, with its causes.
 fn failed<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Failure {
-    move |error| Failure::Failed(format!("{what}: {}", chain(&error)))
+    move |error| Failure::Failed(format!("{what}: {}", causes(&error)))
 }

@@ -14,6 +14,5 @@
 //! obey the programs that the trackers know.
 
 mod backoff;
-mod causes;
 mod clock;
 pub mod programs;

@@ -26,6 +26,7 @@
 //! The crate decides nothing about a hit: [`Program::validity`], [`ParameterRule::check`]
 //! and [`LandingUrl::render`] are pure, and the tracker's decision puts them together.
 
+mod causes;
 mod id;
 mod import;
 mod landing;
@@ -34,6 +35,7 @@ pub mod registry;
 pub mod rfc3339;
 pub mod rules;
 
+pub use causes::causes;
 pub use id::{InvalidProgramId, PROGRAM_ID_BYTES_MAX, ProgramId};
 pub use import::{IMPORT_ERRORS_MAX, ImportError, PROGRAM_BYTES_MAX, read_programs};
 pub use landing::{FallbackUrl, InvalidUrl, LandingUrl, URL_BYTES_MAX};

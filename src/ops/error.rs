@@ -1,7 +1,7 @@
 //! Why an operation was not done, the same here and through the admin API.
 
 use consumers::TableError;
-use programs::RegistryError;
+use programs::{RegistryError, causes};
 use serde_json::{Value as Json, json};
 
 use crate::owner::OwnerError;
@@ -71,36 +71,22 @@ impl OpError {
     }
 }
 
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 impl From<OwnerError> for OpError {
     fn from(error: OwnerError) -> Self {
-        Self::Failed(chain(&error))
+        Self::Failed(causes(&error))
     }
 }
 
 impl From<TableError> for OpError {
     fn from(error: TableError) -> Self {
-        let text = chain(&error);
+        let text = causes(&error);
         if error.may_pass() { Self::Unavailable(text) } else { Self::Failed(text) }
     }
 }
 
 impl From<RegistryError> for OpError {
     fn from(error: RegistryError) -> Self {
-        let text = chain(&error);
+        let text = causes(&error);
         match error {
             RegistryError::Unavailable(_) | RegistryError::InUse { .. } => Self::Unavailable(text),
             RegistryError::NoRevision { .. } => Self::Invalid(text, Vec::new()),

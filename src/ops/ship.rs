@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consumers::{StatusHandle, run};
+use programs::causes;
 use serde_json::{Value as Json, json};
 use stream::{Log, LogConfig, OpenError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{OpError, chain};
+use super::OpError;
 use crate::config::TABLE_CURSOR;
 use crate::owner::{EVENTS, Owner};
 
@@ -51,7 +52,7 @@ pub async fn ship(owner: &Owner, dir: &Path) -> Result<Json, OpError> {
     let status = StatusHandle::new();
     let (_stop, stopped) = watch::channel(Some(Instant::now() + SLICE));
     let config = Arc::new(owner.consumer_config());
-    run(source, table, &config, stopped, &status).await.map_err(|error| OpError::Failed(chain(&error)))?;
+    run(source, table, &config, stopped, &status).await.map_err(|error| OpError::Failed(causes(&error)))?;
     let done = status.get();
     let left = log.cursors().iter().find(|cursor| cursor.name == SHIP_CURSOR).map_or(0, |cursor| cursor.lag);
     Ok(json!({

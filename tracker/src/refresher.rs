@@ -21,7 +21,7 @@ use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
     Message, ResponseActFuture, Supervised, WrapFuture,
 };
-use programs::{Notice, Registry};
+use programs::{Notice, Registry, causes};
 use tracing::warn;
 
 use crate::{catalog::Turn, lifeline::Lifeline};
@@ -143,7 +143,7 @@ impl<R: Registry> Refresher<R> {
 /// Ends the connection; the supervisor begins a new one.
 fn stop_on_error<R: Registry>(followed: Result<(), FollowError>, ctx: &mut Context<Refresher<R>>) {
     if let Err(error) = followed {
-        warn!(error = error.causes(), "no longer following program changes");
+        warn!(error = causes(&error), "no longer following program changes");
         ctx.stop();
     }
 }

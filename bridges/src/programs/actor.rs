@@ -14,7 +14,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Arbiter, AsyncContext, AtomicResponse, Context,
     ContextFutureSpawner, Handler, Message, WrapFuture,
 };
-use programs::Registry;
+use programs::{Registry, causes};
 use proto::DeadLetter;
 use stream::Source;
 use tokio::sync::{oneshot, watch};
@@ -25,7 +25,6 @@ use super::bridge::{Bridge, LettersError};
 use super::config::Config;
 use super::status::StatusHandle;
 use crate::backoff::Backoff;
-use crate::causes::causes;
 
 const MAILBOX_MAX: usize = 4;
 /// Longest pause before a bridge that died is replaced.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use programs::{Registry, RegistryError};
+use programs::{Registry, RegistryError, causes};
 use proto::DeadLetter;
 use stream::{Batch, Item, Source, SourceError};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -16,7 +16,6 @@ use super::config::Config;
 use super::process::process;
 use super::status::{Failure, StatusHandle};
 use crate::backoff::Backoff;
-use crate::causes::causes;
 use crate::clock::now_ms;
 
 /// Why dead letters could not be kept; they will be given again.

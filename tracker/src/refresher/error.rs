@@ -1,7 +1,5 @@
 //! Why the registry is not followed.
 
-use std::error::Error;
-
 use programs::{RegistryError, State};
 
 use super::follower::LOAD_TIMEOUT;
@@ -24,34 +22,4 @@ pub enum FollowError {
     /// It ended the subscription.
     #[error("the registry ended the subscription")]
     Closed,
-}
-
-impl FollowError {
-    /// The error and its causes in one line, outermost first, for the log: that the registry cannot
-    /// be reached sends a person to the network, where a name or a certificate is wrong.
-    pub fn causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            let said = cause.to_string();
-            if !text.contains(&said) {
-                text = format!("{text}: {said}");
-            }
-            next = cause.source();
-        }
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_log_says_names_the_cause_and_nothing_twice() {
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        let error = FollowError::from(RegistryError::Unavailable(Box::new(refused)));
-        assert_eq!(error.causes(), "the registry cannot be reached at the moment: connection refused");
-        assert_eq!(FollowError::Closed.causes(), "the registry ended the subscription");
-    }
 }

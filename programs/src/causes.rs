@@ -5,9 +5,9 @@ use std::error::Error;
 /// The error and its causes in one line, outermost first; a cause that its effect has named
 /// already is not said twice.
 ///
-/// "The registry cannot be reached" alone sends a person to the network, where the
-/// password is wrong.
-pub(crate) fn causes(error: &dyn Error) -> String {
+/// For whoever logs a [`crate::RegistryError`]: "the registry cannot be reached" alone sends a
+/// person to the network, where a certificate is wrong.
+pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
