@@ -19,7 +19,7 @@
 //! A hit on one that is due (`fresh_seconds`) asks for it to be read again. That may come to
 //! nothing: nobody hits it, or the registry is slow. But as long as comparing says that the
 //! catalog is where the registry is, all that it holds is right, so what is about to become too
-//! old is made young again ([`CatalogWriter::renew_waning`]). Only what the registry has lost is
+//! old is made young again ([`Renewal`]). Only what the registry has lost is
 //! not, as that is given up when it is read again; and when the registry is away, everything is
 //! served until it is too old.
 //!
@@ -33,6 +33,7 @@
 mod fallback;
 mod front;
 mod loads;
+mod renewal;
 mod slot;
 mod turn;
 mod writer;
@@ -55,6 +56,7 @@ use serde::Serialize;
 
 use crate::{config::CatalogConfig, counters::CatalogCounters, refresher::ReadAgain};
 use loads::Loads;
+pub use renewal::Renewal;
 use slot::{Content, Slot, live_seconds};
 pub use turn::Turn;
 pub use writer::CatalogWriter;

@@ -22,7 +22,7 @@ use actix::{
     Message, ResponseActFuture, Supervised, WrapFuture,
 };
 use programs::{Notice, Registry, causes};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{catalog::Turn, lifeline::Lifeline};
 pub use error::FollowError;
@@ -69,13 +69,16 @@ pub struct Refresher<R> {
     /// To be read again. Their senders see to it that no more than `refresh_queue_max` wait here
     /// and in the mailbox.
     old: VecDeque<Turn>,
+    /// There is a renewal under way; it ends with the connection.
+    is_renewing: bool,
     _lifeline: Lifeline,
 }
 
 impl<R: Registry> Refresher<R> {
     /// Will follow once it is started.
     pub fn new(follower: Follower<R>, mailbox_max: usize, lifeline: Lifeline) -> Self {
-        Self { follower: Some(follower), mailbox_max, attempts: 0, old: VecDeque::new(), _lifeline: lifeline }
+        let (follower, old) = (Some(follower), VecDeque::new());
+        Self { follower, mailbox_max, attempts: 0, old, is_renewing: false, _lifeline: lifeline }
     }
 
     /// Lets the follower work; messages wait meanwhile.
@@ -115,8 +118,26 @@ impl<R: Registry> Refresher<R> {
             let compared = follower.compare().await;
             (follower, compared)
         })
-        .map(|compared, refresher, ctx| refresher.go_on(compared, ctx))
+        .map(|compared, refresher, ctx| {
+            let is_in_step = compared.is_ok();
+            refresher.go_on(compared, ctx);
+            if is_in_step {
+                refresher.renew(ctx);
+            }
+        })
         .wait(ctx);
+    }
+
+    /// Sees to it that nothing becomes too old that is right, beside everything else.
+    fn renew(&mut self, ctx: &mut Context<Self>) {
+        let follower = self.follower.as_mut().filter(|_| !self.is_renewing);
+        let Some(renewal) = follower.and_then(Follower::renewal) else { return };
+        self.is_renewing = true;
+        let renewed = renewal.run().into_actor(self).map(|programs, refresher: &mut Self, _| {
+            refresher.is_renewing = false;
+            debug!(programs, "renewed what was not read again, as the registry has not changed");
+        });
+        ctx.spawn(renewed);
     }
 
     fn hear(&mut self, notice: Notice, ctx: &mut Context<Self>) {
@@ -153,6 +174,7 @@ impl<R: Registry> Actor for Refresher<R> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(self.mailbox_max);
+        self.is_renewing = false;
         let pause = self.pause();
         self.attempts = self.attempts.saturating_add(1);
         self.work(move |mut follower| async move {

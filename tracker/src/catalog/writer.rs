@@ -10,7 +10,7 @@ use moka::ops::compute::{CompResult, Op};
 use programs::{Change, Entry, ProgramId, Snapshot, State, Version, Versioned};
 
 use super::{
-    Catalog, Shared,
+    Catalog, Renewal, Shared,
     slot::{Content, Slot, live_seconds, waning_seconds},
 };
 
@@ -112,29 +112,14 @@ impl CatalogWriter {
         programs
     }
 
-    /// Makes programs young again that nobody has read again in time, since the registry is slow
-    /// or nobody asked for them. The caller has compared: the catalog had all that the registry had
-    /// at `now_ms`. Returns how many.
-    pub async fn renew_waning(&self, now_ms: u64) -> u64 {
-        let shared = self.shared();
-        let mut renewed = 0;
-        for waning in self.held() {
-            if !waning.is_waning(now_ms, &shared.config) || waning.is_dead(now_ms) {
-                continue;
-            }
-            let young = Arc::new(waning.renewed(now_ms, &shared.config));
-            // Unless it was removed or replaced meanwhile.
-            let renew = |current: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
-                let is_same = current.is_some_and(|current| Arc::ptr_eq(current.value(), &waning));
-                std::future::ready(if is_same { Op::Put(Arc::clone(&young)) } else { Op::Nop })
-            };
-            let done = shared.slots.entry_by_ref(&waning.id).and_compute_with(renew).await;
-            renewed += u64::from(matches!(done, CompResult::ReplacedWith(_)));
-        }
-        renewed
+    /// A look for programs that become too old since nobody has read them again in time: the
+    /// registry is slow, or nobody asked for them. They become as young as if they had been read
+    /// when the catalog was last in step. Changes may be applied while it runs.
+    pub fn renewal(&self) -> Renewal {
+        Renewal::of(self.catalog.clone(), self.shared().in_step_at_ms.load(Ordering::Relaxed))
     }
 
-    /// How often [`CatalogWriter::renew_waning`] is to be called, at least.
+    /// How often there should be a [`CatalogWriter::renewal`], at least.
     pub fn renew_every(&self) -> Duration {
         Duration::from_secs(waning_seconds(&self.shared().config)) / 4
     }

@@ -21,14 +21,14 @@ use programs::{
     Change, Changes, Entry, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription,
 };
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
     FollowError,
     counters::{FollowCounters, FollowEvent},
 };
 use crate::{
-    catalog::CatalogWriter,
+    catalog::{CatalogWriter, Renewal},
     clock::now_ms,
     snapshot::{LastGood, Saved},
 };
@@ -133,8 +133,19 @@ impl<R: Registry> Follower<R> {
             return self.catch_up().await;
         }
         self.in_step(asked_at_ms);
-        self.renew_waning(asked_at_ms).await;
         Ok(())
+    }
+
+    /// After a comparison, now and then: what we hold is what the registry holds, so nothing of it
+    /// need become too old, whether the registry has had the time to be read or not. To be run
+    /// beside what follows, one at a time.
+    pub fn renewal(&mut self) -> Option<Renewal> {
+        let now = Instant::now();
+        if self.renew_after.is_some_and(|after| now < after) {
+            return None;
+        }
+        self.renew_after = Some(now + self.catalog.renew_every());
+        Some(self.catalog.renewal())
     }
 
     /// Says that this connection has ended.
@@ -186,6 +197,8 @@ impl<R: Registry> Follower<R> {
         self.note_all(&snapshot, asked_at_ms);
         self.counters.count(FollowEvent::Loaded);
         (self.position, self.unconfirmed) = (Some(state), false);
+        // All of it is young.
+        self.renew_after = Some(Instant::now() + self.catalog.renew_every());
         self.catalog.set_in_step(asked_at_ms);
         // What it lost is kept for now.
         info!(programs, kept, version = state.version, epoch = %state.epoch, "loaded the programs");
@@ -281,19 +294,6 @@ impl<R: Registry> Follower<R> {
     fn note_all(&self, snapshot: &Snapshot, at_ms: u64) {
         if let Some(last_good) = &self.last_good {
             last_good.replaced(snapshot.state, snapshot.programs.clone(), at_ms);
-        }
-    }
-
-    /// What we hold is what the registry holds, so nothing of it need become too old, whether the
-    /// registry has had the time to be read or not.
-    async fn renew_waning(&mut self, at_ms: u64) {
-        if self.renew_after.is_some_and(|after| Instant::now() < after) {
-            return;
-        }
-        self.renew_after = Some(Instant::now() + self.catalog.renew_every());
-        let programs = self.catalog.renew_waning(at_ms).await;
-        if programs > 0 {
-            debug!(programs, "renewed what was not read again, as the registry has not changed");
         }
     }
 

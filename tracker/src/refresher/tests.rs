@@ -222,6 +222,31 @@ fn a_comparison_that_was_due_twice_is_made_between_two_reads() {
 }
 
 #[test]
+fn what_nobody_can_read_again_becomes_no_older_while_comparing_finds_nothing_new() {
+    actix_rt::System::new().block_on(async {
+        let registry = Held::new();
+        registry.put(program("1", "there", 1)).await.unwrap();
+        // Served for 4 s after it was read, and a read takes for ever.
+        let config = CatalogConfig {
+            fresh_seconds: 3,
+            jitter_percent: 0,
+            stale_seconds: 1,
+            ..CatalogConfig::default()
+        };
+        let (following, _snapped) = Following::start(&registry, config);
+        following.eventually("fresh", |following| following.catalog.is_fresh()).await;
+        registry.hold();
+        // Time itself is what happens here; two renewals, after two comparisons.
+        let began = std::time::Instant::now();
+        while began.elapsed() < COMPARE_EVERY * 2 + Duration::from_secs(1) {
+            assert_eq!(following.name("1", crate::clock::now_ms()).await, "there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        registry.let_go();
+    });
+}
+
+#[test]
 fn changes_do_not_wait_for_a_queue_of_programs_to_be_read_again() {
     actix_rt::System::new().block_on(async {
         let registry = Held::new();

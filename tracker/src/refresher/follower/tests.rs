@@ -407,6 +407,9 @@ async fn a_catalog_in_step_ages_nothing_but_what_the_registry_lost() {
     let began = std::time::Instant::now();
     while began.elapsed() < Duration::from_secs(6) {
         follower.compare().await.unwrap();
+        if let Some(renewal) = follower.renewal() {
+            renewal.run().await;
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(matches!(catalog.find("2", now_ms()).await, Verdict::Known(_)));
