@@ -12,8 +12,7 @@ use crate::{Bench, LATENCY};
 
 pub const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
-/// What is measured is a server that runs, not one that starts: the p99 of our first three seconds
-/// was 1.4 to 4.9 times that of the three seconds after them, in nine pairs of runs.
+/// What is measured is a server that runs, not one that starts.
 const WARM_UP: Duration = Duration::from_secs(3);
 const ROUND: Duration = Duration::from_secs(3);
 const REPEATS_MAX: usize = 2;
