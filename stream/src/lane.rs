@@ -10,7 +10,7 @@
 //! ```text
 //! append ─► pending (lane_bytes_max) ─► end of turn: write(2) ─► Written: wake the turn's waiters
 //!                                                │
-//!                                  desk: "sync"  ▼
+//!            when idle, after 1 ms at the latest ▼ desk: "sync"
 //!            syncer thread, one fdatasync in flight ─► Synced: wake the worker once
 //! ```
 
@@ -24,11 +24,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proto::BootId;
+use tokio::task::yield_now;
 
 use crate::log::shared::LogShared;
 use crate::record::{Class, Level, Number, RecordKind, Shed};
 
 pub(crate) mod core;
+mod debt;
 pub(crate) mod file;
 pub(crate) mod prepare;
 pub(crate) mod report;
@@ -36,6 +38,7 @@ pub(crate) mod shared;
 pub(crate) mod syncer;
 
 use self::core::LaneCore;
+use self::debt::SyncDebt;
 use self::shared::LaneShared;
 use self::syncer::Syncer;
 
@@ -57,7 +60,9 @@ struct LaneCell {
     waiting: Cell<usize>,
     flusher: RefCell<Option<Waker>>,
     until_written: RefCell<Vec<Waker>>,
-    until_synced: RefCell<Vec<Waker>>,
+    /// With the number that each waits for.
+    until_synced: RefCell<Vec<(Number, Waker)>>,
+    sync_debt: SyncDebt,
 }
 
 /// Why a record will not reach its level.
@@ -83,6 +88,7 @@ impl Lane {
             flusher: RefCell::default(),
             until_written: RefCell::default(),
             until_synced: RefCell::default(),
+            sync_debt: SyncDebt::default(),
         });
         tokio::task::spawn_local(flush_at_the_end_of_each_turn(Rc::downgrade(&cell)));
         tokio::task::spawn_local(wake_when_synced(cell.shared.clone(), Rc::downgrade(&cell)));
@@ -175,9 +181,10 @@ impl Future for Reached {
             if self.number < cell.shared.synced.load(Acquire) {
                 return Poll::Ready(Ok(()));
             }
-            cell.until_synced.borrow_mut().push(context.waker().clone());
-            if self.number < written {
-                cell.want_sync();
+            cell.until_synced.borrow_mut().push((self.number, context.waker().clone()));
+            cell.sync_debt.want(self.number);
+            if self.number < written && cell.sync_debt.is_owed() {
+                cell.want_flush();
             }
         }
         Poll::Pending
@@ -199,12 +206,6 @@ impl LaneCell {
         }
     }
 
-    fn want_sync(&self) {
-        if !self.shared.desk.lock().sync_wanted {
-            self.shared.desk.tell(|work| work.sync_wanted = true);
-        }
-    }
-
     fn flush(&self) {
         let flushed = {
             let mut core = self.core.borrow_mut();
@@ -213,12 +214,34 @@ impl LaneCell {
             }
             core.flush()
         };
-        wake_all(&self.until_written);
+        self.wake_written();
         if !flushed {
-            wake_all(&self.until_synced);
-        } else if !self.until_synced.borrow().is_empty() {
-            self.want_sync();
+            self.sync_debt.forget();
+            self.wake_synced_below(Number::MAX);
         }
+    }
+
+    fn ask_for_sync(&self) {
+        // In this order: the syncer reads what is written after it takes the request.
+        self.sync_debt.asked(self.shared.written.load(Acquire));
+        self.shared.desk.tell(|work| work.sync_wanted = true);
+    }
+
+    fn wake_written(&self) {
+        for waiter in self.until_written.borrow_mut().drain(..) {
+            waiter.wake();
+        }
+    }
+
+    /// The others would only find that they have to go on waiting.
+    fn wake_synced_below(&self, end: Number) {
+        self.until_synced.borrow_mut().retain(|(number, waiter)| {
+            let goes_on = *number >= end;
+            if !goes_on {
+                waiter.wake_by_ref();
+            }
+            goes_on
+        });
     }
 }
 
@@ -231,28 +254,46 @@ impl Drop for LaneCell {
     }
 }
 
-fn wake_all(waiters: &RefCell<Vec<Waker>>) {
-    for waiter in waiters.borrow_mut().drain(..) {
-        waiter.wake();
+/// The first append of a turn wakes this task; until it is its turn to run, the
+/// other requests that are ready have appended too.
+///
+/// A sync is asked for when the worker has nothing else to do: whatever else is ready
+/// comes in first, and one sync serves more.
+async fn flush_at_the_end_of_each_turn(lane: Weak<LaneCell>) {
+    while let Some(cell) = flush_due(&lane).await {
+        cell.flush();
+        drop(cell);
+        ask_for_sync_when_idle(&lane).await;
     }
 }
 
-/// The first append of a turn wakes this task; until it is its turn to run, the
-/// other requests that are ready have appended too.
-async fn flush_at_the_end_of_each_turn(lane: Weak<LaneCell>) {
+async fn ask_for_sync_when_idle(lane: &Weak<LaneCell>) {
+    while lane.upgrade().is_some_and(|cell| cell.sync_debt.is_owed()) {
+        // Ends when the sockets have been looked at and those that were ready have been served.
+        yield_now().await;
+        let Some(cell) = lane.upgrade() else { return };
+        let is_busy = cell.flush_due.take();
+        if is_busy {
+            cell.flush();
+        }
+        if !is_busy || cell.sync_debt.is_old() {
+            cell.ask_for_sync();
+        }
+    }
+}
+
+/// The lane, once something was appended; `None` when it is gone.
+async fn flush_due(lane: &Weak<LaneCell>) -> Option<Rc<LaneCell>> {
     poll_fn(|context| {
-        let Some(cell) = lane.upgrade() else { return Poll::Ready(()) };
+        let Some(cell) = lane.upgrade() else { return Poll::Ready(None) };
         let mut flusher = cell.flusher.borrow_mut();
         if !flusher.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
             *flusher = Some(context.waker().clone());
         }
         drop(flusher);
-        if cell.flush_due.take() {
-            cell.flush();
-        }
-        Poll::Pending
+        if cell.flush_due.take() { Poll::Ready(Some(cell)) } else { Poll::Pending }
     })
-    .await;
+    .await
 }
 
 async fn wake_when_synced(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
@@ -260,9 +301,10 @@ async fn wake_when_synced(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
         shared.synced_moved.notified().await;
         let Some(cell) = lane.upgrade() else { return };
         if shared.is_poisoned() {
-            wake_all(&cell.until_written);
+            cell.wake_written();
+            cell.wake_synced_below(Number::MAX);
         }
-        wake_all(&cell.until_synced);
+        cell.wake_synced_below(shared.synced.load(Acquire));
     }
 }
 

@@ -16,7 +16,7 @@
 //! | records of a turn | `lane_bytes_max` (4 MiB) a lane | [`Shed::Full`] |
 //! | the log on disk | `log_bytes_max` (8 GiB) | shed by class: impressions at 80 %, beacons 90, clicks 95, conversions 100 |
 //! | rejected records in it | 5 % of `log_bytes_max` | [`Shed::Full`] |
-//! | sync requests | one waiting and one in flight a lane | they merge: one sync serves all that was written before it |
+//! | sync requests | one waiting and one in flight a lane | they merge: one sync serves all that was written before it; a busy worker collects for 1 ms before it asks |
 //! | prepared segments | one a lane, or one being filled | the syncer waits; without one a full segment sheds |
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
 //!
@@ -47,6 +47,8 @@ mod lane_tests;
 mod prepare_tests;
 #[cfg(test)]
 mod recovery_tests;
+#[cfg(test)]
+mod sync_tests;
 
 pub use check::{SegmentReport, check};
 pub use config::LogConfig;

@@ -14,6 +14,8 @@ use crate::lane::syncer::{Step, Syncer};
 use crate::*;
 
 const MIB: u64 = 1 << 20;
+/// One less than makes a lane fill its segments.
+const TOO_FEW_SYNCS: u64 = 3 * MIB / (32 << 10) - 1;
 
 /// Segments that take three writes to fill.
 fn config() -> LogConfig {
@@ -63,10 +65,10 @@ fn a_lane_is_given_filled_segments_while_its_waiters_ask_for_many_syncs() {
         syncer.step();
     }
     assert_eq!(next_room(&core), Some(Room::Reserved), "nobody waits");
-    for _ in 0..47 {
+    for _ in 0..TOO_FEW_SYNCS {
         sync_for_a_waiter(&mut core, &mut syncer);
     }
-    assert_eq!(next_room(&core), Some(Room::Reserved), "less than one in 64 KiB of the segment");
+    assert_eq!(next_room(&core), Some(Room::Reserved), "less than one in 32 KiB of the segment");
     sync_for_a_waiter(&mut core, &mut syncer);
     assert_eq!(next_room(&core), Some(Room::Filled), "what was reserved has been filled");
 
@@ -103,7 +105,7 @@ fn a_process_that_dies_while_it_fills_a_segment_leaves_what_recovery_removes() {
         let disk = SimulatedDisk::default();
         let log = open(&disk);
         let (mut core, mut syncer) = log.open_core().unwrap();
-        for _ in 0..47 {
+        for _ in 0..TOO_FEW_SYNCS {
             sync_for_a_waiter(&mut core, &mut syncer);
         }
         let synced = core.shared.synced.load(Acquire);
@@ -133,7 +135,7 @@ fn a_fill_that_finds_no_room_is_undone_and_tried_again() {
     let disk = SimulatedDisk::default();
     let log = open(&disk);
     let (mut core, mut syncer) = log.open_core().unwrap();
-    for _ in 0..47 {
+    for _ in 0..TOO_FEW_SYNCS {
         sync_for_a_waiter(&mut core, &mut syncer);
     }
     put(&mut core, 10);
@@ -155,7 +157,7 @@ fn a_sync_that_fails_while_filling_costs_the_segment_and_not_the_lane() {
     let disk = SimulatedDisk::default();
     let log = open(&disk);
     let (mut core, mut syncer) = log.open_core().unwrap();
-    for _ in 0..47 {
+    for _ in 0..TOO_FEW_SYNCS {
         sync_for_a_waiter(&mut core, &mut syncer);
     }
     disk.fail_syncs(1);
@@ -181,7 +183,7 @@ fn a_lane_with_its_thread_fills_segments_beside_it_and_closes_without_leaving_on
         while filled_rotated_in < 2 {
             assert!(Instant::now() < deadline, "no second filled segment was written to within 30 s");
             let number = lane.append(Class::Conversion, RecordKind::Event, |_, body| {
-                body.resize(body.len() + (40 << 10), b'x');
+                body.resize(body.len() + (20 << 10), b'x');
             });
             match number {
                 Ok(number) => lane.reached(Level::Synced, number).await.unwrap(),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile};
 
@@ -19,6 +19,7 @@ const BLOCK_BYTES: usize = 4096;
 #[derive(Clone, Default)]
 pub(crate) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+    synced: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -33,6 +34,10 @@ struct State {
     /// Bytes of all files that are allowed, if limited.
     room_bytes: Option<u64>,
     failing_syncs: u32,
+    /// Of content only, begun so far.
+    syncs: u64,
+    /// They take until this changes.
+    syncs_are_held: bool,
     short_writes: u32,
     /// Blocks of 4 KiB that cannot be read, until they are written.
     unreadable: BTreeSet<(u64, usize)>,
@@ -119,6 +124,17 @@ impl SimulatedDisk {
         self.lock().failing_syncs = count;
     }
 
+    /// How often content was synced.
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+
+    /// Syncs of content begin, and do not end before they may.
+    pub fn hold_syncs(&self, held: bool) {
+        self.lock().syncs_are_held = held;
+        self.synced.notify_all();
+    }
+
     /// A disk of its own with the same content.
     pub fn fork(&self) -> Self {
         let state = self.lock();
@@ -130,7 +146,7 @@ impl SimulatedDisk {
             next_file: state.next_file,
             ..State::default()
         };
-        Self { state: Arc::new(Mutex::new(copy)) }
+        Self { state: Arc::new(Mutex::new(copy)), ..Self::default() }
     }
 
     /// Panics at the change after so many.
@@ -390,6 +406,10 @@ impl DiskFile for Open {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.lock();
+        state.syncs += 1;
+        let held = self.disk.synced.wait_while(state, |state| state.syncs_are_held);
+        drop(held.unwrap_or_else(PoisonError::into_inner));
         self.sync()
     }
 

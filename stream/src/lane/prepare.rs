@@ -8,13 +8,11 @@
 //! written, so a lane nobody waits for does without. (A file system that never
 //! overwrites in place, as btrfs, gains nothing by it.)
 //!
-//! Measured with ext4 without a journal on a virtual disk: fdatasync after 30 kB takes
-//! 210 µs, 69 of them CPU, where room is reserved, and 136 and 55 where it is filled.
-//! A tracker on one core whose clients all wait for syncs: with 256 connections
-//! 7.9 → 7.4 µs of CPU a hit and 119,000 → 129,000 hits a second, with 16 an answer takes
-//! 0.43 → 0.34 ms; with one nothing changes, since of many small syncs in one block only
-//! the first makes it written. A pause between two syncs, so that each covers more, did
-//! not help: 0.7 ms took 6 % of the hits, since whoever waits sends nothing.
+//! Measured with ext4 without a journal on a virtual disk, a tracker on one core, all of
+//! whose clients wait for syncs: with 16 connections and 64, whose syncs take 3 and 20 kB,
+//! 34,000 → 43,000 and 88,000 → 96,000 hits a second where segments are filled; with 256,
+//! whose syncs take 80 kB, 128,000 → 121,000, as filling costs more than it saves. With one
+//! nothing changes, since of many small syncs in one block only the first makes it written.
 
 use std::io;
 use std::sync::Arc;
@@ -29,9 +27,8 @@ use crate::log::shared::LogShared;
 /// syncs, which queue up behind it at the device, wait for about a millisecond.
 const FILL_BYTES: usize = 1 << 20;
 /// A lane whose waiters ask for a sync more often than once in so many bytes gets
-/// filled segments. Filling 16 MiB takes 5 ms of CPU, what some 300 syncs save, and those
-/// who wait gain besides.
-const BYTES_PER_SYNC: u64 = 64 << 10;
+/// filled segments.
+const BYTES_PER_SYNC: u64 = 32 << 10;
 
 /// How the room of a segment was made sure of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
