@@ -71,6 +71,15 @@ impl Drop for Server {
 pub struct Nginx;
 
 impl Nginx {
+    /// Removes its access log. What lies dirty in memory would be written to the disk half a
+    /// minute later, during somebody else's round.
+    pub fn clear(bench: &Bench) -> io::Result<()> {
+        match std::fs::remove_file(bench.dir.path().join("nginx/access.log")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     pub fn start(bench: &Bench) -> io::Result<Server> {
         let dir = bench.dir.path().join("nginx");
         std::fs::create_dir_all(&dir)?;

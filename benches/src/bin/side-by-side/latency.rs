@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use world::open_loop::{self, Plan};
 
-use crate::contestant::Clickgate;
+use crate::contestant::{Clickgate, Nginx};
 use crate::load::paths;
 use crate::pixel::{Contestant, Round, Rounds, check};
 use crate::{Bench, LATENCY};
@@ -52,6 +52,7 @@ pub fn measure(bench: &Bench, pixel: &Rounds) -> io::Result<Latencies> {
         }
     }
     Clickgate::clear(bench)?;
+    Nginx::clear(bench)?;
     Ok(Latencies { rate, rounds })
 }
 

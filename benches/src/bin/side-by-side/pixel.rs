@@ -34,9 +34,10 @@ impl fmt::Display for Contestant {
 }
 
 impl Contestant {
-    /// Starts it with nothing in its log.
+    /// Starts it with nothing in its log, nor in those of the others.
     pub fn start(self, bench: &Bench) -> io::Result<Server> {
         Clickgate::clear(bench)?;
+        Nginx::clear(bench)?;
         match self {
             Self::Nginx => Nginx::start(bench),
             Self::Written => Clickgate::tracker(bench, "written"),
@@ -110,6 +111,7 @@ pub fn measure(bench: &Bench) -> io::Result<Rounds> {
         }
     }
     Clickgate::clear(bench)?;
+    Nginx::clear(bench)?;
     Ok(Rounds(rounds))
 }
 
