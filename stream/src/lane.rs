@@ -223,7 +223,7 @@ impl LaneCell {
 
     fn ask_for_sync(&self) {
         // In this order: the syncer reads what is written after it takes the request.
-        self.sync_debt.asked(self.shared.written.load(Acquire));
+        self.sync_debt.asked(self.shared.written.load(Acquire), self.until_synced.borrow().len());
         self.shared.desk.tell(|work| work.sync_wanted = true);
     }
 
@@ -258,7 +258,7 @@ impl Drop for LaneCell {
 /// other requests that are ready have appended too.
 ///
 /// A sync is asked for when the worker has nothing else to do: whatever else is ready
-/// comes in first, and one sync serves more.
+/// comes in first, and one sync serves more. See [`SyncDebt`].
 async fn flush_at_the_end_of_each_turn(lane: Weak<LaneCell>) {
     while let Some(cell) = flush_due(&lane).await {
         cell.flush();
@@ -275,6 +275,9 @@ async fn ask_for_sync_when_idle(lane: &Weak<LaneCell>) {
         let is_busy = cell.flush_due.take();
         if is_busy {
             cell.flush();
+        }
+        if cell.sync_debt.is_for_later(cell.shared.synced.load(Acquire)) {
+            return;
         }
         if !is_busy || cell.sync_debt.is_old() {
             cell.ask_for_sync();
@@ -305,6 +308,9 @@ async fn wake_when_synced(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
             cell.wake_synced_below(Number::MAX);
         }
         cell.wake_synced_below(shared.synced.load(Acquire));
+        if cell.sync_debt.is_owed() {
+            cell.want_flush();
+        }
     }
 }
 

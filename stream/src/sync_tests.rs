@@ -145,6 +145,37 @@ fn a_hit_that_comes_during_a_sync_gets_the_next_one_and_is_not_woken_before() {
 }
 
 #[test]
+fn what_comes_during_a_sync_that_many_wait_for_goes_with_what_its_end_brings() {
+    in_a_lane(async |disk, lane| {
+        disk.hold_syncs(true);
+        let before = disk.syncs();
+        let hit = |lane: &Lane, times| {
+            let lane = lane.clone();
+            spawn_local(async move {
+                for _ in 0..times {
+                    let number = append(&lane);
+                    lane.reached(Level::Synced, number).await.unwrap();
+                }
+            })
+        };
+        let mut hits: Vec<_> = (0..50).map(|_| hit(&lane, 2)).collect();
+        eventually("their sync begins", || disk.syncs() > before).await;
+        hits.push(hit(&lane, 1));
+        // It is written, and the worker has nothing else to do.
+        let last = append(&lane);
+        lane.reached(Level::Written, last).await.unwrap();
+        for _ in 0..5 {
+            yield_now().await;
+        }
+        disk.hold_syncs(false);
+        for hit in hits {
+            hit.await.unwrap();
+        }
+        assert_eq!(disk.syncs(), before + 2, "the one and the 50 that came next share the second");
+    });
+}
+
+#[test]
 fn those_who_wait_for_a_lane_that_fails_are_told() {
     in_a_lane(async |disk, lane| {
         disk.hold_syncs(true);

@@ -1,4 +1,9 @@
 //! What a lane has yet to ask its syncer for.
+//!
+//! A sync costs some 100 µs of a core, whether it serves one hit or two hundred. So a worker asks
+//! for one when it has nothing else to do, or when somebody has waited for 1 ms, and not while
+//! one is under way that many wait for: its end makes the worker busy, and what comes with
+//! that goes along.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -8,6 +13,9 @@ use crate::record::Number;
 /// Longest time for which a busy worker collects more before it asks for a sync.
 const COLLECT_MAX: Duration = Duration::from_millis(1);
 
+/// When so many wait for a sync, its end makes the worker busy.
+const MANY: usize = 32;
+
 /// Whether somebody waits for a sync that the syncer has not been asked for.
 #[derive(Default)]
 pub(crate) struct SyncDebt {
@@ -15,6 +23,8 @@ pub(crate) struct SyncDebt {
     wanted_to: Cell<Number>,
     /// Numbers below it had been written when the syncer was asked.
     asked_to: Cell<Number>,
+    /// How many waited then.
+    asked_for: Cell<usize>,
     /// Since when something is owed.
     since: Cell<Option<Instant>>,
 }
@@ -37,14 +47,20 @@ impl SyncDebt {
         self.since.get().is_some_and(|since| since.elapsed() >= COLLECT_MAX)
     }
 
-    /// The syncer has been asked to sync what is below `written`, which is all that is waited for.
-    pub fn asked(&self, written: Number) {
+    /// Whether it is to wait for the end of the sync under way; `synced` is where the syncer is.
+    pub fn is_for_later(&self, synced: Number) -> bool {
+        synced < self.asked_to.get() && self.asked_for.get() >= MANY
+    }
+
+    /// The syncer has been asked to sync what is below `written`, which is all that so many wait for.
+    pub fn asked(&self, written: Number, waiting: usize) {
+        self.asked_for.set(waiting);
         self.asked_to.set(written.max(self.wanted_to.get()));
         self.since.set(None);
     }
 
     /// What was waited for will never be written.
     pub fn forget(&self) {
-        self.asked(0);
+        self.asked(0, 0);
     }
 }
