@@ -216,7 +216,7 @@ impl LaneCell {
         };
         self.wake_written();
         if !flushed {
-            self.sync_debt.forget();
+            self.sync_debt.forget_from(self.shared.written.load(Acquire));
             self.wake_synced_below(Number::MAX);
         }
     }

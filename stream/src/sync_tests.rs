@@ -176,6 +176,31 @@ fn what_comes_during_a_sync_that_many_wait_for_goes_with_what_its_end_brings() {
 }
 
 #[test]
+fn a_turn_without_room_takes_no_sync_from_those_that_were_written_before_it() {
+    in_a_lane(async |disk, lane| {
+        let (to_second, mut second) = UnixStream::pair().unwrap();
+        let written = {
+            let lane = lane.clone();
+            spawn_local(async move {
+                let number = append(&lane);
+                // The second comes before the worker asks for the first one's sync.
+                to_second.try_write(b"!").unwrap();
+                lane.reached(Level::Synced, number).await
+            })
+        };
+        let given_up = spawn_local(async move {
+            second.read_u8().await.unwrap();
+            disk.shorten_writes(1);
+            let number = append(&lane);
+            lane.reached(Level::Synced, number).await
+        });
+        assert_eq!(given_up.await.unwrap(), Err(NotDurable::Abandoned));
+        let synced = tokio::time::timeout(Duration::from_millis(500), written).await;
+        assert_eq!(synced.expect("before the syncer looks by itself").unwrap(), Ok(()));
+    });
+}
+
+#[test]
 fn those_who_wait_for_a_lane_that_fails_are_told() {
     in_a_lane(async |disk, lane| {
         disk.hold_syncs(true);

@@ -59,8 +59,11 @@ impl SyncDebt {
         self.since.set(None);
     }
 
-    /// What was waited for will never be written.
-    pub fn forget(&self) {
-        self.asked(0, 0);
+    /// What was waited for from `written` on will never be written.
+    pub fn forget_from(&self, written: Number) {
+        self.wanted_to.set(self.wanted_to.get().min(written));
+        if !self.is_owed() {
+            self.since.set(None);
+        }
     }
 }
