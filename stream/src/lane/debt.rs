@@ -1,7 +1,7 @@
 //! What a lane has yet to ask its syncer for.
 //!
-//! A sync costs some 100 µs of a core, whether it serves one hit or two hundred. So a worker asks
-//! for one when it has nothing else to do, or when somebody has waited for 1 ms, and not while
+//! A sync costs about the same whether it serves one hit or two hundred. So a worker asks for one
+//! when it has nothing else to do, or when somebody has waited for 1 ms, and not while
 //! one is under way that many wait for: its end makes the worker busy, and what comes with
 //! that goes along.
 

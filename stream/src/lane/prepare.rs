@@ -8,11 +8,10 @@
 //! written, so a lane nobody waits for does without. (A file system that never
 //! overwrites in place, as btrfs, gains nothing by it.)
 //!
-//! Measured with ext4 without a journal on a virtual disk, a tracker on one core, all of
-//! whose clients wait for syncs: with 16 connections and 64, whose syncs take 3 and 20 kB,
-//! 34,000 → 43,000 and 88,000 → 96,000 hits a second where segments are filled; with 256,
-//! whose syncs take 80 kB, 128,000 → 121,000, as filling costs more than it saves. With one
-//! nothing changes, since of many small syncs in one block only the first makes it written.
+//! Seen with a tracker on one core, all of whose clients wait for syncs: with 16 connections
+//! and 64, whose syncs take few kilobytes, filled segments give more hits a second; with 256,
+//! whose syncs take 80 kB, fewer, as filling costs more than it saves. With one nothing changes,
+//! since of many small syncs in one block only the first makes it written.
 
 use std::io;
 use std::sync::Arc;

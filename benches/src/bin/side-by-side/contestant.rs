@@ -71,15 +71,6 @@ impl Drop for Server {
 pub struct Nginx;
 
 impl Nginx {
-    /// Removes its access log. What lies dirty in memory would be written to the disk half a
-    /// minute later, during somebody else's round.
-    pub fn clear(bench: &Bench) -> io::Result<()> {
-        match std::fs::remove_file(bench.dir.path().join("nginx/access.log")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
     pub fn start(bench: &Bench) -> io::Result<Server> {
         let dir = bench.dir.path().join("nginx");
         std::fs::create_dir_all(&dir)?;
@@ -141,19 +132,6 @@ impl Clickgate {
         }
     }
 
-    /// Removes everything but the programs.
-    pub fn clear(bench: &Bench) -> io::Result<()> {
-        for path in [Self::log_dir(bench), bench.data().join("table.redb")] {
-            let removed =
-                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     pub fn log_dir(bench: &Bench) -> PathBuf {
         bench.data().join("log")
     }
@@ -175,6 +153,21 @@ impl Clickgate {
             Ok(events)
         })
     }
+}
+
+/// Removes what both have written, but for the programs. What lay dirty in memory would be
+/// written to the disk half a minute later, during somebody else's round.
+pub fn clear(bench: &Bench) -> io::Result<()> {
+    let access_log = bench.dir.path().join("nginx/access.log");
+    for path in [Clickgate::log_dir(bench), bench.data().join("table.redb"), access_log] {
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// One request on a connection of its own; the answer as text.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use world::open_loop::{self, Plan};
 
-use crate::contestant::{Clickgate, Nginx};
+use crate::contestant::clear;
 use crate::load::paths;
 use crate::pixel::{Contestant, Round, Rounds, check};
 use crate::{Bench, LATENCY};
@@ -51,8 +51,7 @@ pub fn measure(bench: &Bench, pixel: &Rounds) -> io::Result<Latencies> {
             rounds.push(round);
         }
     }
-    Clickgate::clear(bench)?;
-    Nginx::clear(bench)?;
+    clear(bench)?;
     Ok(Latencies { rate, rounds })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::contestant::{Clickgate, Nginx, Server};
+use crate::contestant::{Clickgate, Nginx, Server, clear};
 use crate::load::{Load, write_script, wrk};
 use crate::{Bench, PIXEL};
 
@@ -36,8 +36,7 @@ impl fmt::Display for Contestant {
 impl Contestant {
     /// Starts it with nothing in its log, nor in those of the others.
     pub fn start(self, bench: &Bench) -> io::Result<Server> {
-        Clickgate::clear(bench)?;
-        Nginx::clear(bench)?;
+        clear(bench)?;
         match self {
             Self::Nginx => Nginx::start(bench),
             Self::Written => Clickgate::tracker(bench, "written"),
@@ -110,8 +109,7 @@ pub fn measure(bench: &Bench) -> io::Result<Rounds> {
             }
         }
     }
-    Clickgate::clear(bench)?;
-    Nginx::clear(bench)?;
+    clear(bench)?;
     Ok(Rounds(rounds))
 }
 

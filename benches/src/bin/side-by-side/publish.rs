@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use programs::{Put, RedisConfig, RedisRegistry, Registry, read_programs};
 use world::programs::{id, json};
 
-use crate::contestant::{Clickgate, eventually};
+use crate::contestant::{Clickgate, clear, eventually};
 use crate::{Bench, PUBLISH};
 
 /// Changes of a round; p99 is the 20th longest.
@@ -47,7 +47,7 @@ pub fn measure(bench: &Bench) -> io::Result<Vec<Publish>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let all = read_programs(&json()).map_err(|errors| io::Error::other(format!("{errors:?}")))?;
     runtime.block_on(registry.import(all)).map_err(io::Error::other)?;
-    Clickgate::clear(bench)?;
+    clear(bench)?;
     let settings = [("CLICKGATE__REGISTRY__KIND", "redis"), ("CLICKGATE__REGISTRY__REDIS__URLS", &urls[0])];
     let server = Clickgate::start(bench, &["tracker"], &settings)?;
     let mut viewer = Viewer::open(server.address)?;
@@ -69,7 +69,7 @@ pub fn measure(bench: &Bench) -> io::Result<Vec<Publish>> {
         rounds.push(Publish { p50, p99, max, disturbed });
     }
     server.stop()?;
-    Clickgate::clear(bench)?;
+    clear(bench)?;
     Ok(rounds)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::contestant::{Clickgate, Server, eventually, get};
+use crate::contestant::{Clickgate, Server, clear, eventually, get};
 use crate::load::wrk;
 use crate::machine::done;
 use crate::pixel::{Contestant, check};
@@ -51,7 +51,7 @@ pub fn measure(bench: &Bench) -> io::Result<Storing> {
         bench.say(&format!("up, round {at} of {ROUNDS}"));
         storing.up.push(end_to_end(bench)?);
     }
-    Clickgate::clear(bench)?;
+    clear(bench)?;
     Ok(storing)
 }
 
@@ -70,7 +70,7 @@ fn prepare(bench: &Bench, prepared: &Path) -> io::Result<u64> {
 }
 
 fn drain(bench: &Bench, prepared: &Path, events: u64) -> io::Result<Stored> {
-    Clickgate::clear(bench)?;
+    clear(bench)?;
     copy(prepared, &Clickgate::log_dir(bench))?;
     bench.wait_for_quiet(STORING)?;
     let start = Instant::now();
@@ -81,7 +81,7 @@ fn drain(bench: &Bench, prepared: &Path, events: u64) -> io::Result<Stored> {
 }
 
 fn end_to_end(bench: &Bench) -> io::Result<Stored> {
-    Clickgate::clear(bench)?;
+    clear(bench)?;
     bench.wait_for_quiet(STORING)?;
     let server = Clickgate::start(bench, &["up"], &[])?;
     let run: Value = serde_json::from_slice(&fs::read(bench.data().join("run.json"))?)?;
