@@ -24,7 +24,6 @@ use stream::{Class, Lane, Level, Log, Number, RecordKind};
 
 use crate::{
     answer::{self, Answer, Reply},
-    body::Bodies,
     catalog::{Catalog, Verdict},
     clock::now_ms,
     config::Config,
@@ -33,6 +32,7 @@ use crate::{
     event::Event,
     head::Head,
     hit::Hit,
+    http::body::Bodies,
     refusal::{Refusal, Refused},
     reject::{RejectLimit, rejected},
     routes::{HitRoute, Target},

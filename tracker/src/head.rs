@@ -1,7 +1,7 @@
 //! What of a request's head concerns a hit.
 //!
 //! Two parsers read requests: our own, for the hits that make up nearly all of the load (see
-//! [`crate::connection`]), and actix-http, for everything else. Both fill this, so that a hit
+//! [`crate::http::connection`]), and actix-http, for everything else. Both fill this, so that a hit
 //! is the same hit whoever read it.
 
 use std::net::IpAddr;

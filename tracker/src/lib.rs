@@ -46,13 +46,13 @@
 mod admin;
 mod answer;
 mod beacon;
-mod body;
+
 mod catalog;
 mod client;
 mod clock;
-mod closing;
+
 mod config;
-mod connection;
+
 mod counters;
 mod decide;
 mod edge;
@@ -60,6 +60,7 @@ mod event;
 mod explain;
 mod head;
 mod hit;
+mod http;
 mod latency;
 mod lifeline;
 mod query;
@@ -67,7 +68,7 @@ mod refresher;
 mod refusal;
 mod reject;
 mod routes;
-mod server;
+
 mod snapshot;
 mod tag;
 #[cfg(test)]
@@ -80,8 +81,8 @@ pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, U
 pub use edge::{Edge, Health, Site};
 pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
 pub use head::{Head, Headers};
+pub use http::server::{BindError, RunError, Tracker, TrackerHandle};
 pub use latency::Histogram;
 pub use refresher::FollowError;
 pub use refusal::Refusal;
 pub use routes::HitRoute;
-pub use server::{BindError, RunError, Tracker, TrackerHandle};

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::buffers::{Buffer, Buffers};
-use crate::closing::Closing;
+use crate::http::closing::Closing;
 
 /// What came.
 pub enum Next {

@@ -16,7 +16,7 @@
 //!               └── answer ◄─── edge.hit: decide, append, wait for the level
 //! ```
 //!
-//! What is a plain hit, [`read`] says; it is narrow on purpose, because everything that is not
+//! What is a plain hit, [`mod@crate::http::parse`] says; it is narrow on purpose, because everything that is not
 //! one is answered, counted or refused by actix-http exactly as before, and both ways fill the
 //! same [`Head`]. A test sends the same requests both ways and compares answers, events and counts.
 //!
@@ -24,7 +24,7 @@
 //!
 //! | what | bound | then |
 //! |---|---|---|
-//! | bytes of requests | [`buffers::BUFFER_BYTES`], only while a request is being read or answered | actix-http, with its own bounds |
+//! | bytes of requests | [`BUFFER_BYTES`], only while a request is being read or answered | actix-http, with its own bounds |
 //! | time for a head, the first one from the connection's start | `client_request_timeout_ms`, and once more if it is handed over in the middle | 408 |
 //! | idle | `keep_alive_seconds` | closed |
 //! | an answer that the client does not take | `client_request_timeout_ms` | closed |
@@ -47,26 +47,18 @@ use tokio::{
 
 use crate::{
     clock::now_ms,
-    closing::Closing,
     config::Config,
-    connection::{
-        idle::{Idle, Next},
-        read::{Read, read},
-    },
     edge::{Edge, Site},
+    http::closing::Closing,
+    http::{
+        buffers::{BUFFER_BYTES, Buffers},
+        encode::Wire,
+        parse::{Read, read},
+        rewound::Rewound,
+        wait::{Idle, Next},
+    },
     latency::WorkerLatencies,
 };
-
-pub(crate) mod buffers;
-mod idle;
-mod read;
-mod rewound;
-mod wire;
-
-pub(crate) use rewound::Rewound;
-pub(crate) use wire::Wire;
-
-use buffers::{BUFFER_BYTES, Buffers};
 
 /// Hits that one connection may have answered before it gives way. A pipeline of hits that wait
 /// for no write would otherwise go on for 19,000, tokio's budget, while others wait.

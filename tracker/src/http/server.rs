@@ -5,13 +5,13 @@
 //! The edge has a handful of prefixes and fixed paths, and must count every request, also
 //! those that match nothing or are no HTTP. A plain `HttpService` gives us both: the
 //! request as it came, and, as the service's error, what its parser refused. In front of it,
-//! [`crate::connection`] answers the hits.
+//! [`crate::http::connection`] answers the hits.
 //!
 //! # Stopping
 //!
 //! [`TrackerHandle::drain`] makes `/health/ready` answer 503 while hits are still
 //! served; [`TrackerHandle::stop`] tells the open connections that this is the end (see
-//! [`crate::closing`]), closes the listener, lets the hits in flight finish, and drops the
+//! [`crate::http::closing`]), closes the listener, lets the hits in flight finish, and drops the
 //! lanes. [`Tracker::run`] returns after the last lane is gone, so the
 //! log may be closed then.
 
@@ -37,10 +37,10 @@ use tracing::{error, info};
 use crate::{
     admin::TrackerAdmin,
     answer::Answer,
-    closing::Closing,
     config::{Config, ConfigError},
-    connection::{Rewound, Short, Wire, buffers::Buffers},
     edge::{Edge, Site},
+    http::closing::Closing,
+    http::{buffers::Buffers, connection::Short, encode::Wire, rewound::Rewound},
     latency::{Latencies, WorkerLatencies},
     refresher::{RefresherAddress, keep_refreshing},
 };
