@@ -10,25 +10,37 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix_http::{Request, header};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use programs::LocalRegistry;
 use stream::{Level, Log, LogConfig};
 use tokio::task::{LocalSet, yield_now};
-use tracker::{Config, Edge, Head, HitRoute, Reply, Site};
+use tracker::{Config, Edge, Head, Headers, HitRoute, Method, Reply, Site};
 use world::programs::{PROGRAMS, id, snapshot};
 
 const HITS_PER_TURN: u64 = 64;
 
-fn request(nth: usize) -> Request {
-    let mut request = Request::new();
-    let head = request.head_mut();
-    head.uri = format!("/i/{}.gif?utm_source=news&v=visitor-1", id(nth)).parse().expect("a path");
-    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
-    head.headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
-    head.headers.insert(header::REFERER, header::HeaderValue::from_static("https://news.example/article/1"));
-    head.peer_addr = Some(([127, 0, 0, 1], 4_711).into());
-    request
+/// A pixel's target.
+fn target(nth: usize) -> String {
+    format!("/i/{}.gif?utm_source=news&v=visitor-1", id(nth))
+}
+
+fn head(target: &str) -> Head<'_> {
+    let (path, query) = target.split_once('?').expect("it has a query");
+    let agent = b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    let headers = Headers {
+        user_agent: Some(agent),
+        referrer: Some(b"https://news.example/article/1"),
+        ..Headers::default()
+    };
+    Head {
+        method: Method::Get,
+        target,
+        path,
+        query,
+        request_line_bytes: "GET  HTTP/1.1\r\n".len() + target.len(),
+        peer: Some([127, 0, 0, 1].into()),
+        headers,
+    }
 }
 
 fn now_ms() -> u64 {
@@ -52,13 +64,13 @@ fn decide(c: &mut Criterion) {
         writer.replace_all(snapshot(), now_ms()).await;
         Edge::new(Arc::new(site), log.open_lane().expect("a lane"), 1)
     });
-    let requests: Vec<Request> = (0..10_000).map(|nth| request(nth * 7_919 % PROGRAMS)).collect();
+    let targets: Vec<String> = (0..10_000).map(|nth| target(nth * 7_919 % PROGRAMS)).collect();
 
     let asked = Cell::new(0);
     let mut group = c.benchmark_group("decide");
     group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(3));
     group.bench_function("pixel", |b| {
-        let mut requests = requests.iter().cycle();
+        let mut targets = targets.iter().cycle();
         b.iter_custom(|hits| {
             local.block_on(&runtime, async {
                 let mut spent = Duration::ZERO;
@@ -66,8 +78,8 @@ fn decide(c: &mut Criterion) {
                 while left > 0 {
                     let turn = left.min(HITS_PER_TURN);
                     let start = Instant::now();
-                    for request in requests.by_ref().take(turn as usize) {
-                        let head = Head::of(black_box(request.head()));
+                    for target in targets.by_ref().take(turn as usize) {
+                        let head = head(black_box(target));
                         let id = &head.path["/i/".len()..head.path.len() - ".gif".len()];
                         let reply = edge.hit(HitRoute::Impression, id, &head, now_ms()).await;
                         assert!(matches!(reply, Reply::Pixel), "the log took it");

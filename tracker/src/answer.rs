@@ -2,18 +2,52 @@
 //!
 //! The golden files under `tests/golden` hold every answer of this file.
 
-use actix_http::{
-    ConnectionType, Response, StatusCode,
-    header::{self, HeaderName, HeaderValue},
-};
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use http::StatusCode;
 use programs::Program;
 use serde::Serialize;
 
 use crate::{hit::Hit, refusal::Refusal};
 
-/// An answer.
-pub type Answer = Response<Bytes>;
+/// An answer: a status, fields in their order, a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    status: StatusCode,
+    headers: Vec<Field>,
+    body: Bytes,
+}
+
+/// A field's name, in small letters, and its value, which can stand in a head.
+type Field = (&'static str, Cow<'static, str>);
+
+impl Answer {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its fields, without those that concern the connection.
+    pub fn headers(&self) -> &[Field] {
+        &self.headers
+    }
+
+    /// The value of field `name`.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
 
 /// The answer to a hit.
 #[derive(Debug)]
@@ -46,43 +80,36 @@ const GIF: &[u8; 43] =
 
 /// What keeps browsers and image proxies from answering in our place (GitHub's image
 /// proxy froze pixels for a year without each of these).
-const NO_CACHE: HeaderValue =
-    HeaderValue::from_static("no-cache, no-store, must-revalidate, private, max-age=0");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NO_CACHE: &str = "no-cache, no-store, must-revalidate, private, max-age=0";
+const NO_STORE: Header = ("cache-control", "no-store");
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 /// Seconds after which a caller may try again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-const ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
-const RECORDED: HeaderName = HeaderName::from_static("x-clickgate-recorded");
-const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const RETRY_AFTER: &str = "1";
+const NO_SNIFF: Header = ("x-content-type-options", "nosniff");
+const CROSS_ORIGIN: Header = ("cross-origin-resource-policy", "cross-origin");
 
-fn answer<const N: usize>(
-    status: StatusCode,
-    headers: [(HeaderName, HeaderValue); N],
-    body: impl Into<Bytes>,
-) -> Answer {
-    let mut answer = Response::with_body(status, body.into());
-    for (name, value) in headers {
-        answer.headers_mut().insert(name, value);
-    }
+type Header = (&'static str, &'static str);
+
+fn answer<const N: usize>(status: StatusCode, fields: [Header; N], body: impl Into<Bytes>) -> Answer {
+    let mut headers: Vec<Field> = Vec::with_capacity(N + 2);
+    headers.extend(fields.map(|(name, value)| (name, Cow::Borrowed(value))));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        headers.push(("retry-after", RETRY_AFTER.into()));
     }
-    answer
+    Answer { status, headers, body: body.into() }
 }
 
 /// The pixel. 200 means: in the log, or refused by a rule. 503 means: not in the log.
 /// The browser shows the same dot either way.
 pub fn pixel(status: StatusCode) -> Answer {
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("image/gif")),
-        (header::CACHE_CONTROL, NO_CACHE),
-        (header::PRAGMA, HeaderValue::from_static("no-cache")),
-        (header::EXPIRES, HeaderValue::from_static("0")),
-        (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
-        (CORP, HeaderValue::from_static("cross-origin")),
+        ("content-type", "image/gif"),
+        ("cache-control", NO_CACHE),
+        ("pragma", "no-cache"),
+        ("expires", "0"),
+        NO_SNIFF,
+        CROSS_ORIGIN,
     ];
     answer(status, headers, Bytes::from_static(GIF))
 }
@@ -90,19 +117,15 @@ pub fn pixel(status: StatusCode) -> Answer {
 /// The redirect of a click. `None` if `location` cannot stand in a header, which a
 /// checked URL always can.
 pub fn redirect(location: String) -> Option<Answer> {
-    let headers = [
-        (header::LOCATION, HeaderValue::try_from(location).ok()?),
-        (header::CACHE_CONTROL, NO_STORE),
-        (ROBOTS_TAG, HeaderValue::from_static("noindex")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
-    ];
-    Some(answer(StatusCode::FOUND, headers, Bytes::new()))
+    let headers =
+        [NO_STORE, ("x-robots-tag", "noindex"), ("referrer-policy", "strict-origin-when-cross-origin")];
+    let can_stand = location.bytes().all(|byte| byte >= b' ' && byte != 0x7f);
+    can_stand.then(|| answer(StatusCode::FOUND, headers, Bytes::new()).with("location", location))
 }
 
 /// A redirect that is served although its click is not in the log.
-pub fn not_recorded(mut redirect: Answer) -> Answer {
-    redirect.headers_mut().insert(RECORDED, HeaderValue::from_static("no"));
-    redirect
+pub fn not_recorded(redirect: Answer) -> Answer {
+    redirect.with("x-clickgate-recorded", "no")
 }
 
 /// The AWS sample's answer: its keys, in its order.
@@ -149,6 +172,11 @@ pub fn overloaded() -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, "overloaded")
 }
 
+/// The client took too long.
+pub fn slow(what: &'static str) -> Answer {
+    error(StatusCode::REQUEST_TIMEOUT, what)
+}
+
 /// No such path.
 pub fn not_found() -> Answer {
     error(StatusCode::NOT_FOUND, "not_found")
@@ -156,9 +184,7 @@ pub fn not_found() -> Answer {
 
 /// The path takes the methods of `allow` only.
 pub fn wrong_method(allow: &'static str) -> Answer {
-    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    answer
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").with("allow", allow)
 }
 
 /// A conversion is in the log.
@@ -168,17 +194,17 @@ pub fn converted(message_id: &str) -> Answer {
 
 /// A beacon was taken.
 pub fn no_content() -> Answer {
-    answer(StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)], Bytes::new())
+    answer(StatusCode::NO_CONTENT, [NO_STORE], Bytes::new())
 }
 
 /// What a browser asks before it sends a beacon that is no plain text.
 pub fn preflight(allow: &'static str) -> Answer {
     let headers = [
-        (header::ALLOW, HeaderValue::from_static(allow)),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow)),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type")),
-        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600")),
-        (header::CACHE_CONTROL, NO_STORE),
+        ("allow", allow),
+        ("access-control-allow-methods", allow),
+        ("access-control-allow-headers", "content-type"),
+        ("access-control-max-age", "3600"),
+        NO_STORE,
     ];
     answer(StatusCode::NO_CONTENT, headers, Bytes::new())
 }
@@ -187,20 +213,16 @@ pub fn preflight(allow: &'static str) -> Answer {
 /// every `sendBeacon`, and takes no `*` then. Nothing of ours looks at them, and no answer
 /// of this route holds what is not the sender's own; so `null`, the origin of a sandboxed
 /// frame, may send as well.
-pub fn with_cors(mut answer: Answer, origin: Option<&HeaderValue>) -> Answer {
-    let headers = answer.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+pub fn with_cors(answer: Answer, origin: Option<&[u8]>) -> Answer {
+    let answer = answer.with("vary", "Origin");
+    // A serialized origin is ASCII (RFC 6454, section 6.2); anything else is not sent back.
+    let origin = origin.filter(|origin| origin.iter().all(u8::is_ascii_graphic));
+    match origin.and_then(|origin| std::str::from_utf8(origin).ok()) {
+        Some(origin) => answer
+            .with("access-control-allow-origin", origin.to_owned())
+            .with("access-control-allow-credentials", "true"),
+        None => answer,
     }
-    answer
-}
-
-/// The connection ends with this answer: the rest of the body was not read.
-pub fn closing(mut answer: Answer) -> Answer {
-    answer.head_mut().set_connection_type(ConnectionType::Close);
-    answer
 }
 
 /// `{"error": reason, "detail": what exactly}`.
@@ -210,18 +232,14 @@ pub fn explained_error(status: StatusCode, reason: &str, detail: &str) -> Answer
 }
 
 /// A file of ours that changes with the binary only.
-pub fn asset(content_type: &'static str, etag: &HeaderValue, fresh: bool, body: Bytes) -> Answer {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
-        (header::ETAG, etag.clone()),
-        (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
-        (CORP, HeaderValue::from_static("cross-origin")),
-    ];
-    match fresh {
+pub fn asset(content_type: &'static str, etag: &str, is_known: bool, body: Bytes) -> Answer {
+    let headers =
+        [("content-type", content_type), ("cache-control", "public, max-age=3600"), NO_SNIFF, CROSS_ORIGIN];
+    let answer = match is_known {
         true => answer(StatusCode::NOT_MODIFIED, headers, Bytes::new()),
         false => answer(StatusCode::OK, headers, body),
-    }
+    };
+    answer.with("etag", etag.to_owned())
 }
 
 /// `{"error": reason}`; `reason` needs no escaping.
@@ -231,23 +249,17 @@ pub fn error(status: StatusCode, reason: &'static str) -> Answer {
 
 /// A JSON body that is never cached.
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let headers = [
-        (header::CONTENT_TYPE, JSON),
-        (header::CACHE_CONTROL, NO_STORE),
-        (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
-    ];
-    answer(status, headers, body)
+    answer(status, [("content-type", JSON), NO_STORE, NO_SNIFF], body)
 }
 
 /// A line of text that is never cached.
 pub fn text(status: StatusCode, body: &'static str) -> Answer {
-    answer(status, [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, NO_STORE)], body)
+    answer(status, [("content-type", TEXT), NO_STORE], body)
 }
 
 /// `/robots.txt`: nothing here is for crawlers.
 pub fn robots() -> Answer {
-    let a_day = HeaderValue::from_static("public, max-age=86400");
-    let headers = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, a_day)];
+    let headers = [("content-type", TEXT), ("cache-control", "public, max-age=86400")];
     answer(StatusCode::OK, headers, "User-agent: *\nDisallow: /\n")
 }
 

@@ -52,8 +52,8 @@ pub struct Config {
     pub rejected_per_second_max: u32,
     /// An idle connection is kept this long; longer than the load balancer's 60 s.
     pub keep_alive_seconds: u64,
-    /// Time for the head of a request to arrive; then 408. Also the time that a client has to
-    /// take the answer to a hit while its connection goes on.
+    /// Time for the head of a request to arrive; then 408. Also the longest pause within a body,
+    /// and the time that a client has to take an answer.
     pub client_request_timeout_ms: u64,
     /// Time for the body of a beacon to arrive after its head; then 408.
     pub client_body_timeout_ms: u64,
@@ -115,14 +115,14 @@ pub struct Limits {
     pub name_bytes_max: usize,
     /// A parameter's value, decoded.
     pub value_bytes_max: usize,
-    /// Method, target and version. Beyond 64 KiB the HTTP parser refuses by itself.
+    /// Method, target and version. A line beyond 64 KiB is not read: 414.
     pub request_line_bytes_max: usize,
-    /// Names and values of all headers; beyond it 431. The HTTP parser by itself takes
-    /// 96 headers and 128 KiB.
+    /// Names and values of all headers, of which there are 100 at most; beyond it 431.
     pub header_bytes_max: usize,
     /// Body of a beacon.
     pub body_bytes_max: usize,
-    /// Bodies that a worker holds at one time; beyond it a beacon is shed.
+    /// Bodies, and heads beyond 8 KiB, that a worker holds at one time; beyond it a beacon is
+    /// shed, and a head refused with 503.
     pub bodies_bytes_max: usize,
     /// Entries of a beacon.
     pub entries_max: usize,

@@ -1,15 +1,16 @@
 //! What is counted, with every handle resolved once.
 //!
 //! Each request is in exactly one [`Outcome`] of one route, so the sum over
-//! `clickgate_requests_total` is the number of requests; those that the HTTP parser
-//! itself refused are in `clickgate_http_malformed_total`. A connection that never sends
-//! a whole head made no request: it gets 408. A beacon is one request; its entries are in
-//! `clickgate_beacon_entries_total`. No program label: there are 100,000 of them.
+//! `clickgate_requests_total` is the number of requests; those that were refused before a route
+//! saw them are in `clickgate_http_malformed_total`. A connection that never sends a whole head
+//! made no request: it gets 408 and is in `clickgate_http_timeouts_total`. A beacon is one
+//! request; its entries are in `clickgate_beacon_entries_total`. No program label: there are
+//! 100,000 of them.
 
 use metrics::{Counter, Gauge, counter, gauge};
 use stream::Class;
 
-use crate::{refusal::Refusal, routes::HitRoute};
+use crate::{http::malformed::Malformed, refusal::Refusal, routes::HitRoute};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,30 @@ impl Outcome {
     }
 }
 
+/// The state of a connection in which a client took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Timeout {
+    /// It did not send a whole head.
+    Head,
+    /// It did not send a whole body.
+    Body,
+    /// It did not take its answer.
+    Answer,
+}
+
+impl Timeout {
+    const ALL: [Self; 3] = [Self::Head, Self::Body, Self::Answer];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Answer => "answer",
+        }
+    }
+}
+
 /// The tracker's counters; shared by its workers.
 pub struct Counters {
     hits: [[Counter; Outcome::ALL.len()]; HitRoute::ALL.len()],
@@ -72,10 +97,8 @@ pub struct Counters {
     pub unknown_path: Counter,
     /// Paths outside the hit routes, asked with a method they do not have.
     pub wrong_method: Counter,
-    /// Requests whose headers are too large for us, whatever their path.
-    pub headers_too_large: Counter,
-    /// Requests that the HTTP parser refused by itself.
-    pub http_malformed: Counter,
+    malformed: [Counter; Malformed::ALL.len()],
+    timeouts: [Counter; Timeout::ALL.len()],
     /// Refused hits that were only counted, not kept.
     pub rejected_not_kept: Counter,
 }
@@ -96,8 +119,10 @@ impl Counters {
             other: request("other", "served"),
             unknown_path: request("unknown", "not_found"),
             wrong_method: request("other", "wrong_method"),
-            headers_too_large: request("other", "headers_too_large"),
-            http_malformed: counter!("clickgate_http_malformed_total"),
+            malformed: Malformed::ALL
+                .map(|kind| counter!("clickgate_http_malformed_total", "reason" => kind.name())),
+            timeouts: Timeout::ALL
+                .map(|state| counter!("clickgate_http_timeouts_total", "state" => state.name())),
             rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
         }
     }
@@ -115,6 +140,16 @@ impl Counters {
     /// Counts a reason, besides the hit's [`Outcome::Refused`].
     pub fn refused(&self, reason: Refusal) {
         self.refused[reason as usize].increment(1);
+    }
+
+    /// Counts a request that was refused before a route saw it.
+    pub fn malformed(&self, kind: Malformed) {
+        self.malformed[kind as usize].increment(1);
+    }
+
+    /// Counts a client that took too long.
+    pub fn timeout(&self, state: Timeout) {
+        self.timeouts[state as usize].increment(1);
     }
 
     /// Counts a class, besides the hit's [`Outcome::Shed`].

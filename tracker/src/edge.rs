@@ -11,9 +11,7 @@ use std::{
     },
 };
 
-use actix_http::{Method, RequestHead, StatusCode, error::PayloadError};
-use bytes::Bytes;
-use futures_util::Stream;
+use http::StatusCode;
 use programs::{Program, Registry};
 use proto::{
     Message as _, Rejected, Uuid,
@@ -25,14 +23,12 @@ use stream::{Class, Lane, Level, Log, Number, RecordKind};
 use crate::{
     answer::{self, Answer, Reply},
     catalog::{Catalog, Verdict},
-    clock::now_ms,
     config::Config,
     counters::{CatalogCounters, Counters, Outcome},
     decide::{Accepted, Rules, decide},
     event::Event,
     head::Head,
     hit::Hit,
-    http::body::Bodies,
     refusal::{Refusal, Refused},
     reject::{RejectLimit, rejected},
     routes::{HitRoute, Target},
@@ -113,45 +109,26 @@ pub struct Edge {
     lane: Lane,
     ids: MessageIds,
     rejects: RefCell<RejectLimit>,
-    bodies: Bodies,
 }
 
 impl Edge {
     /// A worker that appends to `lane`, one of `workers`.
     pub fn new(site: Arc<Site>, lane: Lane, workers: usize) -> Self {
         let rejects = RefCell::new(RejectLimit::new(site.config.rejected_per_second_max, workers));
-        let bodies = Bodies::new(&site.config);
-        Self { site, lane, ids: MessageIds::new(), rejects, bodies }
+        Self { site, lane, ids: MessageIds::new(), rejects }
     }
 
-    /// Answers any request; each is counted once. `body` is read for a beacon only.
-    pub async fn answer<B>(&self, head: &RequestHead, body: B) -> Answer
-    where
-        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    {
-        if self.has_large_headers(head) {
-            self.site.counters.headers_too_large.increment(1);
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return answer::error(status, Refusal::TooLarge.name());
-        }
-        match Target::of(head.uri.path(), &self.site.config.prefixes) {
-            Target::Hit(route, _) if !is_read(&head.method) => {
+    /// Answers a request whose body nobody needs; it is counted once.
+    pub async fn answer(&self, target: Target<'_>, head: &Head<'_>, received_at_ms: u64) -> Reply {
+        match target {
+            Target::Hit(route, _) if !head.method.is_read() => {
                 self.site.counters.hit(route, Outcome::WrongMethod);
-                answer::wrong_method(READ)
+                answer::wrong_method(READ).into()
             }
-            Target::Hit(route, program) => self.hit(route, program, &Head::of(head), now_ms()).await.into(),
-            Target::Beacon => {
-                let (outcome, answer) = self.beacon(head, body).await;
-                self.site.counters.hit(HitRoute::Beacon, outcome);
-                answer
-            }
-            page => self.page(page, head),
+            Target::Hit(route, program) => self.hit(route, program, head, received_at_ms).await,
+            Target::Beacon => self.beacon_pixel(head, received_at_ms).await.into(),
+            page => self.page(page, head).into(),
         }
-    }
-
-    fn has_large_headers(&self, head: &RequestHead) -> bool {
-        let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        bytes > self.site.config.limits.header_bytes_max
     }
 
     /// Answers a GET or HEAD of a tracking route that arrived at `received_at_ms`; it is
@@ -323,10 +300,9 @@ impl Edge {
             .unwrap_or_else(|| answer::error(StatusCode::NOT_FOUND, error))
     }
 
-    fn page(&self, page: Target, head: &RequestHead) -> Answer {
+    fn page(&self, page: Target, head: &Head) -> Answer {
         let site = &*self.site;
-        let line = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-        if line > site.config.limits.request_line_bytes_max {
+        if head.request_line_bytes > site.config.limits.request_line_bytes_max {
             site.counters.unknown_path.increment(1);
             return answer::error(StatusCode::URI_TOO_LONG, Refusal::TooLarge.name());
         }
@@ -334,7 +310,7 @@ impl Edge {
             site.counters.unknown_path.increment(1);
             return answer::not_found();
         }
-        if !is_read(&head.method) {
+        if !head.method.is_read() {
             site.counters.wrong_method.increment(1);
             return answer::wrong_method(READ);
         }
@@ -360,10 +336,6 @@ fn check(health: Health) -> Answer {
 
 /// The methods of all paths but the beacon's.
 const READ: &str = "GET, HEAD";
-
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,6 @@
 //!
 //! A beacon is explained by the form it has as a pixel, `GET /b?d={…}`, one entry at a time.
 
-use actix_http::{
-    Method, RequestHead, Uri,
-    header::{HeaderName, HeaderValue},
-};
 use programs::rfc3339;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +13,8 @@ use crate::{
     clock::now_ms,
     decide::{Trace, decide},
     edge::{Site, data_of},
-    head::Head,
     hit::{Client, Hit},
+    http::{malformed::Malformed, parse::parse as parse_head},
     refusal::Refused,
     routes::Target,
 };
@@ -132,25 +128,32 @@ impl Trace for Recorder {
 
 /// Decides over `request` as the edge would.
 pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-    let head = head_of(request)?;
+    let bytes = bytes_of(request)?;
+    let wrong = |field, reason: &str| {
+        let value = if field == "url" { request.url.clone() } else { String::new() };
+        ExplainError::NotARequest { field, value, reason: reason.to_owned() }
+    };
+    let head = match parse_head(&bytes, None, site.config.limits.header_bytes_max) {
+        Ok(Some(request)) => request.head,
+        Ok(None) => return Err(wrong("url", "it is not one line")),
+        Err(kind @ (Malformed::HeadersTooLarge | Malformed::Host)) => {
+            return Err(wrong("headers", kind.name()));
+        }
+        Err(kind) => return Err(wrong("url", kind.name())),
+    };
     let at_ms = request.at_ms.unwrap_or_else(now_ms);
     let data;
-    let hit = match Target::of(head.uri.path(), &site.config.prefixes) {
-        Target::Hit(route, program) => Hit::read(route, program, &Head::of(&head), &site.config, at_ms),
+    let hit = match Target::of(head.path, &site.config.prefixes) {
+        Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
         Target::Beacon => {
-            let wrong = |reason: String| ExplainError::NotARequest {
-                field: "url",
-                value: request.url.clone(),
-                reason,
-            };
-            data = data_of(&head).map_err(wrong)?;
-            let mut entries = parse(&data, &site.config.limits).map_err(|error| wrong(error.to_string()))?;
+            data = data_of(&head).map_err(|reason| wrong("url", &reason))?;
+            let entries = parse(&data, &site.config.limits);
+            let mut entries = entries.map_err(|error| wrong("url", &error.to_string()))?;
             let entry = entries.pop().filter(|_| entries.is_empty());
-            let entry = entry.ok_or_else(|| wrong("d: one entry can be explained at a time".into()))?;
-            let read = Head::of(&head);
-            Hit::of_entry(entry, &read, Client::read(&read, &site.config), at_ms)
+            let entry = entry.ok_or_else(|| wrong("url", "d: one entry can be explained at a time"))?;
+            Hit::of_entry(entry, &head, Client::read(&head, &site.config), at_ms)
         }
-        _ => return Err(ExplainError::NotAHit(head.uri.path().to_owned())),
+        _ => return Err(ExplainError::NotAHit(head.path.to_owned())),
     };
     let verdict = site.verdict(&hit, now_ms()).await;
     let mut recorder = Recorder::default();
@@ -185,25 +188,30 @@ fn as_sent(url: &str) -> String {
     sent
 }
 
-fn head_of(request: &ExplainRequest) -> Result<RequestHead, ExplainError> {
-    let wrong = |field, value: &str, reason: &dyn std::fmt::Display| ExplainError::NotARequest {
+/// The request as it would arrive.
+fn bytes_of(request: &ExplainRequest) -> Result<Vec<u8>, ExplainError> {
+    let wrong = |field, value: &str, reason: &str| ExplainError::NotARequest {
         field,
         value: value.to_owned(),
-        reason: reason.to_string(),
+        reason: reason.to_owned(),
     };
-    let mut head = RequestHead::default();
-    let method = Method::from_bytes(request.method.as_bytes());
-    head.method = method.map_err(|error| wrong("method", &request.method, &error))?;
-    head.uri = as_sent(&request.url).parse::<Uri>().map_err(|error| wrong("url", &request.url, &error))?;
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(wrong("method", &request.method, &"the tracking routes take GET and HEAD"));
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return Err(wrong("method", &request.method, "the tracking routes take GET and HEAD"));
+    }
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, as_sent(&request.url)).into_bytes();
+    if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        bytes.extend_from_slice(b"host: explained\r\n");
     }
     for (name, value) in &request.headers {
-        let parsed_name =
-            HeaderName::try_from(name.as_str()).map_err(|error| wrong("headers", name, &error))?;
-        let parsed_value =
-            HeaderValue::try_from(value.as_str()).map_err(|error| wrong("headers", value, &error))?;
-        head.headers.append(parsed_name, parsed_value);
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(wrong("headers", name, "it is not the name of a header"));
+        }
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(wrong("headers", value, "a header holds no control characters"));
+        }
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
-    Ok(head)
+    bytes.extend_from_slice(b"\r\n");
+    Ok(bytes)
 }

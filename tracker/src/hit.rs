@@ -15,7 +15,7 @@ use crate::{
     beacon::{Entry, Sent},
     client::{TruncatedIp, client_ip},
     config::Config,
-    head::Head,
+    head::{Head, Method},
     query::{Parameters, QueryError, decode_path},
     routes::HitRoute,
 };
@@ -83,7 +83,7 @@ impl<'r> Client<'r> {
             referrer: bounded(headers.referrer),
             traceparent: traceparent(headers.traceparent),
             gpc,
-            counted: !head.body_withheld
+            counted: head.method != Method::Head
                 && !is_prefetch(headers.sec_purpose)
                 && !is_prefetch(headers.purpose),
             ip: peer.and_then(|peer| {
@@ -231,13 +231,11 @@ fn is_prefetch(purpose: Option<&[u8]>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_http::{Method, RequestHead};
-
     use super::*;
-    use crate::testing::{NOW, head};
+    use crate::testing::{NOW, TestHead, head};
 
-    fn read<'r>(head: &'r RequestHead, program: &'r str) -> Hit<'r> {
-        Hit::read(HitRoute::Click, program, &Head::of(head), &Config::default(), NOW)
+    fn read<'r>(head: &'r TestHead, program: &'r str) -> Hit<'r> {
+        Hit::read(HitRoute::Click, program, &head.read(), &Config::default(), NOW)
     }
 
     #[test]
@@ -272,7 +270,7 @@ mod tests {
     fn gpc_can_be_switched_off_and_only_1_means_it() {
         let asked = head("/c/1?v=me", &[("sec-gpc", b"1")]);
         let config = Config { honour_gpc: false, ..Config::default() };
-        assert!(!Hit::read(HitRoute::Click, "1", &Head::of(&asked), &config, NOW).client.gpc);
+        assert!(!Hit::read(HitRoute::Click, "1", &asked.read(), &config, NOW).client.gpc);
         let not_asked = head("/c/1?v=me", &[("sec-gpc", b"0")]);
         assert!(!read(&not_asked, "1").client.gpc);
     }
@@ -289,7 +287,7 @@ mod tests {
         }
         assert!(read(&head("/c/1", &[("purpose", b"pre")]), "1").client.counted);
         let mut by_head = head("/c/1", &[]);
-        by_head.method = Method::HEAD;
+        by_head.method = Method::Head;
         assert!(!read(&by_head, "1").client.counted);
     }
 

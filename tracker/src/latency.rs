@@ -16,13 +16,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{
-    config::Prefixes,
-    routes::{HitRoute, Target},
-};
+use crate::routes::{HitRoute, Target};
 
 /// Upper bounds of the buckets, in microseconds; one without a bound comes on top.
 pub const BUCKETS_US: [u64; 16] = [
@@ -94,14 +91,14 @@ impl Latencies {
 }
 
 impl WorkerLatencies {
-    /// Counts one answer; only the worker itself calls it.
-    pub fn observe(&self, path: &str, prefixes: &Prefixes, began: Instant) {
-        self.count(row_of(path, prefixes), began.elapsed());
-    }
-
-    /// Counts one answer of `route` that took so long.
-    pub fn observe_hit(&self, route: HitRoute, took: Duration) {
-        self.count(route as usize, took);
+    /// Counts one answer that took so long; only the worker itself calls it.
+    pub fn observe(&self, target: Target<'_>, took: Duration) {
+        let row = match target {
+            Target::Hit(route, _) => route as usize,
+            Target::Beacon => HitRoute::Beacon as usize,
+            _ => HitRoute::ALL.len(),
+        };
+        self.count(row, took);
     }
 
     fn count(&self, row: usize, took: Duration) {
@@ -117,17 +114,12 @@ fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
 }
 
-fn row_of(path: &str, prefixes: &Prefixes) -> usize {
-    match Target::of(path, prefixes) {
-        Target::Hit(route, _) => route as usize,
-        Target::Beacon => HitRoute::Beacon as usize,
-        _ => HitRoute::ALL.len(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::config::Prefixes;
 
     #[test]
     fn an_answer_is_in_the_bucket_of_its_bound_and_in_no_other() {
@@ -151,7 +143,7 @@ mod tests {
         let latencies = Latencies::default();
         let (worker, prefixes) = (latencies.worker(), Prefixes::default());
         for path in ["/event/1", "/i/1.gif", "/c/1", "/v/1", "/b", "/health/ready", "/nothing"] {
-            worker.observe(path, &prefixes, Instant::now());
+            worker.observe(Target::of(path, &prefixes), Duration::ZERO);
         }
         let seen = latencies.histograms().into_iter().map(|it| (it.route, it.counts.iter().sum::<u64>()));
         let seen: Vec<_> = seen.filter(|(_, answers)| *answers > 0).collect();
@@ -169,7 +161,8 @@ mod tests {
             let begin = Instant::now();
             for _ in 0..rounds {
                 let began = Instant::now();
-                worker.observe(std::hint::black_box("/i/212312.gif"), &prefixes, began);
+                let target = Target::of(std::hint::black_box("/i/212312.gif"), &prefixes);
+                worker.observe(target, began.elapsed());
             }
             begin.elapsed() / rounds
         });

@@ -4,7 +4,7 @@
 //! # The path of one hit
 //!
 //! ```text
-//! connection ─ routes ─ hit ─ catalog ── decide ── event ── lane.append ─┐ one write(2) for all
+//! http ─────── routes ─ hit ─ catalog ── decide ── event ── lane.append ─┐ one write(2) for all
 //!              pure   borrows  L1        pure      bytes    numbers it   │ hits of this turn
 //!                               │ miss                                   ▼
 //! answer ◄──────────────────────┼───────────────────────── lane.reached(level, number)
@@ -21,14 +21,14 @@
 //! | queue | capacity | when full |
 //! |---|---|---|
 //! | connections waiting in the kernel | 1,024 | the kernel refuses |
-//! | a connection | one request at a time, 8 KiB of its head; larger ones go to actix-http | it is not read |
+//! | a connection | one request at a time: one head, one body, one answer; see `http.rs` | it is not read |
 //! | connections per worker | `connections_per_worker_max` 25,000 | wait in the kernel |
 //! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class |
 //! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
 //! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
 //! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
 //! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
-//! | bodies of beacons | `limits.bodies_bytes_max` 64 MiB per worker | shed |
+//! | bodies of beacons, and heads beyond 8 KiB | `limits.bodies_bytes_max` 64 MiB per worker | shed; 503 |
 //! | rejected records | `rejected_per_second_max` 100 per reason, 5 % of the log | only counted |
 //!
 //! What an answer acknowledges, and at which level, is said at [`Levels`].
@@ -56,6 +56,7 @@ mod config;
 mod counters;
 mod decide;
 mod edge;
+mod etag;
 mod event;
 mod explain;
 mod head;
@@ -80,7 +81,7 @@ pub use catalog::{Catalog, CatalogStatistics, CatalogWriter, Verdict};
 pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
 pub use edge::{Edge, Health, Site};
 pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
-pub use head::{Head, Headers};
+pub use head::{Head, Headers, Method};
 pub use http::server::{BindError, RunError, Tracker, TrackerHandle};
 pub use latency::Histogram;
 pub use refresher::FollowError;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use actix_http::StatusCode;
+use http::StatusCode;
 
 /// The reasons, by the names that answers, metrics and `events rejected` use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

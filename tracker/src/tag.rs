@@ -4,15 +4,13 @@
 //! renamed, is written into it. An ETag and an hour instead of "immutable": the address
 //! stays the same while the tag may be corrected.
 
-use actix_http::{
-    RequestHead,
-    header::{self, HeaderValue},
-};
 use bytes::Bytes;
 
 use crate::{
     answer::{self, Answer},
     config::Prefixes,
+    etag,
+    head::Head,
 };
 
 const SCRIPT: &str = include_str!("../assets/clickgate.js");
@@ -26,7 +24,7 @@ pub struct Tag {
 
 struct File {
     body: Bytes,
-    etag: HeaderValue,
+    etag: String,
 }
 
 impl File {
@@ -35,14 +33,12 @@ impl File {
         let hash = body.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let etag =
-            HeaderValue::try_from(format!("\"{hash:016x}\"")).expect("hex digits in quotes are a header");
-        Self { body: body.into(), etag }
+        Self { body: body.into(), etag: format!("\"{hash:016x}\"") }
     }
 
-    fn answer(&self, head: &RequestHead, content_type: &'static str) -> Answer {
-        let known = head.headers.get(header::IF_NONE_MATCH);
-        answer::asset(content_type, &self.etag, known == Some(&self.etag), self.body.clone())
+    fn answer(&self, head: &Head<'_>, content_type: &'static str) -> Answer {
+        let is_known = etag::matches(&head.headers.if_none_match, &self.etag);
+        answer::asset(content_type, &self.etag, is_known, self.body.clone())
     }
 }
 
@@ -55,12 +51,12 @@ impl Tag {
     }
 
     /// The tag.
-    pub fn script(&self, head: &RequestHead) -> Answer {
+    pub fn script(&self, head: &Head<'_>) -> Answer {
         self.script.answer(head, "text/javascript; charset=utf-8")
     }
 
     /// The page.
-    pub fn example(&self, head: &RequestHead) -> Answer {
+    pub fn example(&self, head: &Head<'_>) -> Answer {
         self.example.answer(head, "text/html; charset=utf-8")
     }
 }

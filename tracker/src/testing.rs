@@ -5,10 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
-use actix_http::{
-    RequestHead, Uri,
-    header::{HeaderName, HeaderValue},
-};
 use programs::{
     Changes, Entry, Epoch, ImportReport, LocalRegistry, Program, ProgramId, Put, Registry, RegistryError,
     Snapshot, State, Subscription, Version, Versioned,
@@ -16,7 +12,11 @@ use programs::{
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::config::CatalogConfig;
+use crate::{
+    config::CatalogConfig,
+    head::{Head, Method},
+    http::parse::parse,
+};
 
 pub const NOW: u64 = 1_790_000_000_000;
 
@@ -25,14 +25,27 @@ pub fn patient() -> CatalogConfig {
     CatalogConfig { registry_timeout_ms: 60_000, ..CatalogConfig::default() }
 }
 
-pub fn head(target: &str, headers: &[(&'static str, &[u8])]) -> RequestHead {
-    let mut head = RequestHead::default();
-    head.uri = target.parse::<Uri>().unwrap();
-    head.peer_addr = Some("203.0.113.9:4711".parse().unwrap());
-    for (name, value) in headers {
-        head.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+/// A request whose head can be read.
+pub struct TestHead {
+    bytes: Vec<u8>,
+    pub method: Method,
+}
+
+impl TestHead {
+    /// Read as it is read from a connection.
+    pub fn read(&self) -> Head<'_> {
+        let request = parse(&self.bytes, Some([203, 0, 113, 9].into()), 1 << 20).unwrap().unwrap();
+        Head { method: self.method, ..request.head }
     }
-    head
+}
+
+pub fn head(target: &str, headers: &[(&'static str, &[u8])]) -> TestHead {
+    let mut bytes = format!("GET {target} HTTP/1.1\r\nhost: t\r\n").into_bytes();
+    for (name, value) in headers {
+        bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    TestHead { bytes, method: Method::Get }
 }
 
 /// A program with this id and name, of this revision.

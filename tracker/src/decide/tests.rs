@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     explain::Recorder,
-    head::Head,
     testing::{NOW, head},
 };
 
@@ -28,8 +27,9 @@ fn decide_on(
     config: &Config,
 ) -> Result<String, Refused> {
     let head = head(path, &[]);
-    let id = head.uri.path().rsplit('/').next().unwrap();
-    let hit = Hit::read(route, id, &Head::of(&head), config, NOW);
+    let head = head.read();
+    let id = head.path.rsplit('/').next().unwrap();
+    let hit = Hit::read(route, id, &head, config, NOW);
     let (rules, mut recorder) = (Rules::new(config), Recorder::default());
     let decision = decide(&hit, verdict, now_ms, &rules, &mut ());
     let explained = decide(&hit, verdict, now_ms, &rules, &mut recorder);

@@ -6,9 +6,8 @@
 //! All entries are decided over before the first is put into the log, and all of them are
 //! in the log before anybody waits, so that a beacon costs one write and one sync.
 
-use actix_http::{Method, RequestHead, StatusCode, error::PayloadError, header};
-use bytes::Bytes;
-use futures_util::{Stream, future::join_all};
+use futures_util::future::join_all;
+use http::StatusCode;
 use proto::Uuid;
 use serde::Serialize;
 use stream::{Class, Level, Number};
@@ -16,13 +15,12 @@ use stream::{Class, Level, Number};
 use crate::{
     answer::{self, Answer},
     beacon::{Entry, Kind, parse},
-    clock::now_ms,
     counters::Outcome,
     decide::decide,
     edge::Edge,
-    head::Head,
+    head::{Head, Method},
     hit::{Client, Hit},
-    http::body::BodyError,
+    http::{body::BodyError, parse::Framing},
     query::decode_form,
     refusal::{Refusal, Refused},
     reject::rejected_body,
@@ -74,55 +72,78 @@ struct Reported<'l> {
 }
 
 impl Edge {
-    /// Answers a request to the beacon's path.
-    pub(super) async fn beacon<B>(&self, head: &RequestHead, body: B) -> (Outcome, Answer)
-    where
-        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    {
-        let received_at_ms = now_ms();
-        let (outcome, answer) =
-            if Head::of(head).request_line_bytes > self.site.config.limits.request_line_bytes_max {
-                let detail = "the request line is too long";
-                self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
-            } else {
-                match head.method {
-                    Method::OPTIONS => (Outcome::NotCounted, answer::preflight(ALLOW)),
-                    Method::POST => self.posted(head, body, received_at_ms).await,
-                    Method::GET | Method::HEAD => match data_of(head) {
-                        Ok(body) => self.entries(head, &body, received_at_ms).await,
-                        Err(detail) => self.malformed(head, &detail, received_at_ms),
-                    },
-                    _ => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
-                }
-            };
-        (outcome, answer::with_cors(answer, head.headers.get(header::ORIGIN)))
+    /// What answers a posted beacon before its body is read; `None` if it is to be read.
+    pub fn refuse_unread(&self, head: &Head<'_>, body: Framing, received_at_ms: u64) -> Option<Answer> {
+        let limits = &self.site.config.limits;
+        let refused = if head.request_line_bytes > limits.request_line_bytes_max {
+            self.line_too_long(head, received_at_ms)
+        } else if let Framing::Length(length) = body
+            && length > limits.body_bytes_max as u64
+        {
+            self.too_large(head, received_at_ms)
+        } else {
+            return None;
+        };
+        Some(self.counted(head, refused))
     }
 
-    async fn posted<B>(&self, head: &RequestHead, body: B, received_at_ms: u64) -> (Outcome, Answer)
-    where
-        B: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    {
-        let error = match self.bodies.read(body).await {
-            Ok(body) => return self.entries(head, &body, received_at_ms).await,
-            Err(error) => error,
-        };
-        let (outcome, answer) = match error {
-            BodyError::TooLarge => {
-                let detail = format!("the body has more than {} bytes", self.bodies.body_bytes_max());
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                self.unreadable(head, Refusal::TooLarge, &detail, status, received_at_ms)
-            }
+    /// Answers a posted beacon.
+    pub async fn beacon(&self, head: &Head<'_>, body: &[u8], received_at_ms: u64) -> Answer {
+        let answered = self.entries(head, body, received_at_ms).await;
+        self.counted(head, answered)
+    }
+
+    /// Answers a posted beacon whose body could not be read.
+    pub fn beacon_without_body(&self, head: &Head<'_>, error: BodyError, received_at_ms: u64) -> Answer {
+        let answered = match error {
+            BodyError::TooLarge => self.too_large(head, received_at_ms),
             BodyError::Broken => self.malformed(head, "body: it did not arrive whole", received_at_ms),
-            BodyError::Slow => (Outcome::Slow, answer::error(StatusCode::REQUEST_TIMEOUT, "slow_body")),
+            BodyError::BadChunk => {
+                let (outcome, _) = self.malformed(head, "body: its chunked framing is wrong", received_at_ms);
+                (outcome, answer::error(StatusCode::BAD_REQUEST, "bad_chunk"))
+            }
+            BodyError::Slow => (Outcome::Slow, answer::slow("slow_body")),
             BodyError::NoRoom => {
                 self.site.counters.shed(Class::Beacon);
                 (Outcome::Shed, answer::overloaded())
             }
         };
-        (outcome, answer::closing(answer))
+        self.counted(head, answered)
     }
 
-    async fn entries(&self, head: &RequestHead, body: &[u8], received_at_ms: u64) -> (Outcome, Answer) {
+    /// Answers a request to the beacon's path that brings no body.
+    pub(super) async fn beacon_pixel(&self, head: &Head<'_>, received_at_ms: u64) -> Answer {
+        let answered = if head.request_line_bytes > self.site.config.limits.request_line_bytes_max {
+            self.line_too_long(head, received_at_ms)
+        } else {
+            match head.method {
+                Method::Options => (Outcome::NotCounted, answer::preflight(ALLOW)),
+                Method::Get | Method::Head => match data_of(head) {
+                    Ok(body) => self.entries(head, &body, received_at_ms).await,
+                    Err(detail) => self.malformed(head, &detail, received_at_ms),
+                },
+                Method::Post | Method::Other => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
+            }
+        };
+        self.counted(head, answered)
+    }
+
+    fn counted(&self, head: &Head<'_>, (outcome, answer): (Outcome, Answer)) -> Answer {
+        self.site.counters.hit(HitRoute::Beacon, outcome);
+        answer::with_cors(answer, head.headers.origin)
+    }
+
+    fn line_too_long(&self, head: &Head<'_>, received_at_ms: u64) -> (Outcome, Answer) {
+        let detail = "the request line is too long";
+        self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
+    }
+
+    fn too_large(&self, head: &Head<'_>, received_at_ms: u64) -> (Outcome, Answer) {
+        let detail = format!("the body has more than {} bytes", self.site.config.limits.body_bytes_max);
+        self.unreadable(head, Refusal::TooLarge, &detail, StatusCode::PAYLOAD_TOO_LARGE, received_at_ms)
+    }
+
+    async fn entries(&self, head: &Head<'_>, body: &[u8], received_at_ms: u64) -> (Outcome, Answer) {
         let entries = match parse(body, &self.site.config.limits) {
             Ok(entries) => entries,
             Err(malformed) => return self.malformed(head, &malformed.to_string(), received_at_ms),
@@ -133,9 +154,8 @@ impl Edge {
     }
 
     /// Decides over the entries, puts them into the log, and waits for all of them.
-    async fn take(&self, head: &RequestHead, entries: Vec<Entry<'_>>, received_at_ms: u64) -> Vec<Line> {
+    async fn take(&self, head: &Head<'_>, entries: Vec<Entry<'_>>, received_at_ms: u64) -> Vec<Line> {
         let site = &*self.site;
-        let head = &Head::of(head);
         let client = Client::read(head, &site.config);
         let (class, level) = self.strictest(&entries);
         let hits: Vec<_> = entries
@@ -183,7 +203,7 @@ impl Edge {
         }
     }
 
-    fn malformed(&self, head: &RequestHead, detail: &str, received_at_ms: u64) -> (Outcome, Answer) {
+    fn malformed(&self, head: &Head<'_>, detail: &str, received_at_ms: u64) -> (Outcome, Answer) {
         let reason = Refusal::MalformedBeacon;
         self.unreadable(head, reason, detail, reason.status(), received_at_ms)
     }
@@ -191,14 +211,14 @@ impl Edge {
     /// A beacon whose entries are not known: refused as a whole.
     fn unreadable(
         &self,
-        head: &RequestHead,
+        head: &Head<'_>,
         reason: Refusal,
         detail: &str,
         status: StatusCode,
         received_at_ms: u64,
     ) -> (Outcome, Answer) {
         let answer = answer::explained_error(status, reason.name(), detail);
-        if !Client::read(&Head::of(head), &self.site.config).counted {
+        if !Client::read(head, &self.site.config).counted {
             return (Outcome::NotCounted, answer);
         }
         let prefix = HitRoute::Beacon.prefix(&self.site.config.prefixes);
@@ -212,9 +232,8 @@ impl Edge {
 ///
 /// # Errors
 /// Why there are none, in words.
-pub fn data_of(head: &RequestHead) -> Result<Vec<u8>, String> {
-    let query = head.uri.query().unwrap_or("");
-    let Some(data) = query.split('&').find_map(|pair| pair.strip_prefix("d=")) else {
+pub fn data_of(head: &Head<'_>) -> Result<Vec<u8>, String> {
+    let Some(data) = head.query.split('&').find_map(|pair| pair.strip_prefix("d=")) else {
         return Err("d: a GET brings the entries in this parameter".into());
     };
     let decoded = decode_form(data).map_err(|error| format!("d: {error}"))?;
@@ -230,8 +249,8 @@ fn worst(lines: &[Line]) -> Outcome {
 
 /// 204 says: each entry is in the log, or refused by a rule. 503 says: at least one is
 /// neither, send all of it again; those with an id are not counted twice.
-fn answer_to(head: &RequestHead, lines: &[Line], outcome: Outcome) -> Answer {
-    let wants_report = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "report=1"));
+fn answer_to(head: &Head<'_>, lines: &[Line], outcome: Outcome) -> Answer {
+    let wants_report = head.query.split('&').any(|pair| pair == "report=1");
     let failed = matches!(outcome, Outcome::Shed | Outcome::NotDurable);
     if wants_report {
         return report(lines);
@@ -239,7 +258,7 @@ fn answer_to(head: &RequestHead, lines: &[Line], outcome: Outcome) -> Answer {
     match head.method {
         // No image for the pixel either: it would tell the tag that all is well.
         _ if failed => answer::overloaded(),
-        Method::POST => answer::no_content(),
+        Method::Post => answer::no_content(),
         _ => answer::pixel(StatusCode::OK),
     }
 }
@@ -252,7 +271,6 @@ fn report(lines: &[Line]) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::head;
 
     fn line(outcome: Outcome) -> Line {
         let refused = (outcome == Outcome::Refused).then(|| Refused::new(Refusal::Expired, "ended"));
@@ -262,15 +280,14 @@ mod tests {
     /// The status, whether it may be tried again, and the report's outcomes and reasons.
     fn said(method: Method, outcomes: &[Outcome]) -> (u16, bool, Vec<(String, String)>) {
         let lines: Vec<_> = outcomes.iter().map(|outcome| line(*outcome)).collect();
-        let mut head = head("/b", &[]);
-        head.method = method;
+        let head = Head { method, ..Head::default() };
         let answer = answer_to(&head, &lines, worst(&lines));
         let reported = lines.iter().enumerate().map(|(index, line)| {
             let reported = line.reported(index);
             assert_eq!(reported.message_id.is_some(), line.outcome == Outcome::Accepted);
             (reported.outcome.to_owned(), reported.reason.unwrap_or("").to_owned())
         });
-        (answer.status().as_u16(), answer.headers().contains_key(header::RETRY_AFTER), reported.collect())
+        (answer.status().as_u16(), answer.header("retry-after").is_some(), reported.collect())
     }
 
     #[test]
@@ -285,16 +302,16 @@ mod tests {
             (&[Refused, NotDurable], 503, 503),
             (&[NotDurable, Accepted], 503, 503),
         ] {
-            let (status, again, _) = said(Method::POST, outcomes);
+            let (status, again, _) = said(Method::Post, outcomes);
             assert_eq!((status, again), (post, post == 503), "{outcomes:?}");
-            assert_eq!(said(Method::GET, outcomes).0, get, "{outcomes:?}");
+            assert_eq!(said(Method::Get, outcomes).0, get, "{outcomes:?}");
         }
     }
 
     #[test]
     fn the_report_has_a_word_for_each_outcome() {
         use Outcome::{Accepted, NotCounted, NotDurable, Refused, Shed};
-        let (_, _, reported) = said(Method::POST, &[Accepted, Refused, Shed, NotDurable, NotCounted]);
+        let (_, _, reported) = said(Method::Post, &[Accepted, Refused, Shed, NotDurable, NotCounted]);
         let expected = [
             ("accepted", ""),
             ("refused", "expired"),

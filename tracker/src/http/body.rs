@@ -1,14 +1,20 @@
-//! Reads a body, within bounds of bytes and time.
+//! Reads the body of a request whose route asked for it, within bounds of bytes and time.
 //!
-//! A worker's bodies have a bound together as well: 25,000 connections with a body each
-//! of the largest size would be 25 GB.
+//! The memory of a body is claimed from the worker's budget as it grows, whatever its length
+//! field promises: who announces a megabyte and sends nothing holds nothing.
 
-use std::{cell::Cell, time::Duration};
+use std::time::{Duration, Instant};
 
-use actix_http::error::PayloadError;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use bytes::BufMut as _;
+use tokio::net::TcpStream;
 
+use super::{
+    budget::Claim,
+    buffers::{BUFFER_BYTES, Buffer, Buffers},
+    chunked::Chunks,
+    parse::Framing,
+    wait::{Next, Wait},
+};
 use crate::config::Config;
 
 /// Why a body was not read.
@@ -16,79 +22,172 @@ use crate::config::Config;
 pub enum BodyError {
     /// It is larger than a body may be.
     TooLarge,
-    /// It took too long.
+    /// It took too long, or stopped coming.
     Slow,
-    /// It broke off, or its framing is wrong.
+    /// The client closed the connection before its end.
     Broken,
-    /// This worker holds as many bytes of bodies as it may.
+    /// Its chunked framing is wrong.
+    BadChunk,
+    /// This worker holds as many bytes as it may.
     NoRoom,
 }
 
-/// The bodies that a worker holds at the moment.
+/// A body.
 #[derive(Debug)]
-pub struct Bodies {
-    held_bytes: Cell<usize>,
-    held_bytes_max: usize,
-    body_bytes_max: usize,
-    timeout: Duration,
-}
-
-/// A body; gives its room back when it is dropped.
-#[derive(Debug)]
-pub struct Body<'b> {
+pub struct Body {
     bytes: Vec<u8>,
-    held: &'b Cell<usize>,
+    claim: Claim,
+    bytes_max: usize,
 }
 
-impl Bodies {
-    /// None yet.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            held_bytes: Cell::new(0),
-            held_bytes_max: config.limits.bodies_bytes_max,
-            body_bytes_max: config.limits.body_bytes_max,
-            timeout: Duration::from_millis(config.client_body_timeout_ms),
-        }
-    }
+/// Where the bytes after a body are.
+pub enum Rest {
+    /// In what was read with the head, after so many bytes of body.
+    AfterHead(usize),
+    /// In another buffer, since the body was longer; often nothing.
+    In(Option<Buffer>),
+}
 
-    /// The largest body, in bytes.
-    pub fn body_bytes_max(&self) -> usize {
-        self.body_bytes_max
-    }
+/// What reading a body needs of its connection.
+pub struct BodyReader<'c> {
+    pub socket: &'c mut TcpStream,
+    pub wait: &'c mut Wait,
+    pub buffers: &'c std::rc::Rc<Buffers>,
+    pub config: &'c Config,
+}
 
-    /// Reads a body to its end.
+/// The times by which more of a body, and all of it, must have come.
+struct Deadlines {
+    all: Instant,
+    progress: Duration,
+}
+
+impl Deadlines {
+    fn next(&self) -> Instant {
+        self.all.min(Instant::now() + self.progress)
+    }
+}
+
+impl BodyReader<'_> {
+    /// Reads a body to its end; `begun` are its first bytes, and what follows it.
     ///
     /// # Errors
     /// See [`BodyError`]; the rest of the body is not read then.
-    pub async fn read(
-        &self,
-        payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    ) -> Result<Body<'_>, BodyError> {
-        let body = tokio::time::timeout(self.timeout, self.collect(payload)).await;
-        body.unwrap_or(Err(BodyError::Slow))
+    pub async fn read(mut self, framing: Framing, begun: &[u8]) -> Result<(Body, Rest), BodyError> {
+        let body = Body {
+            bytes: Vec::new(),
+            claim: self.buffers.budget().claim(),
+            bytes_max: self.config.limits.body_bytes_max,
+        };
+        let deadlines = Deadlines {
+            all: Instant::now() + Duration::from_millis(self.config.client_body_timeout_ms),
+            progress: Duration::from_millis(self.config.client_request_timeout_ms),
+        };
+        match framing {
+            Framing::Nothing => Ok((body, Rest::AfterHead(0))),
+            Framing::Length(length) => self.by_length(body, length, begun, &deadlines).await,
+            Framing::Chunked => self.by_chunks(body, begun, &deadlines).await,
+        }
     }
 
-    async fn collect(
-        &self,
-        mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    ) -> Result<Body<'_>, BodyError> {
-        let mut body = Body { bytes: Vec::new(), held: &self.held_bytes };
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_| BodyError::Broken)?;
-            if body.bytes.len() + chunk.len() > self.body_bytes_max {
-                return Err(BodyError::TooLarge);
-            }
-            if self.held_bytes.get() + chunk.len() > self.held_bytes_max {
-                return Err(BodyError::NoRoom);
-            }
-            self.held_bytes.set(self.held_bytes.get() + chunk.len());
-            body.bytes.extend_from_slice(&chunk);
+    async fn by_length(
+        &mut self,
+        mut body: Body,
+        length: u64,
+        begun: &[u8],
+        deadlines: &Deadlines,
+    ) -> Result<(Body, Rest), BodyError> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > body.bytes_max {
+            return Err(BodyError::TooLarge);
         }
-        Ok(body)
+        let at_once = begun.len().min(length);
+        body.push(&begun[..at_once])?;
+        if at_once == length {
+            return Ok((body, Rest::AfterHead(at_once)));
+        }
+        while body.bytes.len() < length {
+            // Not one byte more than the body has: the next request is read as a request.
+            let missing = length - body.bytes.len();
+            let room = body.room(missing)?;
+            let mut into = (&mut body.bytes).limit(room);
+            arrived(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
+        }
+        Ok((body, Rest::In(None)))
+    }
+
+    async fn by_chunks(
+        &mut self,
+        mut body: Body,
+        begun: &[u8],
+        deadlines: &Deadlines,
+    ) -> Result<(Body, Rest), BodyError> {
+        let mut chunks = Chunks::default();
+        let mut input = begun;
+        body.push_chunks(&mut chunks, &mut input)?;
+        if chunks.has_ended() {
+            return Ok((body, Rest::AfterHead(begun.len() - input.len())));
+        }
+        let mut buffer = self.buffers.take();
+        loop {
+            buffer.as_mut().clear();
+            let mut into = buffer.as_mut().limit(BUFFER_BYTES);
+            arrived(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
+            let mut input: &[u8] = &buffer;
+            body.push_chunks(&mut chunks, &mut input)?;
+            if chunks.has_ended() {
+                let taken = buffer.len() - input.len();
+                buffer.forget(taken);
+                return Ok((body, Rest::In(Some(buffer).filter(|buffer| !buffer.is_empty()))));
+            }
+        }
     }
 }
 
-impl std::ops::Deref for Body<'_> {
+fn arrived(next: Next) -> Result<(), BodyError> {
+    match next {
+        Next::Bytes => Ok(()),
+        Next::Gone => Err(BodyError::Broken),
+        Next::TimedOut => Err(BodyError::Slow),
+    }
+}
+
+impl Body {
+    /// So many bytes fit in, at least one and `wanted` at most; claims more memory if it must.
+    fn room(&mut self, wanted: usize) -> Result<usize, BodyError> {
+        if self.bytes.len() == self.bytes.capacity() {
+            let needed = self.bytes.len() + wanted;
+            let doubled = (2 * self.bytes.capacity()).max(BUFFER_BYTES);
+            let capacity = needed.min(doubled).min(self.bytes_max);
+            if !self.claim.grow_to(capacity) {
+                return Err(BodyError::NoRoom);
+            }
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        Ok(wanted.min(self.bytes.capacity() - self.bytes.len()))
+    }
+
+    fn push(&mut self, mut data: &[u8]) -> Result<(), BodyError> {
+        if self.bytes.len() + data.len() > self.bytes_max {
+            return Err(BodyError::TooLarge);
+        }
+        while !data.is_empty() {
+            let (fits, rest) = data.split_at(self.room(data.len())?);
+            self.bytes.extend_from_slice(fits);
+            data = rest;
+        }
+        Ok(())
+    }
+
+    fn push_chunks(&mut self, chunks: &mut Chunks, input: &mut &[u8]) -> Result<(), BodyError> {
+        while let Some(data) = chunks.next(input).map_err(|_| BodyError::BadChunk)? {
+            self.push(data)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Body {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -96,68 +195,5 @@ impl std::ops::Deref for Body<'_> {
     }
 }
 
-impl Drop for Body<'_> {
-    fn drop(&mut self) {
-        self.held.set(self.held.get() - self.bytes.len());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use futures_util::{FutureExt, stream};
-
-    use super::*;
-    use crate::config::Limits;
-
-    fn bodies(body_bytes_max: usize, bodies_bytes_max: usize) -> Bodies {
-        let limits = Limits { body_bytes_max, bodies_bytes_max, ..Limits::default() };
-        Bodies::new(&Config { limits, ..Config::default() })
-    }
-
-    fn chunks(sizes: &[usize]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
-        stream::iter(sizes.to_vec()).map(|bytes| Ok(Bytes::from(vec![b'x'; bytes])))
-    }
-
-    fn run<T>(test: impl Future<Output = T>) -> T {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(test)
-    }
-
-    #[test]
-    fn a_body_ends_at_its_bound_to_the_byte() {
-        run(async {
-            let bodies = bodies(10, 100);
-            assert_eq!(bodies.read(chunks(&[4, 6])).await.unwrap().len(), 10);
-            assert_eq!(bodies.read(chunks(&[4, 7])).await.unwrap_err(), BodyError::TooLarge);
-            assert_eq!(bodies.read(chunks(&[])).await.unwrap().len(), 0);
-            let broken =
-                chunks(&[4]).chain(stream::once(async { Err(PayloadError::Incomplete(None)) }).boxed_local());
-            assert_eq!(bodies.read(broken).await.unwrap_err(), BodyError::Broken);
-        });
-    }
-
-    #[test]
-    fn bodies_share_their_room_and_give_it_back() {
-        run(async {
-            let bodies = bodies(10, 15);
-            let first = bodies.read(chunks(&[10])).await.unwrap();
-            assert_eq!(bodies.read(chunks(&[3, 3])).await.unwrap_err(), BodyError::NoRoom);
-            drop(first);
-            assert_eq!(bodies.held_bytes.get(), 0);
-            assert!(bodies.read(chunks(&[10])).await.is_ok());
-        });
-    }
-
-    #[test]
-    fn a_body_that_never_ends_is_given_up_after_its_time() {
-        run(async {
-            let bodies = bodies(10, 15);
-            let mut reading = Box::pin(bodies.read(chunks(&[5]).chain(stream::pending())));
-            assert!((&mut reading).now_or_never().is_none());
-            assert_eq!(bodies.held_bytes.get(), 5);
-            assert_eq!(reading.await.unwrap_err(), BodyError::Slow);
-            assert_eq!(bodies.held_bytes.get(), 0);
-        });
-    }
-}
+mod tests;

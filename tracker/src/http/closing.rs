@@ -22,13 +22,10 @@ use std::{
     time::Duration,
 };
 
-use actix_http::ConnectionType;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-
-use crate::answer::Answer;
 
 const QUIET: Duration = Duration::from_millis(100);
 const QUIET_WITHIN: Duration = Duration::from_secs(1);
@@ -45,14 +42,6 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Makes `answer` the last one of its connection, if we are at the end.
-    pub fn mark(&self, mut answer: Answer) -> Answer {
-        if self.is_last() {
-            answer.head_mut().set_connection_type(ConnectionType::Close);
-        }
-        answer
-    }
-
     /// Whether an answer that is about to leave is the last one of its connection; to be
     /// asked once per answer.
     pub fn is_last(&self) -> bool {

@@ -1,40 +1,9 @@
-//! One connection: hits take a short way of our own, everything else goes to actix-http.
-//!
-//! # Why a way of our own?
-//!
-//! Nearly all requests are a GET of a tracking route without a body, and their answer is known
-//! by the byte. A general HTTP server spends most of its time on what such a request does not
-//! need: a map of headers, a body that is a stream, an answer whose headers are a map again.
-//! Measured beside each other in one run, see `benches/RESULTS.md`.
-//!
-//! # Who reads what
-//!
-//! ```text
-//! accept ─► wait for a whole head ─► a plain hit? ─ no ─► actix-http, with the bytes read so
-//!               ▲                        │ yes            far, for the connection's rest
-//!               │                        ▼
-//!               └── answer ◄─── edge.hit: decide, append, wait for the level
-//! ```
-//!
-//! What is a plain hit, [`mod@crate::http::parse`] says; it is narrow on purpose, because everything that is not
-//! one is answered, counted or refused by actix-http exactly as before, and both ways fill the
-//! same [`Head`]. A test sends the same requests both ways and compares answers, events and counts.
-//!
-//! # Bounds
-//!
-//! | what | bound | then |
-//! |---|---|---|
-//! | bytes of requests | [`BUFFER_BYTES`], only while a request is being read or answered | actix-http, with its own bounds |
-//! | time for a head, the first one from the connection's start | `client_request_timeout_ms`, and once more if it is handed over in the middle | 408 |
-//! | idle | `keep_alive_seconds` | closed |
-//! | an answer that the client does not take | `client_request_timeout_ms` | closed |
-//! | end of a closing connection | `client_disconnect_timeout_ms` | closed |
-//! | requests at a time | 1: the next one is read when the answer has left | waits in the buffer |
-//! | hits that are answered without waiting, such as refused ones | [`TURN_HITS_MAX`] | the others' turn |
+//! One connection, from its first byte to its end: the states of [`crate::http`] in their order.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -45,124 +14,264 @@ use tokio::{
     time::timeout,
 };
 
+use super::{
+    body::{BodyError, BodyReader, Rest},
+    buffers::Buffers,
+    closing::Closing,
+    encode::{CONTINUE, Form, Wire},
+    input::Input,
+    malformed::Malformed,
+    parse::{Framing, Request, parse},
+    wait::{NextHead, Wait},
+};
 use crate::{
+    answer::{self, Answer, Reply},
     clock::now_ms,
-    config::Config,
+    counters::Timeout,
     edge::{Edge, Site},
-    http::closing::Closing,
-    http::{
-        buffers::{BUFFER_BYTES, Buffers},
-        encode::Wire,
-        parse::{Read, read},
-        rewound::Rewound,
-        wait::{Idle, Next},
-    },
+    head::Method,
     latency::WorkerLatencies,
+    routes::Target,
 };
 
-/// Hits that one connection may have answered before it gives way. A pipeline of hits that wait
-/// for no write would otherwise go on for 19,000, tokio's budget, while others wait.
-const TURN_HITS_MAX: u32 = 64;
+/// Requests that one connection may have answered before it gives way. A pipeline of hits that
+/// wait for no write would otherwise go on for 19,000, tokio's budget, while others wait.
+pub const REQUESTS_PER_TURN: u32 = 64;
+/// What is read and forgotten after the last answer, so that a client which is still sending
+/// finds its answer instead of a reset (RFC 9112, section 9.6).
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// What the connections of one worker share.
-pub(crate) struct Short<'w> {
-    pub edge: &'w Edge,
-    pub site: &'w Site,
-    pub closing: &'w Closing,
-    pub latencies: &'w WorkerLatencies,
-    pub buffers: &'w Rc<Buffers>,
-    pub wire: &'w Wire,
+pub struct Worker {
+    pub edge: Edge,
+    pub site: Arc<Site>,
+    pub closing: Arc<Closing>,
+    pub latencies: Arc<WorkerLatencies>,
+    pub buffers: Rc<Buffers>,
+    pub wire: Wire,
 }
 
-/// Why the short way ended.
+/// How a connection ended.
 enum End {
-    /// The connection is to be dropped.
+    /// There is nobody to say anything to.
     Gone,
-    /// An answer said that it is the last one.
-    Last,
-    /// The client sent no whole head in time.
-    Slow,
-    /// These bytes begin with something else than a plain hit.
-    Other(Vec<u8>),
+    /// With an answer that said so.
+    Answered,
 }
 
-impl Short<'_> {
-    /// Answers hits on `socket`. What comes back is to be served by actix-http.
-    pub async fn serve(&self, mut socket: TcpStream, peer: Option<SocketAddr>) -> Option<Rewound> {
-        let config = &self.site.config;
-        match self.hits(&mut socket, peer).await {
-            End::Other(bytes) => return Some(Rewound::new(socket, bytes)),
+/// Why no further head came.
+enum NoHead {
+    /// The client is gone, was idle for too long, or we are about to end.
+    Over,
+    /// It began one, or has just connected, and did not send all of it in time.
+    Slow,
+    Malformed(Malformed),
+}
+
+/// The answer to a request and what it means for its connection.
+struct Answered {
+    reply: Reply,
+    rest: Rest,
+    is_last: bool,
+}
+
+impl Worker {
+    /// Answers requests on `socket` until one of the two sides ends it.
+    pub async fn serve(&self, mut socket: TcpStream, peer: Option<SocketAddr>) {
+        // Without it pipelined answers wait for the client's delayed acknowledgement.
+        let _ = socket.set_nodelay(true);
+        match self.requests(&mut socket, peer.map(|peer| peer.ip())).await {
             End::Gone => {}
-            End::Last => end(&mut socket, config).await,
-            End::Slow => {
-                let _ = send(&mut socket, &self.wire.slow(now_ms()), config).await;
-                end(&mut socket, config).await;
-            }
+            End::Answered => self.close(&mut socket).await,
         }
-        None
     }
 
-    async fn hits(&self, socket: &mut TcpStream, peer: Option<SocketAddr>) -> End {
+    async fn requests(&self, socket: &mut TcpStream, peer: Option<IpAddr>) -> End {
         let config = &self.site.config;
         let keep_alive = Duration::from_secs(config.keep_alive_seconds);
-        let for_a_head = Duration::from_millis(config.client_request_timeout_ms);
-        let mut until = Instant::now() + for_a_head;
-        let mut idle = Idle::new(until, self.closing);
-        // The start of a head whose end has not come; a connection begins with an empty one.
-        let mut begun = Some(self.buffers.take());
+        let mut input = Input::new(Instant::now() + self.head_timeout(), config.limits.header_bytes_max);
+        let mut wait = Wait::new(input.until(), &self.closing);
         let mut answered: u32 = 0;
         loop {
-            let waits_for_a_head = begun.is_some();
-            let mut bytes = match idle.next(socket, self.buffers, &mut begun, self.closing, until).await {
-                Next::Bytes(bytes) => bytes,
-                Next::TimedOut if waits_for_a_head => return End::Slow,
-                Next::TimedOut | Next::Gone | Next::Quiet => return End::Gone,
+            if let Err(malformed) = input.skip_blanks() {
+                return self.refuse_malformed(socket, malformed).await;
+            }
+            let parsed = match input.unread() {
+                [] => Ok(None),
+                unread => parse(unread, peer, config.limits.header_bytes_max),
             };
-            let mut at = 0;
-            while at < bytes.len() && !is_blank(&bytes[at..]) {
-                let began = Instant::now();
-                let hit = match read(&bytes[at..], peer, config) {
-                    Read::Hit(hit) => hit,
-                    Read::Part if bytes.len() - at < BUFFER_BYTES => {
-                        if !waits_for_a_head || at > 0 {
-                            until = began + for_a_head;
-                        }
-                        bytes.forget(at);
-                        begun = Some(bytes);
-                        break;
+            let request = match parsed {
+                Ok(Some(request)) => request,
+                Ok(None) => match self.await_head(socket, &mut wait, &mut input).await {
+                    Ok(()) => continue,
+                    Err(NoHead::Over) => return End::Gone,
+                    Err(NoHead::Slow) => {
+                        self.site.counters.timeout(Timeout::Head);
+                        return self.refuse(socket, answer::slow("slow_head")).await;
                     }
-                    Read::Part | Read::Other => {
-                        bytes.forget(at);
-                        return End::Other(bytes.into_inner());
+                    Err(NoHead::Malformed(malformed)) => {
+                        return self.refuse_malformed(socket, malformed).await;
                     }
-                };
-                let received_at_ms = now_ms();
-                let reply = self.edge.hit(hit.route, hit.program, &hit.head, received_at_ms).await;
-                let last = self.closing.is_last() || hit.last;
-                let ended = Instant::now();
-                self.latencies.observe_hit(hit.route, ended - began);
-                let sent = self.wire.with(reply, last, received_at_ms, |answer| try_send(socket, answer));
-                match sent {
-                    Ok(None) => {}
-                    Ok(Some(rest)) if send(socket, &rest, config).await.is_ok() => {}
-                    Ok(Some(_)) | Err(_) => return End::Gone,
+                },
+                Err(malformed) => {
+                    // The bytes of a legacy encoding, sent as they are, are no fault of a hit.
+                    if malformed == Malformed::Syntax && input.escape_target() {
+                        continue;
+                    }
+                    return self.refuse_malformed(socket, malformed).await;
                 }
-                if last {
-                    return End::Last;
-                }
-                (at, until) = (at + hit.bytes, ended + keep_alive);
-                answered = answered.wrapping_add(1);
-                if answered.is_multiple_of(TURN_HITS_MAX) {
-                    yield_now().await;
-                }
+            };
+            let began = Instant::now();
+            let received_at_ms = now_ms();
+            let target = Target::of(request.head.path, &config.prefixes);
+            let begun_body = &input.unread()[request.bytes..];
+            let answer = self.answer(&request, target, begun_body, received_at_ms, socket, &mut wait).await;
+            let Some(Answered { reply, rest, is_last }) = answer else { return End::Gone };
+            let is_last = self.closing.is_last() || is_last;
+            let form = Form {
+                is_last,
+                says_keep_alive: request.says_keep_alive,
+                withholds_body: request.head.method == Method::Head,
+            };
+            let ended = Instant::now();
+            self.latencies.observe(target, ended - began);
+            let sent = self.wire.with(reply, form, received_at_ms, |bytes| try_send(socket, bytes));
+            match sent {
+                Ok(None) => {}
+                Ok(Some(rest)) if self.send(socket, &rest).await => {}
+                Ok(Some(_)) | Err(_) => return End::Gone,
+            }
+            if is_last {
+                return End::Answered;
+            }
+            let head_bytes = request.bytes;
+            input.advance(head_bytes, rest, ended + keep_alive);
+            answered = answered.wrapping_add(1);
+            if answered.is_multiple_of(REQUESTS_PER_TURN) {
+                yield_now().await;
             }
         }
     }
-}
 
-/// Line breaks between requests mean nothing (RFC 9112, section 2.2).
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+    /// Waits until the head that comes next may be whole.
+    async fn await_head(
+        &self,
+        socket: &mut TcpStream,
+        wait: &mut Wait,
+        input: &mut Input,
+    ) -> Result<(), NoHead> {
+        input.begin_head(self.head_timeout());
+        let parsed_bytes = input.unread().len();
+        loop {
+            input.make_room().map_err(NoHead::Malformed)?;
+            let known_bytes = input.unread().len();
+            let until = input.until();
+            match wait.read_head(socket, &self.buffers, input.buffer(), &self.closing, until).await {
+                NextHead::Bytes => {}
+                NextHead::TimedOut if input.is_in_head() => return Err(NoHead::Slow),
+                NextHead::TimedOut | NextHead::Gone | NextHead::Quiet => return Err(NoHead::Over),
+            }
+            input.skip_blanks().map_err(NoHead::Malformed)?;
+            input.begin_head(self.head_timeout());
+            if input.is_worth_parsing(parsed_bytes, known_bytes) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers one request; reads its body first if its route takes one. `None` if the client is gone.
+    async fn answer(
+        &self,
+        request: &Request<'_>,
+        target: Target<'_>,
+        begun_body: &[u8],
+        received_at_ms: u64,
+        socket: &mut TcpStream,
+        wait: &mut Wait,
+    ) -> Option<Answered> {
+        let head = &request.head;
+        let has_body = request.body != Framing::Nothing;
+        let unread = |reply: Reply| Answered {
+            // A body that nobody reads would be taken for the next request.
+            is_last: request.is_last || has_body,
+            reply,
+            rest: Rest::AfterHead(0),
+        };
+        let takes_body = target == Target::Beacon && head.method == Method::Post;
+        if !takes_body {
+            return Some(unread(self.edge.answer(target, head, received_at_ms).await));
+        }
+        if let Some(refused) = self.edge.refuse_unread(head, request.body, received_at_ms) {
+            return Some(unread(refused.into()));
+        }
+        // Who has begun to send is not waiting for it (RFC 9110, section 10.1.1).
+        if request.expects_continue && has_body && begun_body.is_empty() && !self.send(socket, CONTINUE).await
+        {
+            return None;
+        }
+        let reader = BodyReader { socket, wait, buffers: &self.buffers, config: &self.site.config };
+        match reader.read(request.body, begun_body).await {
+            Ok((body, rest)) => {
+                let reply: Reply = self.edge.beacon(head, &body, received_at_ms).await.into();
+                Some(Answered { reply, rest, is_last: request.is_last })
+            }
+            Err(error) => {
+                if error == BodyError::Slow {
+                    self.site.counters.timeout(Timeout::Body);
+                }
+                Some(unread(self.edge.beacon_without_body(head, error, received_at_ms).into()))
+            }
+        }
+    }
+
+    async fn refuse_malformed(&self, socket: &mut TcpStream, malformed: Malformed) -> End {
+        self.site.counters.malformed(malformed);
+        self.refuse(socket, malformed.answer()).await
+    }
+
+    async fn refuse(&self, socket: &mut TcpStream, answer: Answer) -> End {
+        self.closing.is_last();
+        let form = Form { is_last: true, ..Form::default() };
+        let bytes = self.wire.with(answer.into(), form, now_ms(), <[u8]>::to_vec);
+        if self.send(socket, &bytes).await { End::Answered } else { End::Gone }
+    }
+
+    /// Sends to a client that may be slow to take it; whether it took all of it in time.
+    async fn send(&self, socket: &mut TcpStream, bytes: &[u8]) -> bool {
+        match timeout(self.head_timeout(), socket.write_all(bytes)).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => {
+                self.site.counters.timeout(Timeout::Answer);
+                false
+            }
+        }
+    }
+
+    /// Closes so that the client gets the last answer: a socket that is dropped with bytes unread
+    /// sends a reset, which may overtake it.
+    async fn close(&self, socket: &mut TcpStream) {
+        let until_its_end = async {
+            socket.shutdown().await?;
+            let mut ignored = self.buffers.take();
+            let mut left = LINGER_BYTES_MAX;
+            while left > 0 {
+                ignored.as_mut().clear();
+                match socket.read_buf(ignored.as_mut()).await? {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        let limit = Duration::from_millis(self.site.config.client_disconnect_timeout_ms);
+        // Whatever it is, the connection is over.
+        let _ = timeout(limit, until_its_end).await;
+    }
+
+    /// The time that a client has for a head, for more of a body, and to take an answer.
+    fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.site.config.client_request_timeout_ms)
+    }
 }
 
 /// What the kernel did not take at once; nearly always nothing.
@@ -173,24 +282,4 @@ fn try_send(socket: &TcpStream, answer: &[u8]) -> std::io::Result<Option<Vec<u8>
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(Some(answer.to_vec())),
         Err(error) => Err(error),
     }
-}
-
-/// Sends to a client that may be slow to take it, within the time it has for a request.
-async fn send(socket: &mut TcpStream, bytes: &[u8], config: &Config) -> std::io::Result<()> {
-    let limit = Duration::from_millis(config.client_request_timeout_ms);
-    timeout(limit, socket.write_all(bytes)).await?
-}
-
-/// Closes so that the client gets the last answer: a socket that is dropped with bytes unread
-/// sends a reset, which may overtake it.
-async fn end(socket: &mut TcpStream, config: &Config) {
-    let limit = Duration::from_millis(config.client_disconnect_timeout_ms);
-    let until_its_end = async {
-        socket.shutdown().await?;
-        let mut ignored = [0; 512];
-        while socket.read(&mut ignored).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // Whatever it is, the connection is over.
-    let _ = timeout(limit, until_its_end).await;
 }

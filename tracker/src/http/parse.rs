@@ -1,143 +1,179 @@
-//! Tells a plain hit from everything else.
+//! The head of a request: what it asks for, and where its body ends.
 //!
-//! A plain hit is a whole head of `GET` + a target in ordinary characters + `HTTP/1.1`, on a
-//! tracking route, with one `Host`, with no header that announces a body or changes the
-//! protocol, within the limits. The heads that are none go to actix-http, which knows all the rest:
-//! so nothing here needs to be lenient, and nothing here refuses.
+//! `httparse` finds the fields. What it takes and another reader on the way might understand
+//! differently is refused here: a line that ends without CR, two hosts, two lengths, a length
+//! beside a coding. What a target or a value *says* is nobody's business here: browsers, mail
+//! clients and ad servers send `|`, `{macro}` and Latin-1, and a person waits behind each click.
 
-use std::{mem::MaybeUninit, net::SocketAddr};
+use std::{mem::MaybeUninit, net::IpAddr};
 
-use httparse::{Header, Request, Status};
+use httparse::{Error, Header, Status};
 
-use crate::{
-    config::Config,
-    head::{Head, Headers, request_line_bytes},
-    routes::{HitRoute, Target},
-};
+use super::{host::is_host, malformed::Malformed};
+use crate::head::{Head, Headers, Method};
 
-/// Headers of a plain hit; browsers send about 15.
-const HEADERS_MAX: usize = 48;
+mod framing;
 
-/// What a connection sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for one hit; a box would be an allocation each"
-)]
-pub enum Read<'b> {
-    /// A hit that needs nothing but an answer.
-    Hit(Plain<'b>),
-    /// The start of a head.
-    Part,
-    /// Anything else.
-    Other,
+use framing::Fields;
+pub use framing::Framing;
+
+/// Fields of a head; browsers send about 15, a load balancer adds 5.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of a request line, beyond which it is not read. What is above
+/// `limits.request_line_bytes_max` and below is a hit that is refused as one.
+pub const LINE_BYTES_MAX: usize = 64 * 1_024;
+/// Line breaks before a request line that are skipped (RFC 9112, section 2.2, asks for one).
+pub const BLANK_BYTES_MAX: usize = 16;
+
+/// Bytes of a whole head: a line, names and values of `header_bytes_max`, and what is between them.
+pub fn head_bytes_max(header_bytes_max: usize) -> usize {
+    LINE_BYTES_MAX + header_bytes_max + HEADERS_MAX * ": \r\n".len() + "\r\n".len()
 }
 
-/// A plain hit.
-pub struct Plain<'b> {
-    pub route: HitRoute,
-    /// The program id as it was written.
-    pub program: &'b str,
+/// A request whose head is whole.
+#[derive(Debug)]
+pub struct Request<'b> {
+    /// What it says.
     pub head: Head<'b>,
-    /// Whether the client wants the connection closed after it.
-    pub last: bool,
-    /// Its length in the bytes.
+    /// Where its body ends.
+    pub body: Framing,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether the connection ends with its answer.
+    pub is_last: bool,
+    /// Whether its answer must say that the connection goes on: HTTP/1.0 ends it by default.
+    pub says_keep_alive: bool,
+    /// Bytes of its head.
     pub bytes: usize,
 }
 
-/// Reads the first request of `bytes`, which `peer` sent.
-pub fn read<'b>(bytes: &'b [u8], peer: Option<SocketAddr>, config: &Config) -> Read<'b> {
-    let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS_MAX];
-    let mut request = Request::new(&mut []);
-    match request.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(Status::Complete(length)) => match plain(&request, length, peer, config) {
-            Some(hit) => Read::Hit(hit),
-            None => Read::Other,
-        },
-        Ok(Status::Partial) => Read::Part,
-        Err(_) => Read::Other,
+/// Reads the head at the start of `bytes`, which `peer` sent; `None` if it is not whole yet.
+///
+/// # Errors
+/// Why it is refused. The connection cannot go on then.
+pub fn parse(
+    bytes: &[u8],
+    peer: Option<IpAddr>,
+    header_bytes_max: usize,
+) -> Result<Option<Request<'_>>, Malformed> {
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
+        Ok(Status::Complete(length)) => read(&request, &bytes[..length], peer, header_bytes_max).map(Some),
+        Ok(Status::Partial) => Ok(None),
+        Err(Error::TooManyHeaders) => Err(Malformed::HeadersTooLarge),
+        Err(Error::Version) if names_a_version(bytes) => Err(Malformed::Version),
+        Err(_) => Err(Malformed::Syntax),
     }
 }
 
-fn plain<'b>(
-    request: &Request<'_, 'b>,
-    bytes: usize,
-    peer: Option<SocketAddr>,
-    config: &Config,
-) -> Option<Plain<'b>> {
-    if request.method != Some("GET") || request.version != Some(1) {
-        return None;
+fn read<'b>(
+    request: &httparse::Request<'_, 'b>,
+    bytes: &'b [u8],
+    peer: Option<IpAddr>,
+    header_bytes_max: usize,
+) -> Result<Request<'b>, Malformed> {
+    if !ends_lines_with_crlf(bytes) {
+        return Err(Malformed::Syntax);
     }
-    let target = request.path.filter(|target| is_ordinary(target))?;
+    let (name, sent_target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+    let method = match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "OPTIONS" => Method::Options,
+        "CONNECT" => return Err(Malformed::Method),
+        _ => Method::Other,
+    };
+    let request_line_bytes = name.len() + sent_target.len() + "  HTTP/1.1\r\n".len();
+    if request_line_bytes > LINE_BYTES_MAX {
+        return Err(Malformed::LineTooLong);
+    }
+    let is_1_0 = request.version == Some(0);
+    let fields = pick(request.headers, header_bytes_max)?;
+    if fields.hosts != 1 && !(is_1_0 && fields.hosts == 0) {
+        return Err(Malformed::Host);
+    }
+    let target = target(sent_target, method)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let Target::Hit(route, program) = Target::of(path, &config.prefixes) else {
-        return None;
-    };
-    let (headers, last) = pick(request.headers, config.limits.header_bytes_max)?;
-    let head = Head {
-        target,
-        path,
-        query,
-        request_line_bytes: request_line_bytes("GET", target),
-        body_withheld: false,
-        peer: peer.map(|peer| peer.ip()),
-        headers,
-    };
-    Some(Plain { route, program, head, last, bytes })
+    let body = fields.framing.body(is_1_0)?;
+    Ok(Request {
+        // Another protocol may follow an Upgrade that we ignore (RFC 9110, section 7.8).
+        is_last: fields.closes || fields.upgrades || (is_1_0 && !fields.keeps_alive),
+        says_keep_alive: is_1_0,
+        // HTTP/1.0 has no interim answers (RFC 9110, section 10.1.1).
+        expects_continue: !is_1_0 && fields.expects_continue()?,
+        head: Head { method, target, path, query, request_line_bytes, peer, headers: fields.headers },
+        body,
+        bytes: bytes.len(),
+    })
 }
 
-/// A path and a query in characters that every reader of URIs takes as they are (RFC 3986,
-/// without the rare ones).
-fn is_ordinary(target: &str) -> bool {
-    const ORDINARY: [bool; 256] = {
-        let mut ordinary = [false; 256];
-        let known = b"-._~:/?@!$&'()*+,;=%";
-        let mut at = 0;
-        while at < known.len() {
-            ordinary[known[at] as usize] = true;
-            at += 1;
-        }
-        let mut byte = 0;
-        while byte < 128 {
-            if (byte as u8).is_ascii_alphanumeric() {
-                ordinary[byte] = true;
-            }
-            byte += 1;
-        }
-        ordinary
-    };
-    target.starts_with('/') && target.bytes().all(|byte| ORDINARY[usize::from(byte)])
+/// A lone LF, which `httparse` takes for a line's end, is taken for one by some readers only.
+fn ends_lines_with_crlf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }
 
-/// The headers that concern a hit, and whether one says that the connection ends. `None` if one
-/// concerns the connection in another way.
-fn pick<'b>(all: &[Header<'b>], bytes_max: usize) -> Option<(Headers<'b>, bool)> {
-    let mut picked = Headers::default();
-    let (mut bytes, mut hosts, mut last) = (0, 0, false);
+/// Whether the first line ends with `HTTP/` and two digits, so that it is HTTP of another version.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line =
+        bytes.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// Path and query of a target (RFC 9112, section 3.2), without its fragment, which is not a part
+/// of a request but which some clients send.
+fn target(sent: &str, method: Method) -> Result<&str, Malformed> {
+    let sent = memchr::memchr(b'#', sent.as_bytes()).map_or(sent, |at| &sent[..at]);
+    if sent.starts_with('/') || (sent == "*" && method == Method::Options) {
+        return Ok(sent);
+    }
+    let (scheme, rest) = sent.split_once("://").ok_or(Malformed::Target)?;
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err(Malformed::Target);
+    }
+    let authority_bytes = rest.find(['/', '?']).unwrap_or(rest.len());
+    if !is_host(&rest.as_bytes()[..authority_bytes]) {
+        return Err(Malformed::Target);
+    }
+    Ok(&rest[authority_bytes..])
+}
+
+/// The fields that concern us.
+fn pick<'b>(all: &[Header<'b>], bytes_max: usize) -> Result<Fields<'b>, Malformed> {
+    let mut fields = Fields::default();
+    let mut bytes = 0;
     for header in all {
         let (name, value) = (header.name, header.value);
         bytes += name.len() + value.len();
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        // By length first: most headers are none of these.
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let headers: &mut Headers<'b> = &mut fields.headers;
+        // By length first: most fields are none of these.
         match name.len() {
-            4 if is("host") => hosts += 1,
-            6 if is("expect") => return None,
-            7 if is("referer") => first(&mut picked.referrer, value),
-            7 if is("sec-gpc") => first(&mut picked.gpc, value),
-            7 if is("purpose") => first(&mut picked.purpose, value),
-            7 if is("upgrade") => return None,
-            10 if is("user-agent") => first(&mut picked.user_agent, value),
-            10 if is("connection") && value.eq_ignore_ascii_case(b"keep-alive") => {}
-            10 if is("connection") && value.eq_ignore_ascii_case(b"close") => last = true,
-            10 if is("connection") => return None,
-            11 if is("traceparent") => first(&mut picked.traceparent, value),
-            11 if is("sec-purpose") => first(&mut picked.sec_purpose, value),
-            14 if is("content-length") => return None,
-            15 if is("x-forwarded-for") => picked.forwarded_for.push(value),
-            17 if is("transfer-encoding") => return None,
+            4 if is("host") => fields.add_host(value)?,
+            5 if is("x-moz") => first(&mut headers.x_moz, value),
+            6 if is("expect") => first(&mut fields.expect, value),
+            6 if is("origin") => first(&mut headers.origin, value),
+            7 if is("referer") => first(&mut headers.referrer, value),
+            7 if is("sec-gpc") => first(&mut headers.gpc, value),
+            7 if is("purpose") => first(&mut headers.purpose, value),
+            7 if is("upgrade") => fields.upgrades = true,
+            9 if is("x-purpose") => first(&mut headers.x_purpose, value),
+            10 if is("user-agent") => first(&mut headers.user_agent, value),
+            10 if is("connection") => fields.add_connection(value),
+            11 if is("traceparent") => first(&mut headers.traceparent, value),
+            11 if is("sec-purpose") => first(&mut headers.sec_purpose, value),
+            13 if is("if-none-match") => headers.if_none_match.push(value),
+            14 if is("content-length") => fields.framing.add_length(value)?,
+            15 if is("x-forwarded-for") => headers.forwarded_for.push(value),
+            16 if is("content-encoding") => first(&mut headers.content_encoding, value),
+            17 if is("transfer-encoding") => fields.framing.add_coding(value),
             _ => {}
         }
     }
-    (hosts == 1 && bytes <= bytes_max).then_some((picked, last))
+    if bytes > bytes_max { Err(Malformed::HeadersTooLarge) } else { Ok(fields) }
 }
 
 fn first<'b>(place: &mut Option<&'b [u8]>, value: &'b [u8]) {
@@ -145,85 +181,4 @@ fn first<'b>(place: &mut Option<&'b [u8]>, value: &'b [u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reads(request: &str) -> bool {
-        matches!(read(request.as_bytes(), None, &Config::default()), Read::Hit(_))
-    }
-
-    fn with(headers: &str) -> String {
-        format!("GET /i/1.gif?a=%20&b=c HTTP/1.1\r\nhost: t\r\n{headers}\r\n")
-    }
-
-    #[test]
-    fn a_plain_hit_is_read_with_all_that_concerns_it() {
-        let request = with(
-            "User-Agent: a\r\nReferer: b\r\nSec-GPC: 1\r\nPurpose: p\r\nSec-Purpose: s\r\ntraceparent: t\r\n\
-             X-Forwarded-For: 1\r\nX-Forwarded-For: 2\r\nUser-Agent: second\r\nConnection: Close\r\n",
-        );
-        let bytes = format!("{request}GET /next");
-        let Read::Hit(hit) = read(bytes.as_bytes(), Some(([1, 2, 3, 4], 5).into()), &Config::default())
-        else {
-            panic!("{request}");
-        };
-        assert_eq!((hit.route, hit.program, hit.last), (HitRoute::Impression, "1", true));
-        assert_eq!(hit.bytes, request.len());
-        let headers = Headers {
-            user_agent: Some(b"a"),
-            referrer: Some(b"b"),
-            gpc: Some(b"1"),
-            purpose: Some(b"p"),
-            sec_purpose: Some(b"s"),
-            traceparent: Some(b"t"),
-            forwarded_for: vec![b"1", b"2"],
-        };
-        let head = Head {
-            target: "/i/1.gif?a=%20&b=c",
-            path: "/i/1.gif",
-            query: "a=%20&b=c",
-            request_line_bytes: "GET /i/1.gif?a=%20&b=c HTTP/1.1\r\n".len(),
-            body_withheld: false,
-            peer: Some([1, 2, 3, 4].into()),
-            headers,
-        };
-        assert_eq!(hit.head, head);
-    }
-
-    #[test]
-    fn what_is_not_plain_is_left_to_actix_http_and_a_part_is_a_part() {
-        assert!(reads(&with("")) && reads(&with("Connection: keep-alive\r\n")));
-        for cut in 0..with("").len() {
-            let part = &with("")[..cut];
-            assert!(matches!(read(part.as_bytes(), None, &Config::default()), Read::Part), "{cut}");
-        }
-        for headers in [
-            "Host: again\r\n",
-            "Content-Length: 0\r\n",
-            "Transfer-Encoding: chunked\r\n",
-            "Upgrade: websocket\r\n",
-            "Expect: 100-continue\r\n",
-            "Connection: close, x\r\n",
-            "no colon\r\n",
-            &format!("X: {}\r\n", "x".repeat(41_000)),
-            &"X: x\r\n".repeat(HEADERS_MAX),
-        ] {
-            assert!(!reads(&with(headers)), "{headers}");
-        }
-        for line in [
-            "HEAD /i/1 HTTP/1.1",
-            "POST /b HTTP/1.1",
-            "GET /b?d=1 HTTP/1.1",
-            "GET /health/live HTTP/1.1",
-            "GET /i/1 HTTP/1.0",
-            "GET http://t/i/1 HTTP/1.1",
-            "GET /i/1# HTTP/1.1",
-            "GET /i/1?\u{e9} HTTP/1.1",
-            "GET /i/1?a|b HTTP/1.1",
-            "GET i/1 HTTP/1.1",
-        ] {
-            assert!(!reads(&format!("{line}\r\nHost: t\r\n\r\n")), "{line}");
-        }
-        assert!(!reads("GET /i/1 HTTP/1.1\r\n\r\n"), "no host");
-    }
-}
+mod tests;

@@ -1,12 +1,5 @@
 //! Connects: sockets, workers with their lanes, the refresher, the end.
 //!
-//! # Why not `actix_web::App`?
-//!
-//! The edge has a handful of prefixes and fixed paths, and must count every request, also
-//! those that match nothing or are no HTTP. A plain `HttpService` gives us both: the
-//! request as it came, and, as the service's error, what its parser refused. In front of it,
-//! [`crate::http::connection`] answers the hits.
-//!
 //! # Stopping
 //!
 //! [`TrackerHandle::drain`] makes `/health/ready` answer 503 while hits are still
@@ -20,12 +13,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::{Arc, Mutex, atomic::Ordering},
-    time::{Duration, Instant},
 };
 
-use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody, error::DispatchError};
 use actix_server::Server;
-use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
+use actix_service::{fn_factory, fn_service};
 use programs::Registry;
 use stream::{LaneError, Log};
 use tokio::{
@@ -36,12 +27,10 @@ use tracing::{error, info};
 
 use crate::{
     admin::TrackerAdmin,
-    answer::Answer,
     config::{Config, ConfigError},
     edge::{Edge, Site},
-    http::closing::Closing,
-    http::{buffers::Buffers, connection::Short, encode::Wire, rewound::Rewound},
-    latency::{Latencies, WorkerLatencies},
+    http::{budget::Budget, buffers::Buffers, closing::Closing, connection::Worker, encode::Wire},
+    latency::Latencies,
     refresher::{RefresherAddress, keep_refreshing},
 };
 
@@ -167,7 +156,7 @@ impl<R: Registry> Tracker<R> {
         let failure: Arc<Mutex<Option<LaneError>>> = Arc::default();
         let common = Arc::new(Common {
             site: Arc::clone(&self.site),
-            closing: Closing::default(),
+            closing: Arc::default(),
             latencies: Arc::clone(&self.latencies),
         });
         let listener = self.listener.try_clone().ok();
@@ -232,120 +221,61 @@ fn start(
         .max_concurrent_connections(config.connections_per_worker_max)
         .shutdown_timeout(config.shutdown_timeout_seconds)
         .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
     let common = Arc::clone(common);
-    let worker = move || {
+    let factory = move || {
         let (common, lanes, failure) = (Arc::clone(&common), lanes.clone(), Arc::clone(&failure));
-        let stopping = stopping.clone();
         fn_factory(move || {
-            let lane = common.site.log.open_lane();
-            let (common, lanes, failure) = (Arc::clone(&common), lanes.clone(), Arc::clone(&failure));
-            let stopping = stopping.clone();
+            let opened = open(&common, lanes.clone(), workers, &failure);
             async move {
-                match lane {
-                    Ok(lane) => {
-                        let edge = Edge::new(Arc::clone(&common.site), lane, workers);
-                        let latencies = common.latencies.worker();
-                        let (buffers, wire) = (Rc::default(), Wire::default());
-                        let worker = Worker { edge, common, latencies, buffers, wire, _lanes: lanes };
-                        http(worker, stopping).await
+                let guarded = Rc::new(opened?);
+                Ok::<_, ()>(fn_service(move |socket: TcpStream| {
+                    let guarded = Rc::clone(&guarded);
+                    async move {
+                        let peer = socket.peer_addr().ok();
+                        guarded.worker.serve(socket, peer).await;
+                        Ok::<(), ()>(())
                     }
-                    Err(error) => {
-                        error!(%error, "a worker could not open its lane");
-                        failure.lock().expect("nothing panics while it is held").get_or_insert(error);
-                        Err(())
-                    }
-                }
+                }))
             }
         })
     };
-    Ok(builder.listen("tracker", listener, worker)?.run())
+    Ok(builder.listen("tracker", listener, factory)?.run())
 }
 
-/// What all workers share, and what is counted around them.
+/// A worker and its lane, on the worker's thread.
+fn open(
+    common: &Common,
+    lanes: LaneGuard,
+    workers: usize,
+    failure: &Mutex<Option<LaneError>>,
+) -> Result<Guarded, ()> {
+    let site = Arc::clone(&common.site);
+    let lane = site.log.open_lane().map_err(|error| {
+        error!(%error, "a worker could not open its lane");
+        failure.lock().expect("nothing panics while it is held").get_or_insert(error);
+    })?;
+    let worker = Worker {
+        edge: Edge::new(Arc::clone(&site), lane, workers),
+        closing: Arc::clone(&common.closing),
+        latencies: common.latencies.worker(),
+        buffers: Buffers::new(Budget::new(site.config.limits.bodies_bytes_max)),
+        wire: Wire::default(),
+        site,
+    };
+    Ok(Guarded { worker, _lanes: lanes })
+}
+
+/// What all workers share.
 struct Common {
     site: Arc<Site>,
-    closing: Closing,
+    closing: Arc<Closing>,
     latencies: Arc<Latencies>,
 }
 
-struct Worker {
+struct Guarded {
     // Dropped in this order: the guard tells that the lane is gone.
-    edge: Edge,
-    common: Arc<Common>,
-    latencies: Arc<WorkerLatencies>,
-    buffers: Rc<Buffers>,
-    wire: Wire,
-    _lanes: LaneGuard,
-}
-
-impl Worker {
-    fn short_way(&self) -> Short<'_> {
-        Short {
-            edge: &self.edge,
-            site: &self.common.site,
-            closing: &self.common.closing,
-            latencies: &self.latencies,
-            buffers: &self.buffers,
-            wire: &self.wire,
-        }
-    }
-}
-
-/// What serves a connection: the short way for hits, and for the rest HTTP/1 by actix-http with
-/// our limits, and what it refuses counted.
-async fn http(
     worker: Worker,
-    stopping: actix_server::GracefulShutdownSignal,
-) -> Result<impl Service<TcpStream, Response = (), Error = ()> + use<>, ()> {
-    let worker = Rc::new(worker);
-    let long = Rc::new(long_way(Rc::clone(&worker), stopping).new_service(()).await?);
-    Ok(fn_service(move |socket: TcpStream| {
-        let (worker, long) = (Rc::clone(&worker), Rc::clone(&long));
-        async move {
-            // Without it pipelined answers wait for the client's delayed acknowledgement.
-            let _ = socket.set_nodelay(true);
-            let peer = socket.peer_addr().ok();
-            let Some(rest) = worker.short_way().serve(socket, peer).await else { return Ok(()) };
-            long.call((rest, peer)).await.map_err(|error| {
-                if let DispatchError::Parse(_) = error {
-                    worker.common.site.counters.http_malformed.increment(1);
-                }
-            })
-        }
-    }))
-}
-
-fn long_way(
-    worker: Rc<Worker>,
-    stopping: actix_server::GracefulShutdownSignal,
-) -> impl ServiceFactory<
-    (Rewound, Option<SocketAddr>),
-    Config = (),
-    Response = (),
-    Error = DispatchError,
-    InitError = (),
-> + use<> {
-    let site = Arc::clone(&worker.common.site);
-    let config = &site.config;
-    HttpService::build()
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
-        .keep_alive(KeepAlive::Timeout(Duration::from_secs(config.keep_alive_seconds)))
-        .client_request_timeout(Duration::from_millis(config.client_request_timeout_ms))
-        .client_disconnect_timeout(Duration::from_millis(config.client_disconnect_timeout_ms))
-        .h1(fn_service(move |mut request: Request| {
-            let worker = Rc::clone(&worker);
-            let body = request.take_payload();
-            async move {
-                let began = Instant::now();
-                let answer = worker.edge.answer(request.head(), body).await;
-                worker.latencies.observe(request.path(), &worker.common.site.config.prefixes, began);
-                Ok::<Answer, Response<BoxBody>>(worker.common.closing.mark(answer))
-            }
-        }))
+    _lanes: LaneGuard,
 }
 
 fn list(errors: &[ConfigError]) -> String {

@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::BufMut;
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
@@ -20,13 +21,27 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::buffers::{Buffer, Buffers};
-use crate::http::closing::Closing;
+use super::{
+    buffers::{Buffer, Buffers},
+    closing::Closing,
+};
 
-/// What came.
+/// What came while a request is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// At least one byte.
-    Bytes(Buffer),
+    Bytes,
+    /// The client closed the connection, or it broke.
+    Gone,
+    /// Nothing, until the limit.
+    TimedOut,
+}
+
+/// What came while none is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHead {
+    /// At least one byte.
+    Bytes,
     /// The client closed the connection, or it broke.
     Gone,
     /// Nothing, until the limit.
@@ -36,68 +51,99 @@ pub enum Next {
 }
 
 /// The limits of one connection.
-pub struct Idle {
+pub struct Wait {
     alarm: Pin<Box<Sleep>>,
-    quiet: Pin<Box<dyn Future<Output = ()>>>,
+    /// `None` once it has completed.
+    quiet: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Who is woken by both; `None` before they were asked first.
-    told: Option<Waker>,
+    woken: Option<Waker>,
 }
 
-impl Idle {
+impl Wait {
     /// For a connection whose first limit is `until`.
     pub fn new(until: Instant, closing: &Closing) -> Self {
-        Self { alarm: Box::pin(sleep_until(until.into())), quiet: Box::pin(closing.when_quiet()), told: None }
+        let quiet: Pin<Box<dyn Future<Output = ()>>> = Box::pin(closing.when_quiet());
+        Self { alarm: Box::pin(sleep_until(until.into())), quiet: Some(quiet), woken: None }
     }
 
-    /// Waits for bytes until `until`; they are added to what has `begun`, if anything has.
-    pub async fn next(
+    /// Waits until `until` for bytes of a head; they are added to `begun`, which is empty as long
+    /// as nothing has come: who waits holds no buffer.
+    pub async fn read_head(
         &mut self,
         socket: &mut TcpStream,
         buffers: &Rc<Buffers>,
         begun: &mut Option<Buffer>,
         closing: &Closing,
         until: Instant,
-    ) -> Next {
+    ) -> NextHead {
         poll_fn(|context| {
             let mut buffer = begun.take().unwrap_or_else(|| buffers.take());
-            match pin!(socket.read_buf(buffer.as_mut())).poll(context) {
-                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Next::Gone),
-                Poll::Ready(Ok(_)) => Poll::Ready(Next::Bytes(buffer)),
-                Poll::Pending => {
-                    *begun = Some(buffer).filter(|buffer| !buffer.is_empty());
-                    self.poll_limits(closing, until, context)
-                }
+            let read = pin!(socket.read_buf(buffer.as_mut())).poll(context);
+            *begun = Some(buffer).filter(|buffer| !buffer.is_empty());
+            match read {
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(NextHead::Gone),
+                Poll::Ready(Ok(_)) => Poll::Ready(NextHead::Bytes),
+                Poll::Pending if closing.is_quiet() => Poll::Ready(NextHead::Quiet),
+                Poll::Pending => self.poll_limits(until, context),
             }
         })
         .await
     }
 
-    fn poll_limits(&mut self, closing: &Closing, until: Instant, context: &mut Context<'_>) -> Poll<Next> {
-        if closing.is_quiet() {
-            return Poll::Ready(Next::Quiet);
-        }
+    /// Waits until `until` for more bytes of a body. The end of the tracker does not cut it off:
+    /// a body has its own limit.
+    pub async fn read_into(
+        &mut self,
+        socket: &mut TcpStream,
+        into: &mut impl BufMut,
+        until: Instant,
+    ) -> Next {
+        poll_fn(|context| match pin!(socket.read_buf(into)).poll(context) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Next::Gone),
+            Poll::Ready(Ok(_)) => Poll::Ready(Next::Bytes),
+            Poll::Pending => match self.poll_limits(until, context) {
+                Poll::Ready(NextHead::TimedOut) => Poll::Ready(Next::TimedOut),
+                // The end was noticed, and will be acted upon when the next head is waited for.
+                _ => Poll::Pending,
+            },
+        })
+        .await
+    }
+
+    fn poll_limits(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<NextHead> {
         let waker = context.waker();
-        let told = self.told.as_ref().is_some_and(|told| told.will_wake(waker));
-        if !told {
-            self.told = Some(waker.clone());
-            if pin!(unconstrained(self.quiet.as_mut())).poll(context).is_ready() {
-                return Poll::Ready(Next::Quiet);
+        let is_known = self.woken.as_ref().is_some_and(|woken| woken.will_wake(waker));
+        if !is_known {
+            self.woken = Some(waker.clone());
+            if let Some(quiet) = &mut self.quiet
+                && pin!(unconstrained(quiet.as_mut())).poll(context).is_ready()
+            {
+                self.quiet = None;
             }
         }
-        let early = self.alarm.deadline() > until.into();
-        if told && !early && !self.alarm.is_elapsed() {
-            return Poll::Pending;
+        if self.poll_alarm(until, is_known, context) {
+            return Poll::Ready(NextHead::TimedOut);
         }
-        if early {
+        if self.quiet.is_none() { Poll::Ready(NextHead::Quiet) } else { Poll::Pending }
+    }
+
+    /// Whether `until` has passed; else somebody is woken when it does.
+    fn poll_alarm(&mut self, until: Instant, is_known: bool, context: &mut Context<'_>) -> bool {
+        let is_late = self.alarm.deadline() > until.into();
+        if is_known && !is_late && !self.alarm.is_elapsed() {
+            return false;
+        }
+        if is_late {
             self.alarm.as_mut().reset(until.into());
         }
+        // An alarm that was set for an earlier limit has rung too early.
         while pin!(unconstrained(self.alarm.as_mut())).poll(context).is_ready() {
             if Instant::now() >= until {
-                return Poll::Ready(Next::TimedOut);
+                return true;
             }
             self.alarm.as_mut().reset(until.into());
         }
-        Poll::Pending
+        false
     }
 }
 
@@ -112,6 +158,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::http::budget::Budget;
 
     /// What tokio gives a task per turn.
     const BUDGET: usize = 128;
@@ -123,28 +170,24 @@ mod tests {
     }
 
     /// Waits on a silent connection in a turn that has this much budget left.
-    async fn first_wait(left: usize, limit: Duration, ends: bool) -> &'static str {
+    async fn first_wait(left: usize, limit: Duration, ends: bool) -> Option<NextHead> {
         let (_client, mut socket) = pair().await;
         let closing = Rc::new(Closing::default());
         let known = Rc::clone(&closing);
         let waiting = spawn_local(async move {
-            let (buffers, until) = (Rc::default(), Instant::now() + limit);
-            let mut idle = Idle::new(until, &known);
+            let (buffers, until) = (Buffers::new(Budget::new(0)), Instant::now() + limit);
+            let mut wait = Wait::new(until, &known);
             yield_now().await;
             for _ in 0..BUDGET - left {
                 coop::consume_budget().await;
             }
-            match idle.next(&mut socket, &buffers, &mut None, &known, until).await {
-                Next::TimedOut => "timed out",
-                Next::Quiet => "quiet",
-                Next::Bytes(_) | Next::Gone => "something else",
-            }
+            wait.read_head(&mut socket, &buffers, &mut None, &known, until).await
         });
         if ends {
             closing.quieten(None).await;
         }
         let ended = timeout(Duration::from_secs(10), waiting).await;
-        ended.map_or("waits for ever", Result::unwrap)
+        ended.ok().map(Result::unwrap)
     }
 
     #[test]
@@ -153,9 +196,9 @@ mod tests {
         LocalSet::new().block_on(&runtime, async {
             for left in [10, 3, 2, 1, 0] {
                 let soon = Duration::from_millis(20);
-                assert_eq!(first_wait(left, soon, false).await, "timed out", "{left} left");
+                assert_eq!(first_wait(left, soon, false).await, Some(NextHead::TimedOut), "{left} left");
                 let late = Duration::from_secs(60);
-                assert_eq!(first_wait(left, late, true).await, "quiet", "{left} left");
+                assert_eq!(first_wait(left, late, true).await, Some(NextHead::Quiet), "{left} left");
             }
         });
     }

@@ -150,6 +150,8 @@ fn limits_are_kept_to_the_byte() {
     let head = format!("GET / HTTP/1.1\r\nHost: t\r\n{}\r\n", "X-Long: 1\r\n".repeat(200));
     assert!(world.raw(head.as_bytes()).starts_with(b"HTTP/1.1 431"));
     // Counted when the connection is over, which is after the client's end of it.
-    world.eventually("counted", |world| world.counters().get("clickgate_http_malformed_total{}") == Some(&1));
+    world.eventually("counted", |world| {
+        world.counters().get("clickgate_http_malformed_total{reason=headers_too_large}") == Some(&1)
+    });
     world.stop();
 }

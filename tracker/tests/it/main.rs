@@ -5,11 +5,11 @@
 mod answers;
 mod beacon_flood;
 mod beacons;
+mod connections;
 mod conversions;
 mod flood;
 mod hits;
 mod life;
 mod redirects;
 mod shedding;
-mod two_ways;
 mod world;

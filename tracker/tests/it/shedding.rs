@@ -135,8 +135,11 @@ fn headers_are_taken_to_their_last_byte_and_refused_beyond() {
     };
     assert!(asked(40_960).starts_with("HTTP/1.1 200"));
     let answer = asked(40_961);
-    assert!(answer.starts_with("HTTP/1.1 431") && answer.ends_with("{\"error\":\"too_large\"}"), "{answer}");
-    assert_eq!(world.counters()["clickgate_requests_total{route=other,outcome=headers_too_large}"], 1);
+    assert!(
+        answer.starts_with("HTTP/1.1 431") && answer.ends_with("{\"error\":\"headers_too_large\"}"),
+        "{answer}"
+    );
+    assert_eq!(world.counters()["clickgate_http_malformed_total{reason=headers_too_large}"], 1);
     assert_eq!(world.stop().events.len(), 1);
 }
 

@@ -1,0 +1,58 @@
+//! Whether a `Host`, or the authority of an absolute target, is well formed.
+
+use std::net::Ipv6Addr;
+
+/// `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not empty.
+///
+/// Of what RFC 3986 allows in a registered name, a comma is refused: it is what a proxy makes of
+/// two `Host` fields.
+pub fn is_host(text: &[u8]) -> bool {
+    let (host_fits, port) = match text.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let address = std::str::from_utf8(&rest[..end]).ok();
+            (address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()), &rest[end + 1..])
+        }
+        None => {
+            let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+            (end > 0 && text[..end].iter().all(|byte| is_name_byte(*byte)), &text[end..])
+        }
+    };
+    host_fits && is_port(port)
+}
+
+/// Nothing, or a colon and up to five digits (RFC 3986 allows none).
+fn is_port(text: &[u8]) -> bool {
+    match text.split_first() {
+        None => true,
+        Some((b':', digits)) => {
+            let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u16>().ok());
+            digits.is_empty() || (digits.iter().all(u8::is_ascii_digit) && number.is_some())
+        }
+        Some(_) => false,
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses_with_or_without_a_port() {
+        for host in
+            ["t", "t.example", "T.Example:8080", "127.0.0.1:1", "[::1]", "[::1]:80", "t:", "a_b", "%41"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "t:x", "t:80:80", "t:65536", "t:+1", "a b", "a/b", "a@b", "a,b", "a?b", "a#b", "[::1",
+            "[]", "[v1.x]", "[::1]x", "::1", "t\t", "\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
