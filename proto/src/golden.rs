@@ -37,6 +37,7 @@ fn event() -> TrackingEvent {
         payload_type: String::new(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         unverified: false,
+        parameters_left_out: 2,
     }
 }
 

@@ -39,6 +39,9 @@ pub fn event_json(event: &TrackingEvent) -> Json {
     if event.client_time_ms > 0 {
         fields.insert("clientTimeMs".to_owned(), json!(event.client_time_ms));
     }
+    if event.parameters_left_out > 0 {
+        fields.insert("parametersLeftOut".to_owned(), json!(event.parameters_left_out));
+    }
     if event.unverified {
         fields.insert("unverified".to_owned(), json!(true));
     }

@@ -172,6 +172,18 @@ pub fn overloaded() -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, "overloaded")
 }
 
+/// Nobody has asked yet: a browser only prepares for it. It must not keep this answer and use it
+/// when somebody does, or the click would be counted by nobody: seen in Chromium, which used a
+/// redirect that it had prefetched although that said `no-store`. After an error it asks again.
+pub fn speculative() -> Answer {
+    error(StatusCode::SERVICE_UNAVAILABLE, "speculative_request")
+}
+
+/// The body was sent in a coding that we do not take (RFC 9110, section 15.5.16).
+pub fn accepting_identity(answer: Answer) -> Answer {
+    answer.with("accept-encoding", "identity")
+}
+
 /// The client took too long.
 pub fn slow(what: &'static str) -> Answer {
     error(StatusCode::REQUEST_TIMEOUT, what)

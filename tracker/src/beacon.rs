@@ -6,8 +6,14 @@
 //! ```
 //!
 //! or an array of them. What is not of this shape is an error that names the place, and
-//! nothing of the body is taken then: half a beacon would be a guess. A `null` counts as
-//! absent, because that is what scripts send for what they do not have.
+//! nothing of the body is taken then: half a beacon would be a guess. The error holds names of
+//! ours, places and lengths, and no byte of the sender's: it is kept, and a body may hold
+//! anything. A `null` counts as absent, because that is what scripts send for what they do not
+//! have.
+//!
+//! What a text says never fails a hit: a byte order mark is skipped, bytes that are no UTF-8 and
+//! lone surrogates (half of an emoji that a script has cut) become U+FFFD. A parameter beyond a
+//! limit is left out and counted, and so is a time that is no whole number of milliseconds.
 //!
 //! Nothing is built that the sender could make large: values stay the text they were sent
 //! as, so a number keeps its digits, nesting costs no stack, and the entries are counted
@@ -19,10 +25,11 @@ use proto::EventType;
 use serde_json::value::RawValue;
 
 use crate::{
-    beacon::fields::{Entries, Fields, scan},
+    beacon::fields::{Entries, Fields, scan, text},
+    client_time,
     config::Limits,
-    hit::{VISITOR, cut},
-    query::{Parameters, QueryError},
+    hit::VISITOR,
+    query::Parameters,
 };
 
 mod fields;
@@ -31,16 +38,14 @@ mod fields;
 const NAME_BYTES_MAX: usize = 64;
 /// Fields of an entry that are looked at; there are six.
 const FIELDS_MAX: usize = 16;
-/// Bytes of what was sent that an error quotes.
-const QUOTED_BYTES_MAX: usize = 64;
 
 /// One entry of a beacon.
 #[derive(Debug)]
 pub struct Entry<'r> {
     /// The program id as it was written.
     pub program: Cow<'r, str>,
-    /// The parameters, the visitor's id among them as `v`; or which bound they pass.
-    pub parameters: Result<Parameters<'r>, QueryError>,
+    /// The parameters, the visitor's id among them as `v`.
+    pub parameters: Parameters<'r>,
     /// The rest.
     pub sent: Sent<'r>,
 }
@@ -92,7 +97,7 @@ impl Kind<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct Malformed {
-    /// Such as `body`, `params.size` or `[3].time_ms`.
+    /// Such as `body`, `params` or `[3].time_ms`.
     pub path: String,
     /// What is wrong there.
     pub reason: String,
@@ -112,15 +117,18 @@ impl At {
     }
 }
 
+/// A body as text; borrowed if nothing has to be replaced.
+pub fn decode(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))
+}
+
 /// Reads a body, whatever its content type says.
 ///
 /// # Errors
 /// [`Malformed`], at the first place that is wrong.
-pub fn parse<'r>(body: &'r [u8], limits: &Limits) -> Result<Vec<Entry<'r>>, Malformed> {
+pub fn parse<'r>(body: &'r str, limits: &Limits) -> Result<Vec<Entry<'r>>, Malformed> {
     let wrong = |reason: &dyn fmt::Display| At(None).wrong("body", reason);
-    let text = std::str::from_utf8(body)
-        .map_err(|error| wrong(&format_args!("not UTF-8 at byte {}", error.valid_up_to())))?;
-    let text = text.trim_ascii();
+    let text = body.trim_ascii();
     if text.is_empty() {
         return Err(wrong(&"it is empty"));
     }
@@ -144,15 +152,17 @@ fn entry<'r>(raw: &'r RawValue, at: At, limits: &Limits) -> Result<Entry<'r>, Ma
         let place = at.0.map_or("body".to_owned(), |index| format!("[{index}]"));
         return Err(Malformed { path: place, reason: "is not an object".into() });
     }
-    let fields = scan(json, Fields { max: FIELDS_MAX }).map_err(|error| at.wrong("entry", error))?;
+    let wanted = Fields { max: FIELDS_MAX, skips_null: false };
+    let found = scan(json, wanted).map_err(|error| at.wrong("entry", error))?;
     let mut slots: [Option<&RawValue>; FIELDS.len()] = [None; FIELDS.len()];
-    for (name, value) in fields {
-        let Some(slot) = FIELDS.iter().position(|field| *field == name) else {
+    for (nth, (name, value)) in found.fields.iter().enumerate() {
+        let Some(slot) = FIELDS.iter().position(|field| field == name) else {
             let known = FIELDS.join(", ");
-            return Err(at.wrong(quoted(&name), format_args!("is no field; there are {known}")));
+            let place = format_args!("field {} (of {} bytes)", nth + 1, name.len());
+            return Err(at.wrong(place, format_args!("is unknown; there are {known}")));
         };
         if slots[slot].is_some() {
-            return Err(at.wrong(name, "stands there twice"));
+            return Err(at.wrong(FIELDS[slot], "is given twice"));
         }
         slots[slot] = Some(value);
     }
@@ -160,15 +170,20 @@ fn entry<'r>(raw: &'r RawValue, at: At, limits: &Limits) -> Result<Entry<'r>, Ma
         slots.map(|slot| slot.filter(|value| value.get() != "null"));
     let program = program.ok_or_else(|| at.wrong("program", "is missing"))?;
     let kind = kind.ok_or_else(|| at.wrong("type", "is missing"))?;
+    let mut parameters = parameters(params, visitor, at, limits)?;
+    let time_ms = time_ms.map(|time| scalar(time).ok().and_then(|text| client_time::parse(&text)));
+    if time_ms == Some(None) {
+        parameters.note_left_out(1);
+    }
     Ok(Entry {
         program: word(program, "program", at)?,
         sent: Sent {
             json,
             kind: kind_of(kind, at)?,
             id: id.map(|id| sender_id(id, at, limits)).transpose()?.filter(|id| !id.is_empty()),
-            time_ms: time_ms.map_or(Ok(0), |time| milliseconds(time, at))?,
+            time_ms: time_ms.flatten().unwrap_or(0),
         },
-        parameters: parameters(params, visitor, at, limits)?,
+        parameters,
     })
 }
 
@@ -176,7 +191,7 @@ fn entry<'r>(raw: &'r RawValue, at: At, limits: &Limits) -> Result<Entry<'r>, Ma
 const FIELDS: [&str; 6] = ["program", "type", "id", "time_ms", "params", "visitor"];
 
 fn kind_of<'r>(raw: &'r RawValue, at: At) -> Result<Kind<'r>, Malformed> {
-    let name = text(raw).map_err(|reason| at.wrong("type", reason))?;
+    let name = text(raw).ok_or_else(|| at.wrong("type", "is not text"))?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     match &*name {
         "impression" => Ok(Kind::Impression),
@@ -185,7 +200,7 @@ fn kind_of<'r>(raw: &'r RawValue, at: At) -> Result<Kind<'r>, Malformed> {
         own if (1..=NAME_BYTES_MAX).contains(&own.len()) && own.bytes().all(fits) => Ok(Kind::Custom(name)),
         other => {
             let expected = "impression, click, conversion or 1 to 64 letters, digits, '_', '.' and '-'";
-            Err(at.wrong("type", format_args!("{} is not {expected}", quoted(other))))
+            Err(at.wrong("type", format_args!("of {} bytes is not {expected}", other.len())))
         }
     }
 }
@@ -199,49 +214,35 @@ fn sender_id<'r>(raw: &'r RawValue, at: At, limits: &Limits) -> Result<Cow<'r, s
     }
 }
 
-fn milliseconds(raw: &RawValue, at: At) -> Result<u64, Malformed> {
-    let ms = raw.get().parse::<u64>().ok().filter(|ms| ms >> 48 == 0);
-    let expected = "is not a whole number of milliseconds since 1970 below 2^48";
-    ms.ok_or_else(|| at.wrong("time_ms", format_args!("{} {expected}", quoted(raw.get()))))
-}
-
-/// The outer error is a shape that nobody can mean; the inner one a bound, for which the
-/// entry alone is refused, as a query is.
 fn parameters<'r>(
     params: Option<&'r RawValue>,
     visitor: Option<&'r RawValue>,
     at: At,
     limits: &Limits,
-) -> Result<Result<Parameters<'r>, QueryError>, Malformed> {
-    let mut found = Vec::new();
-    if let Some(visitor) = visitor {
-        found.push((Cow::Borrowed(VISITOR), word(visitor, "visitor", at)?));
-    }
-    if let Some(params) = params {
-        if !params.get().starts_with('{') {
-            return Err(at.wrong("params", "is not an object"));
-        }
-        let fields = scan(params.get(), Fields { max: limits.parameters_max })
-            .map_err(|error| at.wrong("params", error))?;
-        if fields.len() > limits.parameters_max {
-            let detail = format!("more than {} parameters", limits.parameters_max);
-            return Ok(Err(QueryError::TooLarge(detail)));
-        }
-        for (name, value) in fields {
-            let path = || format!("params.{}", quoted(&name));
-            let value = match value.get() {
-                "null" => continue,
-                "true" => Cow::Borrowed("true"),
-                "false" => Cow::Borrowed("false"),
-                _ => scalar(value).map_err(|reason| at.wrong(path(), reason))?,
-            };
-            found.push((name, value));
-        }
-    }
+) -> Result<Parameters<'r>, Malformed> {
     let mut parameters = Parameters::default();
-    let bounded = |(name, value)| parameters.push(name, value, limits);
-    let pushed: Result<(), QueryError> = found.into_iter().try_for_each(bounded);
-    Ok(pushed.map(|()| parameters))
+    if let Some(visitor) = visitor {
+        parameters.push(Cow::Borrowed(VISITOR), word(visitor, "visitor", at)?, limits);
+    }
+    let Some(params) = params else { return Ok(parameters) };
+    if !params.get().starts_with('{') {
+        return Err(at.wrong("params", "is not an object"));
+    }
+    let wanted = Fields { max: limits.parameters_max, skips_null: true };
+    let found = scan(params.get(), wanted).map_err(|error| at.wrong("params", error))?;
+    parameters.note_left_out(found.more);
+    for (nth, (name, value)) in found.fields.into_iter().enumerate() {
+        let value = match value.get() {
+            "true" => Cow::Borrowed("true"),
+            "false" => Cow::Borrowed("false"),
+            _ => {
+                let place = || format!("params, parameter {}", nth + 1);
+                scalar(value).map_err(|reason| at.wrong(place(), reason))?
+            }
+        };
+        parameters.push(name, value, limits);
+    }
+    Ok(parameters)
 }
 
 /// A text, or a number as it was written.
@@ -252,32 +253,12 @@ fn word<'r>(raw: &'r RawValue, field: &str, at: At) -> Result<Cow<'r, str>, Malf
     }
 }
 
-fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     match raw.get().as_bytes().first() {
-        Some(b'"') => text(raw),
-        Some(b'{' | b'[') => Err("is nested; text, numbers and true or false are taken".into()),
+        Some(b'"') => text(raw).ok_or("is not text"),
+        Some(b'{' | b'[') => Err("is nested; text, numbers and true or false are taken"),
         _ => Ok(Cow::Borrowed(raw.get())),
     }
-}
-
-fn text(raw: &RawValue) -> Result<Cow<'_, str>, String> {
-    let json = raw.get();
-    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or("is not text")?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).map(Cow::Owned).map_err(|error| error.to_string())
-    } else {
-        Ok(Cow::Borrowed(inner))
-    }
-}
-
-/// What was sent, cut and made safe to show.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let shown = cut(text, QUOTED_BYTES_MAX);
-    if !shown.is_empty() && shown.len() == text.len() && shown.bytes().all(plain) {
-        return shown.to_owned();
-    }
-    format!("{shown:?}{}", if shown.len() < text.len() { "…" } else { "" })
 }
 
 #[cfg(test)]

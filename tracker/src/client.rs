@@ -21,9 +21,14 @@ const HOPS_MAX: usize = 32;
 pub struct TruncatedIp(IpAddr);
 
 impl TruncatedIp {
-    /// Cuts `address`; an IPv4 address written as IPv6 counts as IPv4.
+    /// Cuts `address`. An IPv6 address that holds an IPv4 address counts as that: the first 48
+    /// bits of a 6to4 address are all of somebody's IPv4 address.
     pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        let address = match address {
+            IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
+            IpAddr::V4(_) => address,
+        };
+        Self(match address {
             IpAddr::V4(v4) => {
                 let [a, b, c, _] = v4.octets();
                 Ipv4Addr::new(a, b, c, 0).into()
@@ -33,6 +38,24 @@ impl TruncatedIp {
                 Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
             }
         })
+    }
+}
+
+/// The IPv4 address inside of an IPv6 address, in the forms that are given to clients.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        // IPv4-mapped (RFC 4291, section 2.5.5.2).
+        [0, 0, 0, 0, 0, 0xffff, high, low] => Some(of(high, low)),
+        // IPv4-compatible (section 2.5.5.1), without `::` and `::1`, which are no clients' addresses.
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some(of(high, low)),
+        // NAT64: the well-known prefix (RFC 6052) and the local-use one (RFC 8215), with a /96.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => Some(of(high, low)),
+        // 6to4 (RFC 3056).
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        // Teredo: the client's address, with all bits turned (RFC 4380, section 4).
+        [0x2001, 0, .., high, low] => Some(of(!high, !low)),
+        _ => None,
     }
 }
 
@@ -167,6 +190,26 @@ mod tests {
     fn an_ipv4_address_written_as_ipv6_is_the_ipv4_address() {
         assert_eq!(seen("::ffff:203.0.113.9", &[], OURS).as_deref(), Some("203.0.113.0"));
         assert_eq!(seen("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], OURS).as_deref(), Some("198.51.100.0"));
+    }
+
+    #[test]
+    fn an_ipv6_address_that_holds_an_ipv4_address_is_cut_inside() {
+        for (address, cut) in [
+            ("2002:cb00:7109::1", "203.0.113.0"),
+            ("2002:cb00:7109:1:2:3:4:5", "203.0.113.0"),
+            ("2001:0:4136:e378:8000:63bf:34ff:8ef6", "203.0.113.0"),
+            ("64:ff9b::203.0.113.9", "203.0.113.0"),
+            ("64:ff9b:1:ffff::203.0.113.9", "203.0.113.0"),
+            ("::203.0.113.9", "203.0.113.0"),
+            ("::ffff:203.0.113.9", "203.0.113.0"),
+            ("::1", "::"),
+            ("2001:db8:1:2::203.0.113.9", "2001:db8:1::"),
+            ("2001:1::1", "2001:1::"),
+            ("64:ff9c::1", "64:ff9c::"),
+        ] {
+            assert_eq!(seen(address, &[], &[]).as_deref(), Some(cut), "{address}");
+            assert_eq!(seen("10.0.0.1", &[address], OURS).as_deref(), Some(cut), "{address}, forwarded");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Outcome {
     Shed,
     /// It was put into the log and did not reach its level.
     NotDurable,
-    /// HEAD, a prefetch or a preflight: answered, no event.
+    /// HEAD, a speculative request or a preflight: answered, no event.
     NotCounted,
     /// A method that the path does not have.
     WrongMethod,
@@ -101,6 +101,8 @@ pub struct Counters {
     timeouts: [Counter; Timeout::ALL.len()],
     /// Refused hits that were only counted, not kept.
     pub rejected_not_kept: Counter,
+    /// Parameters of recorded events that were beyond a limit.
+    pub parameters_left_out: Counter,
 }
 
 impl Counters {
@@ -124,6 +126,7 @@ impl Counters {
             timeouts: Timeout::ALL
                 .map(|state| counter!("clickgate_http_timeouts_total", "state" => state.name())),
             rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
+            parameters_left_out: counter!("clickgate_parameters_left_out_total"),
         }
     }
 

@@ -6,8 +6,9 @@
 //! nothing.
 //!
 //! The order is fixed, and the first rule that is broken is the reason: size, id, does
-//! it exist, is it active, its window, the parameters (decodable, required, their rules,
-//! unexpected, conflicting), the checksum.
+//! it exist, is it active, its window, the parameters (required, their rules, unexpected,
+//! conflicting), the checksum. Parameters beyond a limit were left out before: the rules judge
+//! what is left.
 
 use programs::{Invalid, Program};
 
@@ -15,7 +16,7 @@ use crate::{
     catalog::Verdict,
     config::{Config, Unverified},
     hit::Hit,
-    query::{Parameters, QueryError},
+    query::Parameters,
     refusal::{Refusal, Refused},
     routes::HitRoute,
 };
@@ -102,8 +103,11 @@ pub fn decide<'v, T: Trace>(
     rules: &Rules,
     trace: &mut T,
 ) -> Result<Accepted<'v>, Refused> {
-    trace
-        .step("size", within_limits(hit), |()| format!("{} bytes of request line", hit.request_line_bytes))?;
+    trace.step("size", within_limits(hit), |()| {
+        let (bytes, left_out) = (hit.request_line_bytes, hit.parameters.left_out());
+        let count = hit.parameters.len();
+        format!("{bytes} bytes of request line; {count} parameters, {left_out} more left out")
+    })?;
     trace.step("program_id", has_program_id(hit), |id| format!("{id:?}"))?;
     let known = trace.step("exists", exists(hit, verdict, rules), |known| match known {
         Some(program) => format!("{:?}, revision {:?}", program.name, program.revision.unwrap_or(0)),
@@ -113,7 +117,7 @@ pub fn decide<'v, T: Trace>(
         return Ok(Accepted::Unverified);
     };
     trace.step("valid_now", is_valid(program, now_ms), |()| window(program))?;
-    let parameters = trace.step("decodable", decoded(hit), |found| format!("{} parameters", found.len()))?;
+    let parameters = &hit.parameters;
     let rules_count = program.terms.parameters.len();
     trace.step("required", has_required(program, parameters), |()| format!("{rules_count} rules"))?;
     trace.step("values", values_fit(program, parameters), |()| format!("{rules_count} rules"))?;
@@ -129,10 +133,11 @@ pub fn decide<'v, T: Trace>(
 }
 
 fn within_limits(hit: &Hit) -> Result<(), Refused> {
-    match &hit.parameters {
-        Err(QueryError::TooLarge(detail)) => Err(Refused::new(Refusal::TooLarge, detail.clone())),
-        _ => Ok(()),
+    if hit.is_oversize {
+        let detail = format!("the request line has {} bytes", hit.request_line_bytes);
+        return Err(Refused::new(Refusal::TooLarge, detail));
     }
+    Ok(())
 }
 
 fn has_program_id<'h>(hit: &'h Hit) -> Result<&'h str, Refused> {
@@ -173,10 +178,6 @@ fn is_valid(program: &Program, now_ms: u64) -> Result<(), Refused> {
 fn window(program: &Program) -> String {
     let moment = |at: Option<u64>| at.map_or("open".into(), programs::rfc3339::format_ms);
     format!("active; from {} to {}", moment(program.terms.starts_at), moment(program.terms.ends_at))
-}
-
-fn decoded<'h, 'r>(hit: &'h Hit<'r>) -> Result<&'h Parameters<'r>, Refused> {
-    hit.parameters.as_ref().map_err(|error| Refused::new(Refusal::InvalidParameter, error.to_string()))
 }
 
 fn has_required(program: &Program, parameters: &Parameters) -> Result<(), Refused> {

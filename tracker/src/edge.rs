@@ -28,7 +28,7 @@ use crate::{
     decide::{Accepted, Rules, decide},
     event::Event,
     head::Head,
-    hit::Hit,
+    hit::{Hit, wants_image},
     refusal::{Refusal, Refused},
     reject::{RejectLimit, rejected},
     routes::{HitRoute, Target},
@@ -134,7 +134,10 @@ impl Edge {
     /// Answers a GET or HEAD of a tracking route that arrived at `received_at_ms`; it is
     /// counted once.
     pub async fn hit(&self, route: HitRoute, program: &str, head: &Head<'_>, received_at_ms: u64) -> Reply {
-        let (outcome, reply) = self.judge(route, program, head, received_at_ms).await;
+        let (outcome, reply) = match head.is_speculative() {
+            true => (Outcome::NotCounted, speculative(route, head)),
+            false => self.judge(route, program, head, received_at_ms).await,
+        };
         self.site.counters.hit(route, outcome);
         reply
     }
@@ -221,10 +224,15 @@ impl Edge {
         let prefix = hit.route.prefix(&self.site.config.prefixes);
         let event = Event { hit, accepted, message_id, boot, lane, prefix };
         let appended = self.lane.append(class, RecordKind::Event, |number, out| event.encode(number, out));
-        appended.map_err(|_| {
-            self.site.counters.shed(class);
+        let counters = &self.site.counters;
+        let number = appended.map_err(|_| {
+            counters.shed(class);
             Outcome::Shed
-        })
+        })?;
+        if hit.parameters.left_out() > 0 {
+            counters.parameters_left_out.increment(hit.parameters.left_out().into());
+        }
+        Ok(number)
     }
 
     /// Waits until an event is as safe as `level` says.
@@ -326,6 +334,18 @@ impl Edge {
             Target::Example => site.tag.example(head),
             Target::Unknown | Target::Hit(..) | Target::Beacon => unreachable!("were answered above"),
         }
+    }
+}
+
+/// The answer to a request that no person has made yet: see [`answer::speculative`]. An image
+/// stays an image; whoever sees it later does not ask for it again.
+fn speculative(route: HitRoute, head: &Head<'_>) -> Reply {
+    match route {
+        HitRoute::Impression => Reply::Pixel,
+        HitRoute::Conversion if wants_image(head.path) => {
+            answer::pixel(StatusCode::SERVICE_UNAVAILABLE).into()
+        }
+        _ => answer::speculative().into(),
     }
 }
 

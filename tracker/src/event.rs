@@ -55,7 +55,7 @@ impl Event<'_> {
         bytes(20, self.boot.as_bytes(), out);
         uint(21, self.lane.into(), out);
         uint(22, number, out);
-        for parameter in hit.parameters.iter().flat_map(|parameters| parameters.iter()) {
+        for parameter in hit.parameters.iter() {
             let length = text_len(1, &parameter.name) + text_len(2, &parameter.value);
             encode_key(23, WireType::LengthDelimited, out);
             encode_varint(length as u64, out);
@@ -74,6 +74,7 @@ impl Event<'_> {
         text(1, self.prefix, out);
         text(31, hit.client.traceparent, out);
         uint(32, (self.accepted == Accepted::Unverified).into(), out);
+        uint(33, hit.parameters.left_out().into(), out);
     }
 }
 
@@ -136,6 +137,7 @@ mod tests {
             program_text: "212312".into(),
             program: Some("212312".into()),
             parameters: Parameters::parse(query, &Limits::default()),
+            is_oversize: false,
             sent: None,
             client: Client {
                 user_agent: Cow::Borrowed(user_agent),
@@ -143,6 +145,7 @@ mod tests {
                 traceparent: "",
                 gpc,
                 counted: true,
+                is_speculative: false,
                 ip: (!gpc).then(|| TruncatedIp::of([203, 0, 113, 9].into())),
             },
         }
@@ -155,9 +158,11 @@ mod tests {
             Accepted::Unverified => None,
         };
         let hit = event.hit;
-        let parameters = hit.parameters.iter().flat_map(|parameters| parameters.iter());
-        let parameters: Vec<_> =
-            parameters.map(|p| Parameter { name: p.name.to_string(), value: p.value.to_string() }).collect();
+        let parameters: Vec<_> = hit
+            .parameters
+            .iter()
+            .map(|p| Parameter { name: p.name.to_string(), value: p.value.to_string() })
+            .collect();
         let client = &hit.client;
         let consent = if client.gpc { ConsentDecision::Gpc } else { ConsentDecision::Full };
         let custom = hit.sent.as_ref().map(|sent| sent.kind.custom_name().to_owned());
@@ -185,6 +190,7 @@ mod tests {
             origin: Some(Origin { route: event.prefix.into(), ..Origin::default() }),
             traceparent: client.traceparent.into(),
             unverified: program.is_none(),
+            parameters_left_out: hit.parameters.left_out(),
             ..TrackingEvent::default()
         }
     }
@@ -192,7 +198,7 @@ mod tests {
     proptest! {
         #[test]
         fn our_bytes_are_those_of_the_generated_code(
-            query in "([a-c=v&t1-9]|%C3%BC){0,40}",
+            query in "([a-c=v&t1-9]|%C3%BC|%|%ff|&=){0,40}",
             user_agent in ".{0,300}",
             gpc in any::<bool>(),
             at_ms in any::<u64>().prop_map(|ms| ms >> 8),

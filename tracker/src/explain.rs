@@ -146,7 +146,7 @@ pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Exp
     let hit = match Target::of(head.path, &site.config.prefixes) {
         Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
         Target::Beacon => {
-            data = data_of(&head).map_err(|reason| wrong("url", &reason))?;
+            data = data_of(&head).map_err(|reason| wrong("url", reason))?;
             let entries = parse(&data, &site.config.limits);
             let mut entries = entries.map_err(|error| wrong("url", &error.to_string()))?;
             let entry = entries.pop().filter(|_| entries.is_empty());

@@ -72,3 +72,20 @@ pub struct Headers<'r> {
     /// All values of `X-Forwarded-For`, in their order.
     pub forwarded_for: Vec<&'r [u8]>,
 }
+
+impl Head<'_> {
+    /// Whether a browser asks ahead of what a person may do: nobody has looked at or clicked on
+    /// anything yet.
+    pub fn is_speculative(&self) -> bool {
+        let headers = &self.headers;
+        let purposes = [headers.sec_purpose, headers.purpose, headers.x_purpose, headers.x_moz];
+        purposes.into_iter().flatten().any(is_speculative)
+    }
+}
+
+/// What browsers have called it: `prefetch`, `prefetch;prerender`, and Safari's `preview`.
+fn is_speculative(purpose: &[u8]) -> bool {
+    let starts_with =
+        |word: &[u8]| purpose.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    starts_with(b"prefetch") || starts_with(b"preview") || starts_with(b"prerender")
+}

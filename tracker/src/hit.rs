@@ -14,9 +14,10 @@ use proto::EventType;
 use crate::{
     beacon::{Entry, Sent},
     client::{TruncatedIp, client_ip},
+    client_time,
     config::Config,
     head::{Head, Method},
-    query::{Parameters, QueryError, decode_path},
+    query::{Parameters, decode_path},
     routes::HitRoute,
 };
 
@@ -47,8 +48,11 @@ pub struct Hit<'r> {
     pub program_text: Cow<'r, str>,
     /// The program id, decoded and checked; `None` if it cannot be one.
     pub program: Option<Cow<'r, str>>,
-    /// The parameters, or why there are none. Without the visitor id under GPC.
-    pub parameters: Result<Parameters<'r>, QueryError>,
+    /// The parameters, as far as they are within their limits; none of an oversize request line.
+    /// Without the visitor id under GPC.
+    pub parameters: Parameters<'r>,
+    /// Whether the request line has more bytes than it may have.
+    pub is_oversize: bool,
     /// What an entry of a beacon says besides; `None` of any other hit.
     pub sent: Option<Sent<'r>>,
     /// Who sent it.
@@ -66,8 +70,11 @@ pub struct Client<'r> {
     pub traceparent: &'r str,
     /// Whether the client asked not to be known, and we honour it.
     pub gpc: bool,
-    /// Whether this is a person's hit: not HEAD, not a prefetch.
+    /// Whether this is a person's hit: not HEAD, not speculative.
     pub counted: bool,
+    /// Whether a browser asks ahead of what a person may do: nobody has looked at or clicked on
+    /// anything yet.
+    pub is_speculative: bool,
     /// The client's truncated address; `None` under GPC or if it is not known.
     pub ip: Option<TruncatedIp>,
 }
@@ -78,14 +85,14 @@ impl<'r> Client<'r> {
         let headers = &head.headers;
         let gpc = config.honour_gpc && headers.gpc == Some(b"1");
         let peer = head.peer.filter(|_| !gpc);
+        let is_speculative = head.is_speculative();
         Self {
             user_agent: bounded(headers.user_agent),
             referrer: bounded(headers.referrer),
             traceparent: traceparent(headers.traceparent),
             gpc,
-            counted: head.method != Method::Head
-                && !is_prefetch(headers.sec_purpose)
-                && !is_prefetch(headers.purpose),
+            counted: head.method != Method::Head && !is_speculative,
+            is_speculative,
             ip: peer.and_then(|peer| {
                 if config.trusted_proxies.is_empty() {
                     return Some(TruncatedIp::of(peer));
@@ -105,27 +112,26 @@ impl<'r> Hit<'r> {
         config: &Config,
         received_at_ms: u64,
     ) -> Self {
-        let request_line_bytes = head.request_line_bytes;
         let client = Client::read(head, config);
-        let oversize = request_line_bytes > config.limits.request_line_bytes_max;
-        let mut parameters = if oversize {
-            Err(QueryError::TooLarge(format!("the request line has {request_line_bytes} bytes")))
-        } else {
-            Parameters::parse(head.query, &config.limits)
-        };
-        if client.gpc
-            && let Ok(parameters) = &mut parameters
-        {
+        let is_oversize = head.request_line_bytes > config.limits.request_line_bytes_max;
+        let query = if is_oversize { "" } else { head.query };
+        let mut parameters = Parameters::parse(query, &config.limits);
+        if client.gpc {
             parameters.withhold(VISITOR);
         }
+        if parameters.get(CLIENT_TIME).is_some_and(|text| client_time::parse(text).is_none()) {
+            parameters.leave_out(CLIENT_TIME);
+        }
+        let program = Some(decode_path(program_text)).filter(|id| ProgramId::is_valid(id));
         Self {
             route,
             received_at_ms,
             target: head.target,
-            request_line_bytes,
+            request_line_bytes: head.request_line_bytes,
             program_text: Cow::Borrowed(program_text),
-            program: decode_path(program_text).ok().filter(|id| ProgramId::is_valid(id)),
+            program,
             parameters,
+            is_oversize,
             sent: None,
             client,
         }
@@ -134,9 +140,7 @@ impl<'r> Hit<'r> {
     /// An entry of a beacon, whose request `client` sent with this `head`.
     pub fn of_entry(entry: Entry<'r>, head: &Head<'r>, client: Client<'r>, received_at_ms: u64) -> Self {
         let mut parameters = entry.parameters;
-        if client.gpc
-            && let Ok(parameters) = &mut parameters
-        {
+        if client.gpc {
             parameters.withhold(VISITOR);
         }
         Self {
@@ -147,6 +151,7 @@ impl<'r> Hit<'r> {
             program: Some(entry.program.clone()).filter(|id| ProgramId::is_valid(id)),
             program_text: entry.program,
             parameters,
+            is_oversize: false,
             sent: Some(entry.sent),
             client,
         }
@@ -175,18 +180,18 @@ impl<'r> Hit<'r> {
     pub fn sender_time_ms(&self) -> u64 {
         match &self.sent {
             Some(sent) => sent.time_ms,
-            None => self.parameter(CLIENT_TIME).and_then(|text| text.parse().ok()).unwrap_or(0),
+            None => self.parameter(CLIENT_TIME).and_then(client_time::parse).unwrap_or(0),
         }
     }
 
     /// Whether the answer is to be an image: `.gif` at the end of the path.
     pub fn wants_image(&self) -> bool {
-        self.target.split('?').next().is_some_and(|path| path.ends_with(".gif"))
+        wants_image(self.target.split('?').next().unwrap_or_default())
     }
 
-    /// The first value of parameter `name`, if the parameters could be read.
+    /// The first value of parameter `name`.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.as_ref().ok().and_then(|parameters| parameters.get(name))
+        self.parameters.get(name)
     }
 
     /// What the client's clock said, in parameter `t` or in a beacon; 0 if it said nothing
@@ -223,10 +228,9 @@ fn traceparent(value: Option<&[u8]>) -> &str {
     if fits { text } else { "" }
 }
 
-/// A speculative request: nobody has looked at or clicked on anything yet.
-fn is_prefetch(purpose: Option<&[u8]>) -> bool {
-    let start = purpose.and_then(|value| value.get(..8));
-    start.is_some_and(|start| start.eq_ignore_ascii_case(b"prefetch"))
+/// Whether a request for `path` wants an image.
+pub fn wants_image(path: &str) -> bool {
+    path.ends_with(".gif")
 }
 
 #[cfg(test)]
@@ -276,19 +280,31 @@ mod tests {
     }
 
     #[test]
-    fn head_and_prefetch_are_not_counted() {
+    fn head_and_what_a_browser_asks_ahead_are_not_counted() {
         for (name, value) in [
             ("sec-purpose", "prefetch"),
             ("sec-purpose", "prefetch;prerender"),
+            ("sec-purpose", "prefetch;anonymous-client-ip"),
             ("purpose", "prefetch"),
             ("purpose", "Prefetch"),
+            ("x-purpose", "preview"),
+            ("x-purpose", "prefetch"),
+            ("x-moz", "prefetch"),
+            ("x-moz", "PREFETCH"),
         ] {
-            assert!(!read(&head("/c/1", &[(name, value.as_bytes())]), "1").client.counted, "{name}: {value}");
+            let head = head("/c/1", &[(name, value.as_bytes())]);
+            let client = read(&head, "1").client;
+            assert!(client.is_speculative && !client.counted, "{name}: {value}");
         }
-        assert!(read(&head("/c/1", &[("purpose", b"pre")]), "1").client.counted);
+        for (name, value) in
+            [("purpose", "pre"), ("x-moz", ""), ("sec-purpose", "fetch"), ("x-purpose", "view")]
+        {
+            assert!(read(&head("/c/1", &[(name, value.as_bytes())]), "1").client.counted, "{name}: {value}");
+        }
         let mut by_head = head("/c/1", &[]);
         by_head.method = Method::Head;
-        assert!(!read(&by_head, "1").client.counted);
+        let by_head = read(&by_head, "1").client;
+        assert!(!by_head.counted && !by_head.is_speculative);
     }
 
     #[test]
@@ -312,9 +328,19 @@ mod tests {
 
     #[test]
     fn a_client_clock_far_ahead_is_not_believed() {
-        for text in ["1890000000000", "soon", "-1", "99999999999999999999"] {
-            let target = format!("/c/1?t={text}");
-            assert_eq!(read(&head(&target, &[]), "1").client_time_ms(), 0, "{text}");
+        let head = head("/c/1?t=1890000000000", &[]);
+        let hit = read(&head, "1");
+        assert_eq!((hit.client_time_ms(), hit.sender_time_ms()), (0, 1_890_000_000_000));
+        assert_eq!((hit.parameter("t"), hit.parameters.left_out()), (Some("1890000000000"), 0));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_left_out_and_counted() {
+        for text in ["soon", "-1", "99999999999999999999", "281474976710656", "1.5", "%7BTIME%7D", ""] {
+            let head = head(&format!("/c/1?a=1&t={text}&t=5"), &[]);
+            let hit = read(&head, "1");
+            assert_eq!((hit.sender_time_ms(), hit.parameter("t")), (0, None), "{text}");
+            assert_eq!((hit.parameter("a"), hit.parameters.left_out()), (Some("1"), 2), "{text}");
         }
     }
 
@@ -322,6 +348,8 @@ mod tests {
     fn an_oversize_request_line_is_not_taken_apart() {
         let target = format!("/c/1?a={}", "x".repeat(20_480));
         let head = head(&target, &[]);
-        assert!(matches!(read(&head, "1").parameters, Err(QueryError::TooLarge(_))));
+        let hit = read(&head, "1");
+        assert!(hit.is_oversize);
+        assert_eq!((hit.parameters.len(), hit.parameters.left_out()), (0, 0));
     }
 }

@@ -49,6 +49,7 @@ mod beacon;
 
 mod catalog;
 mod client;
+mod client_time;
 mod clock;
 
 mod config;

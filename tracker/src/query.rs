@@ -1,8 +1,10 @@
 //! Turns a query into parameters, in the order of the request.
 //!
-//! Decoding is strict: a `%` without two hex digits and bytes that are not UTF-8 are
-//! errors. Guessing would store a value that nobody sent. What needs no decoding is
-//! borrowed from the request.
+//! Decoding never fails: it is that of the WHATWG URL Standard, section 5.1
+//! (`application/x-www-form-urlencoded`). A `%` without two hex digits stays as it is, and bytes
+//! that are no UTF-8 become U+FFFD, because ad servers send macros that nobody filled in every
+//! day, and mail clients send Latin-1. What is beyond a limit is left out and counted. What needs
+//! no decoding is borrowed from the request.
 
 use std::borrow::Cow;
 
@@ -10,7 +12,10 @@ use crate::config::Limits;
 
 /// A request's parameters in their order, repeated names included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters<'r>(Vec<Parameter<'r>>);
+pub struct Parameters<'r> {
+    list: Vec<Parameter<'r>>,
+    left_out: u32,
+}
 
 /// One parameter, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,42 +26,20 @@ pub struct Parameter<'r> {
     pub value: Cow<'r, str>,
 }
 
-/// Why a query was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// A limit was passed; the text says which.
-    #[error("{0}")]
-    TooLarge(String),
-    /// A parameter could not be decoded; the text says which and where.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-/// Text that is not percent-encoded UTF-8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecodable {
-    /// `%` without two hex digits after it, at this byte.
-    #[error("'%' without two hex digits at byte {0}")]
-    Escape(usize),
-    /// The decoded bytes are not UTF-8.
-    #[error("not UTF-8")]
-    NotUtf8,
-}
-
 impl<'r> Parameters<'r> {
     /// Reads `a=1&b=x+y%21`; empty pairs (`&&`) are skipped.
-    ///
-    /// # Errors
-    /// See [`QueryError`]; a limit is reported before a bad encoding further right.
-    pub fn parse(query: &'r str, limits: &Limits) -> Result<Self, QueryError> {
-        let mut parameters = Vec::new();
-        for (at, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
-            if at == limits.parameters_max {
-                return Err(QueryError::TooLarge(format!("more than {at} parameters")));
+    pub fn parse(query: &'r str, limits: &Limits) -> Self {
+        let mut parameters = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            // Whoever sends more than we keep does not get them decoded either.
+            if parameters.list.len() == limits.parameters_max {
+                parameters.left_out += 1;
+                continue;
             }
-            parameters.push(parse_pair(pair, at + 1, limits)?);
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            parameters.push(decode_form(name), decode_form(value), limits);
         }
-        Ok(Self(parameters))
+        parameters
     }
 
     /// The first value of `name`.
@@ -66,108 +49,94 @@ impl<'r> Parameters<'r> {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Parameter<'r>> {
-        self.0.iter()
+        self.list.iter()
     }
 
-    /// Adds a parameter, within the bounds of its name and its value.
-    ///
-    /// # Errors
-    /// See [`QueryError`].
-    pub fn push(
-        &mut self,
-        name: Cow<'r, str>,
-        value: Cow<'r, str>,
-        limits: &Limits,
-    ) -> Result<(), QueryError> {
-        let nth = self.len() + 1;
-        check_name(&name, nth, limits)?;
-        check_value(&name, &value, limits)?;
-        self.0.push(Parameter { name, value });
-        Ok(())
+    /// Adds a parameter, or leaves it out: it has no name, its name or its value is too long, or
+    /// there are as many as there may be.
+    pub fn push(&mut self, name: Cow<'r, str>, value: Cow<'r, str>, limits: &Limits) {
+        let fits = self.list.len() < limits.parameters_max
+            && (1..=limits.name_bytes_max).contains(&name.len())
+            && value.len() <= limits.value_bytes_max;
+        if fits {
+            self.list.push(Parameter { name, value });
+        } else {
+            self.left_out += 1;
+        }
     }
 
-    /// Drops all parameters called `name`.
+    /// Drops all parameters called `name`, as if they had not been sent.
     pub fn withhold(&mut self, name: &str) {
-        self.0.retain(|parameter| parameter.name != name);
+        self.list.retain(|parameter| parameter.name != name);
+    }
+
+    /// Leaves out all parameters called `name`.
+    pub fn leave_out(&mut self, name: &str) {
+        let before = self.list.len();
+        self.withhold(name);
+        self.left_out += u32::try_from(before - self.list.len()).unwrap_or(u32::MAX);
+    }
+
+    /// Counts what was left out by somebody else.
+    pub fn note_left_out(&mut self, count: u32) {
+        self.left_out += count;
+    }
+
+    /// How many were left out.
+    pub fn left_out(&self) -> u32 {
+        self.left_out
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
-}
-
-fn parse_pair<'r>(pair: &'r str, nth: usize, limits: &Limits) -> Result<Parameter<'r>, QueryError> {
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let name = decode_form(name)
-        .map_err(|error| QueryError::Invalid(format!("the name of parameter {nth}: {error}")))?;
-    check_name(&name, nth, limits)?;
-    let value =
-        decode_form(value).map_err(|error| QueryError::Invalid(format!("parameter {name:?}: {error}")))?;
-    check_value(&name, &value, limits)?;
-    Ok(Parameter { name, value })
-}
-
-fn check_name(name: &str, nth: usize, limits: &Limits) -> Result<(), QueryError> {
-    let (bytes, max) = (name.len(), limits.name_bytes_max);
-    if bytes == 0 {
-        return Err(QueryError::Invalid(format!("parameter {nth} has no name")));
-    }
-    if bytes > max {
-        return Err(QueryError::TooLarge(format!("the name of parameter {nth} has {bytes} bytes of {max}")));
-    }
-    Ok(())
-}
-
-fn check_value(name: &str, value: &str, limits: &Limits) -> Result<(), QueryError> {
-    let (bytes, max) = (value.len(), limits.value_bytes_max);
-    if bytes > max {
-        return Err(QueryError::TooLarge(format!("parameter {name:?} has {bytes} bytes of {max}")));
-    }
-    Ok(())
 }
 
 /// Decodes `%41` and takes `+` for a space.
-///
-/// # Errors
-/// See [`Undecodable`].
-pub fn decode_form(text: &str) -> Result<Cow<'_, str>, Undecodable> {
+pub fn decode_form(text: &str) -> Cow<'_, str> {
     decode(text, true)
 }
 
 /// Decodes `%41`; a `+` is a plus sign.
-///
-/// # Errors
-/// See [`Undecodable`].
-pub fn decode_path(text: &str) -> Result<Cow<'_, str>, Undecodable> {
+pub fn decode_path(text: &str) -> Cow<'_, str> {
     decode(text, false)
 }
 
-fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Undecodable> {
-    let coded = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
+fn decode(text: &str, plus_is_space: bool) -> Cow<'_, str> {
+    let is_coded = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
     let bytes = text.as_bytes();
-    let Some(plain) = bytes.iter().position(coded) else {
-        return Ok(Cow::Borrowed(text));
+    let Some(plain) = bytes.iter().position(is_coded) else {
+        return Cow::Borrowed(text);
     };
     let mut decoded = Vec::with_capacity(bytes.len());
     decoded.extend_from_slice(&bytes[..plain]);
-    let mut at = plain;
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'%' {
-            let high = bytes.get(at + 1).and_then(hex_digit).ok_or(Undecodable::Escape(at))?;
-            let low = bytes.get(at + 2).and_then(hex_digit).ok_or(Undecodable::Escape(at))?;
-            decoded.push(high << 4 | low);
-            at += 3;
-        } else {
-            decoded.push(if coded(&byte) { b' ' } else { byte });
-            at += 1;
+    let mut rest = &bytes[plain..];
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (*byte, escaped(after)) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                rest = &after[2..];
+            }
+            (b'+', _) if plus_is_space => decoded.push(b' '),
+            (byte, _) => decoded.push(byte),
         }
     }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Undecodable::NotUtf8)
+    match String::from_utf8_lossy(&decoded) {
+        Cow::Owned(replaced) => Cow::Owned(replaced),
+        Cow::Borrowed(text) => Cow::Owned(text.to_owned()),
+    }
 }
 
-fn hex_digit(byte: &u8) -> Option<u8> {
-    char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+/// The byte that the two hex digits at the start of `text` mean.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let [high, low, ..] = text else { return None };
+    Some(hex_digit(*high)? << 4 | hex_digit(*low)?)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -176,13 +145,14 @@ mod tests {
 
     use super::*;
 
-    fn parse(query: &str) -> Result<Vec<(String, String)>, QueryError> {
-        let parameters = Parameters::parse(query, &Limits::default())?;
-        Ok(parameters.iter().map(|p| (p.name.to_string(), p.value.to_string())).collect())
+    fn parse(query: &str) -> (Vec<(String, String)>, u32) {
+        let parameters = Parameters::parse(query, &Limits::default());
+        let pairs = parameters.iter().map(|p| (p.name.to_string(), p.value.to_string())).collect();
+        (pairs, parameters.left_out())
     }
 
-    fn pairs(expected: &[(&str, &str)]) -> Result<Vec<(String, String)>, QueryError> {
-        Ok(expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+    fn pairs(expected: &[(&str, &str)]) -> (Vec<(String, String)>, u32) {
+        (expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(), 0)
     }
 
     #[test]
@@ -196,33 +166,45 @@ mod tests {
     }
 
     #[test]
-    fn bad_encodings_are_named_and_not_guessed() {
-        for (query, says) in [
-            ("a=%", "parameter \"a\": '%' without two hex digits at byte 0"),
-            ("a=1%4", "parameter \"a\": '%' without two hex digits at byte 1"),
-            ("a=%+1", "parameter \"a\": '%' without two hex digits at byte 0"),
-            ("a=1&b=%ff", "parameter \"b\": not UTF-8"),
-            ("%zz=1", "the name of parameter 1: '%' without two hex digits at byte 0"),
-            ("a=1&=2", "parameter 2 has no name"),
+    fn a_bad_percent_sign_stays_and_what_is_no_utf_8_is_replaced() {
+        for (query, name, value) in [
+            ("a=%", "a", "%"),
+            ("a=1%4", "a", "1%4"),
+            ("a=%+1", "a", "% 1"),
+            ("a=%%41", "a", "%A"),
+            ("a=%%34%31", "a", "%41"),
+            ("a=%zz%4g", "a", "%zz%4g"),
+            ("a=%%CACHEBUSTER%%", "a", "%\u{fffd}CHEBUSTER%%"),
+            ("a=${CLICK}&", "a", "${CLICK}"),
+            ("%zz=1", "%zz", "1"),
+            ("a=%ff", "a", "\u{fffd}"),
+            ("%ff%fe=%c3%28", "\u{fffd}\u{fffd}", "\u{fffd}("),
+            ("a=%ed%a0%80", "a", "\u{fffd}\u{fffd}\u{fffd}"),
+            ("a=%f0%9f%92", "a", "\u{fffd}"),
         ] {
-            assert_eq!(parse(query), Err(QueryError::Invalid(says.into())), "{query}");
+            assert_eq!(parse(query), pairs(&[(name, value)]), "{query}");
         }
     }
 
     #[test]
-    fn each_limit_is_reached_and_passed() {
+    fn what_is_beyond_a_limit_is_left_out_and_counted() {
         let many = |count: usize| (0..count).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
-        assert_eq!(parse(&many(100)).unwrap().len(), 100);
-        assert_eq!(parse(&many(101)), Err(QueryError::TooLarge("more than 100 parameters".into())));
-        assert!(parse(&format!("{}=1", "n".repeat(64))).is_ok());
-        assert!(matches!(parse(&format!("{}=1", "n".repeat(65))), Err(QueryError::TooLarge(_))));
-        assert!(parse(&format!("a={}", "%41".repeat(1_024))).is_ok());
-        assert!(matches!(parse(&format!("a={}", "v".repeat(1_025))), Err(QueryError::TooLarge(_))));
+        assert_eq!((parse(&many(100)).0.len(), parse(&many(100)).1), (100, 0));
+        assert_eq!((parse(&many(103)).0.len(), parse(&many(103)).1), (100, 3));
+        let fits = format!("{}=1&a={}", "n".repeat(64), "%41".repeat(1_024));
+        assert_eq!((parse(&fits).0.len(), parse(&fits).1), (2, 0));
+        for beyond in [format!("{}=1", "n".repeat(65)), format!("a={}", "v".repeat(1_025)), "=2".into()] {
+            assert_eq!(
+                parse(&format!("b=1&{beyond}&c=2")),
+                (pairs(&[("b", "1"), ("c", "2")]).0, 1),
+                "{beyond}"
+            );
+        }
     }
 
     #[test]
     fn a_plus_in_a_path_is_a_plus() {
-        assert_eq!(decode_path("a+%2B"), Ok(Cow::Borrowed("a++")));
+        assert_eq!(decode_path("a+%2B%"), "a++%");
     }
 
     proptest! {
@@ -230,12 +212,14 @@ mod tests {
         fn what_was_encoded_reads_back(sent in prop::collection::vec((".{1,8}", ".{0,12}"), 0..20)) {
             let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
             let query: Vec<_> = sent.iter().map(|(n, v)| format!("{}={}", encode(n), encode(v))).collect();
-            prop_assert_eq!(parse(&query.join("&")).unwrap(), sent);
+            prop_assert_eq!(parse(&query.join("&")), (sent, 0));
         }
 
         #[test]
-        fn any_text_is_taken_or_refused(query in ".{0,200}") {
-            let _ = parse(&query);
+        fn every_parameter_is_kept_or_counted(query in "(.|&|=|%|%[0-9a-f]{2}){0,200}") {
+            let (kept, left_out) = parse(&query);
+            let sent = query.split('&').filter(|pair| !pair.is_empty()).count();
+            prop_assert_eq!(kept.len() + left_out as usize, sent);
         }
     }
 }

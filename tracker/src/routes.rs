@@ -115,6 +115,8 @@ impl<'p> Target<'p> {
         for route in [HitRoute::Impression, HitRoute::Click, HitRoute::Event, HitRoute::Conversion] {
             let below = path.strip_prefix(route.prefix(prefixes)).and_then(|rest| rest.strip_prefix('/'));
             if let Some(program) = below {
+                // People and site builders put a slash behind everything that looks like a folder.
+                let program = program.strip_suffix('/').unwrap_or(program);
                 let image = matches!(route, HitRoute::Impression | HitRoute::Conversion);
                 let plain = program.strip_suffix(".gif").filter(|_| image);
                 return Self::Hit(route, plain.unwrap_or(program));
@@ -148,6 +150,10 @@ mod tests {
             ("/i/1.gif", Target::Hit(HitRoute::Impression, "1")),
             ("/i/", Target::Hit(HitRoute::Impression, "")),
             ("/c/1/2", Target::Hit(HitRoute::Click, "1/2")),
+            ("/c/1/", Target::Hit(HitRoute::Click, "1")),
+            ("/c/1//", Target::Hit(HitRoute::Click, "1/")),
+            ("/event/1/", Target::Hit(HitRoute::Event, "1")),
+            ("/v/1/", Target::Hit(HitRoute::Conversion, "1")),
             ("/v/1", Target::Hit(HitRoute::Conversion, "1")),
             ("/v/1.gif", Target::Hit(HitRoute::Conversion, "1")),
             ("/b", Target::Beacon),

@@ -33,6 +33,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     ("clickgate_beacon_entries_total", Counter, "Entries of beacons by outcome, besides the request that brought them."),
     ("clickgate_http_malformed_total", Counter, "Malformed HTTP requests, refused before a route saw them."),
     ("clickgate_http_timeouts_total", Counter, "Clients that took too long to send a head or a body, or to take an answer."),
+    ("clickgate_parameters_left_out_total", Counter, "Parameters of recorded events that were left out: beyond a limit, without a name, or a time that is none."),
     ("clickgate_rejected_not_kept_total", Counter, "Refused hits that are only counted, not kept."),
     ("clickgate_ready", Gauge, "1 while hits are welcome."),
     ("clickgate_catalog_age_seconds", Gauge, "Time since the programs in memory were last known to be those of the registry; compared every 3 s."),

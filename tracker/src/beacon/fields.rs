@@ -1,7 +1,7 @@
 //! The elements of an array and the fields of an object, each as the text it was sent as.
 //!
-//! One element more than `max` is collected, so that the caller sees that there are too
-//! many; the others are only checked to be JSON.
+//! What is beyond a bound is checked to be JSON, and counted, but not collected: the sender must
+//! not be able to make us hold much more than was sent.
 
 use std::{borrow::Cow, fmt};
 
@@ -27,8 +27,18 @@ pub struct Entries {
 
 /// The fields of an object in their order, repeated names included.
 pub struct Fields {
-    /// Of which so many, and one more, are collected.
+    /// Of which so many are collected.
     pub max: usize,
+    /// Whether those that are `null` are as good as absent.
+    pub skips_null: bool,
+}
+
+/// What was found in an object.
+pub struct Found<'r> {
+    /// Names and values.
+    pub fields: Vec<(Cow<'r, str>, &'r RawValue)>,
+    /// How many fields there are besides.
+    pub more: u32,
 }
 
 impl<'r> DeserializeSeed<'r> for Entries {
@@ -59,7 +69,7 @@ impl<'r> Visitor<'r> for Entries {
 }
 
 impl<'r> DeserializeSeed<'r> for Fields {
-    type Value = Vec<(Cow<'r, str>, &'r RawValue)>;
+    type Value = Found<'r>;
 
     fn deserialize<D: Deserializer<'r>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
@@ -67,47 +77,121 @@ impl<'r> DeserializeSeed<'r> for Fields {
 }
 
 impl<'r> Visitor<'r> for Fields {
-    type Value = Vec<(Cow<'r, str>, &'r RawValue)>;
+    type Value = Found<'r>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'r>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut found = Vec::new();
-        while found.len() <= self.max
-            && let Some((Name(name), value)) = fields.next_entry()?
-        {
-            found.push((name, value));
+    fn visit_map<A: MapAccess<'r>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = Found { fields: Vec::new(), more: 0 };
+        while let Some((Text(name), value)) = map.next_entry::<Text<'r>, &'r RawValue>()? {
+            if self.skips_null && value.get() == "null" {
+                continue;
+            }
+            if found.fields.len() < self.max {
+                found.fields.push((name, value));
+            } else {
+                found.more += 1;
+            }
         }
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(found)
     }
 }
 
-/// A name, borrowed if it needs no decoding; serde's own `Cow` always copies.
-struct Name<'r>(Cow<'r, str>);
+/// What a JSON text says, if `raw` is one; borrowed if it needs no decoding.
+pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let json = raw.get();
+    let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<Text>(json).ok().map(|Text(text)| text)
+}
 
-impl<'r> Deserialize<'r> for Name<'r> {
+/// A text, borrowed if it needs no decoding; serde's own `Cow` always copies, and refuses a lone
+/// surrogate.
+struct Text<'r>(Cow<'r, str>);
+
+impl<'r> Deserialize<'r> for Text<'r> {
     fn deserialize<D: Deserializer<'r>>(from: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct Bytes;
 
-        impl<'r> Visitor<'r> for Text {
-            type Value = Name<'r>;
+        impl<'r> Visitor<'r> for Bytes {
+            type Value = Text<'r>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
+                f.write_str("a text")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'r str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(text)))
+            fn visit_borrowed_bytes<E>(self, bytes: &'r [u8]) -> Result<Self::Value, E> {
+                Ok(Text(String::from_utf8_lossy(bytes)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(without_surrogates(bytes))))
             }
         }
 
-        from.deserialize_str(Text)
+        // As bytes serde_json lets a lone surrogate pass, in the form that UTF-8 would have for it.
+        from.deserialize_bytes(Bytes)
+    }
+}
+
+/// Replaces each surrogate, `ED A0..BF xx`, by one U+FFFD; the rest is UTF-8.
+fn without_surrogates(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let valid_bytes = std::str::from_utf8(rest).map_or_else(|error| error.valid_up_to(), str::len);
+        let (valid, invalid) = rest.split_at(valid_bytes);
+        text.push_str(std::str::from_utf8(valid).unwrap_or_default());
+        rest = match invalid {
+            [] => invalid,
+            [0xed, 0xa0..=0xbf, _, after @ ..] | [_, after @ ..] => {
+                text.push('\u{fffd}');
+                after
+            }
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(json: &str) -> Vec<(String, String)> {
+        let fields = scan(json, Fields { max: 10, skips_null: false }).unwrap();
+        fields
+            .fields
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value).unwrap().into_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn half_an_emoji_is_one_replacement_in_names_and_values() {
+        for (json, said) in [
+            (r#""\ud83d""#, "\u{fffd}"),
+            (r#""a\udca9b""#, "a\u{fffd}b"),
+            (r#""\ud83d\ud83d\udca9""#, "\u{fffd}💩"),
+            (r#""\udca9\ud83d""#, "\u{fffd}\u{fffd}"),
+            (r#""\ud83dx\n""#, "\u{fffd}x\n"),
+            (r#""\ud83d\\udca9""#, "\u{fffd}\\udca9"),
+            (r#""\ud83d\udca9""#, "💩"),
+            (r#""ü\"""#, "ü\""),
+        ] {
+            assert_eq!(texts(&format!("{{{json}: {json}}}")), [(said.to_owned(), said.to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_stays_an_error() {
+        for json in
+            [r#"{"a": "\ud83"}"#, "{\"a\": \"\u{1}\"}", r#"{"\x": 1}"#, r#"{"a": "\u+123"}"#, "{1: 2}"]
+        {
+            assert!(scan(json, Fields { max: 10, skips_null: false }).is_err(), "{json}");
+        }
     }
 }

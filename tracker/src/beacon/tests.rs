@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse_text(body: &str) -> Result<Vec<Entry<'_>>, String> {
-    parse(body.as_bytes(), &Limits::default()).map_err(|error| error.to_string())
+    parse(body, &Limits::default()).map_err(|error| error.to_string())
 }
 
 fn one(body: &str) -> Entry<'_> {
@@ -11,8 +11,7 @@ fn one(body: &str) -> Entry<'_> {
 }
 
 fn pairs(entry: &Entry) -> Vec<(String, String)> {
-    let parameters = entry.parameters.as_ref().unwrap();
-    parameters.iter().map(|p| (p.name.to_string(), p.value.to_string())).collect()
+    entry.parameters.iter().map(|p| (p.name.to_string(), p.value.to_string())).collect()
 }
 
 #[test]
@@ -71,32 +70,97 @@ fn what_is_wrong_is_named_by_its_place() {
         (r#"{"program": "1", "type": "click"} x"#, "body: trailing characters"),
         (
             r#"[{"program": "1", "type": "click"}, {"program": "1", "type": "cl ick"}]"#,
-            "[1].type: \"cl ick\" is not",
+            "[1].type: of 6 bytes is not impression,",
         ),
-        (r#"{"program": "1", "type": ""}"#, "type: \"\" is not"),
+        (r#"{"program": "1", "type": ""}"#, "type: of 0 bytes is not"),
         (r#"{"program": "1", "type": 1}"#, "type: is not text"),
-        (&long_name, "type: \"nnn"),
+        (&long_name, "type: of 65 bytes is not"),
         (r#"{"program": true, "type": "click"}"#, "program: is not text"),
         (r#"{"program": {}, "type": "click"}"#, "program: is nested"),
-        (r#"{"program": "1", "type": "click", "parms": {}}"#, "parms: is no field; there are program, type"),
-        (r#"{"program": "1", "type": "click", "type": "click"}"#, "type: stands there twice"),
-        (r#"{"program": "1", "type": "click", "time_ms": -1}"#, "time_ms: -1 is not"),
-        (r#"{"program": "1", "type": "click", "time_ms": 1.5}"#, "time_ms: \"1.5\" is not"),
         (
-            r#"{"program": "1", "type": "click", "time_ms": 281474976710656}"#,
-            "time_ms: 281474976710656 is not",
+            r#"{"program": "1", "type": "click", "parms": {}}"#,
+            "field 3 (of 5 bytes): is unknown; there are program, type",
         ),
+        (r#"{"program": "1", "type": "click", "type": "click"}"#, "type: is given twice"),
         (r#"{"program": "1", "type": "click", "params": []}"#, "params: is not an object"),
-        (r#"{"program": "1", "type": "click", "params": {"a": {}}}"#, "params.a: is nested"),
-        (r#"{"program": "1", "type": "click", "params": {"a": "\ud800"}}"#, "params.a: "),
-        (&deep, "params.a: is nested"),
+        (r#"{"program": "1", "type": "click", "params": {"a": {}}}"#, "params, parameter 1: is nested"),
+        (
+            r#"{"program": "1", "type": "click", "params": {"b": 1, "a": []}}"#,
+            "params, parameter 2: is nested",
+        ),
+        (&deep, "params, parameter 1: is nested"),
         (&long_id, "id: has 1025 bytes of 1024"),
     ] {
         let error = parse_text(body).unwrap_err();
-        assert!(error.starts_with(says), "{}: {error}", cut(body, 200));
+        assert!(error.starts_with(says), "{body:.200}: {error}");
     }
-    let error = parse(b"{\"program\": \"\xff\"}", &Limits::default()).unwrap_err();
-    assert_eq!(error.to_string(), "body: not UTF-8 at byte 13");
+}
+
+#[test]
+fn what_is_wrong_is_told_without_a_byte_of_the_senders() {
+    let secret = "jane.doe-at-example";
+    for body in [
+        format!(r#"{{"{secret}": 1}}"#),
+        format!(r#"{{"program": "1", "type": "{secret}!"}}"#),
+        format!(r#"{{"program": ["{secret}"], "type": "click"}}"#),
+        format!(r#"{{"program": "1", "type": ["{secret}"]}}"#),
+        format!(r#"{{"program": "1", "type": "click", "id": {{"{secret}": 1}}}}"#),
+        format!(r#"{{"program": "1", "type": "click", "visitor": ["{secret}"]}}"#),
+        format!(r#"{{"program": "1", "type": "click", "params": "{secret}"}}"#),
+        format!(r#"{{"program": "1", "type": "click", "params": {{"{secret}": []}}}}"#),
+        format!(r#"{{"program": "1", "type": "click", "params": {{"a": ["{secret}"]}}}}"#),
+        format!(r#"{{"program": "1", "type": "click", "id": "{}"}}"#, secret.repeat(100)),
+        format!(r#"["{secret}"]"#),
+        format!(r#""{secret}""#),
+        format!("{secret}: 1"),
+        format!(r#"{{"program": "1", "type": "click"}} {secret}"#),
+        format!(r#"{{"program": "1", {secret}: 1}}"#),
+        format!(r#"{{"program": "{secret}\u{{1}}"}}"#),
+    ] {
+        let error = parse_text(&body).unwrap_err();
+        assert!(!error.contains("jane") && !error.contains("example"), "{body}: {error}");
+    }
+}
+
+#[test]
+fn no_text_fails_an_entry_for_what_it_says() {
+    let half = r#"{"program": "\ud83d1", "type": "click", "id": "a\udca9", "visitor": "\ud83d",
+        "params": {"\ud83d": "\udca9\ud83d", "b": "\ud83d\udca9"}}"#;
+    let entry = one(half);
+    assert_eq!((entry.program.as_ref(), entry.sent.id.as_deref()), ("\u{fffd}1", Some("a\u{fffd}")));
+    let expected = [("v", "\u{fffd}"), ("\u{fffd}", "\u{fffd}\u{fffd}"), ("b", "💩")];
+    assert_eq!(pairs(&entry), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let kind = parse_text(r#"{"program": "1", "type": "\ud83d"}"#).unwrap_err();
+    assert!(kind.starts_with("type: of 3 bytes is not"), "{kind}");
+
+    let latin_1 = b"\xef\xbb\xbf{\"program\": \"1\", \"type\": \"click\", \"params\": {\"\xfc\": \"\xe9\"}}";
+    let text = decode(latin_1);
+    assert_eq!(pairs(&one(&text)), [("\u{fffd}".to_owned(), "\u{fffd}".to_owned())]);
+    assert!(matches!(decode("{\"ü\": 1}".as_bytes()), Cow::Borrowed("{\"ü\": 1}")));
+    assert_eq!(decode("\u{feff}\u{feff}1".as_bytes()), "\u{feff}1", "one mark is skipped");
+}
+
+#[test]
+fn a_time_that_is_none_is_left_out_and_counted() {
+    for (time, said, left_out) in [
+        ("1789999999000", 1_789_999_999_000, 0),
+        ("\"1789999999000\"", 1_789_999_999_000, 0),
+        ("281474976710655", (1 << 48) - 1, 0),
+        ("null", 0, 0),
+        ("281474976710656", 0, 1),
+        ("-1", 0, 1),
+        ("1.5", 0, 1),
+        ("1e3", 0, 1),
+        ("true", 0, 1),
+        ("\"soon\"", 0, 1),
+        ("\"\"", 0, 1),
+        ("[1]", 0, 1),
+        ("{\"ms\": 1}", 0, 1),
+    ] {
+        let body = format!(r#"{{"program": "1", "type": "click", "time_ms": {time}}}"#);
+        let entry = one(&body);
+        assert_eq!((entry.sent.time_ms, entry.parameters.left_out()), (said, left_out), "{time}");
+    }
 }
 
 #[test]
@@ -114,20 +178,27 @@ fn the_hundredth_entry_is_taken_and_one_more_refuses_all() {
 }
 
 #[test]
-fn a_bound_on_parameters_refuses_the_entry_and_not_the_beacon() {
+fn a_parameter_beyond_a_bound_is_left_out_and_counted() {
     let with = |params: &str| format!(r#"[{{"program": "1", "type": "click", "params": {{{params}}}}}]"#);
     let many = |count: usize| (0..count).map(|at| format!("\"p{at}\": 1")).collect::<Vec<_>>().join(",");
     assert_eq!(pairs(&one(&with(&many(100)))).len(), 100);
+    for count in [101, 250] {
+        let body = with(&many(count));
+        let entry = one(&body);
+        assert_eq!((pairs(&entry).len(), entry.parameters.left_out() as usize), (100, count - 100));
+    }
+    let nulls = with(&format!("{}, \"a\": 1", vec!["\"n\": null"; 300].join(",")));
+    assert_eq!((pairs(&one(&nulls)).len(), one(&nulls).parameters.left_out()), (1, 0));
     for params in [
-        many(101),
+        "\"\": 1".to_owned(),
         format!("\"{}\": 1", "n".repeat(65)),
         format!("\"a\": \"{}\"", "v".repeat(1_025)),
         format!("\"a\": {}", "1".repeat(1_025)),
     ] {
-        let body = with(&params);
-        assert!(matches!(one(&body).parameters, Err(QueryError::TooLarge(_))), "{}", cut(&params, 100));
+        let body = with(&format!("\"b\": 1, {params}, \"c\": 2"));
+        let entry = one(&body);
+        assert_eq!((pairs(&entry).len(), entry.parameters.left_out()), (2, 1), "{params:.100}");
     }
-    assert!(matches!(one(&with("\"\": 1")).parameters, Err(QueryError::Invalid(_))));
 }
 
 proptest! {
@@ -152,11 +223,11 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&body, &Limits::default());
+        let _ = parse(&decode(&body), &Limits::default());
     }
 
     #[test]
     fn any_text_of_json_marks_is_taken_or_refused(body in "[\\[\\]{}:,\"\\\\ue0-9a-c \\.+-]{0,200}") {
-        let _ = parse(body.as_bytes(), &Limits::default());
+        let _ = parse(&body, &Limits::default());
     }
 }

@@ -6,6 +6,8 @@
 //! All entries are decided over before the first is put into the log, and all of them are
 //! in the log before anybody waits, so that a beacon costs one write and one sync.
 
+use std::borrow::Cow;
+
 use futures_util::future::join_all;
 use http::StatusCode;
 use proto::Uuid;
@@ -14,7 +16,7 @@ use stream::{Class, Level, Number};
 
 use crate::{
     answer::{self, Answer},
-    beacon::{Entry, Kind, parse},
+    beacon::{Entry, Kind, decode, parse},
     counters::Outcome,
     decide::decide,
     edge::Edge,
@@ -77,6 +79,10 @@ impl Edge {
         let limits = &self.site.config.limits;
         let refused = if head.request_line_bytes > limits.request_line_bytes_max {
             self.line_too_long(head, received_at_ms)
+        } else if head.is_speculative() {
+            (Outcome::NotCounted, answer::speculative())
+        } else if let Some(encoding) = encoding_of(head) {
+            self.encoded(head, encoding, received_at_ms)
         } else if let Framing::Length(length) = body
             && length > limits.body_bytes_max as u64
         {
@@ -89,7 +95,7 @@ impl Edge {
 
     /// Answers a posted beacon.
     pub async fn beacon(&self, head: &Head<'_>, body: &[u8], received_at_ms: u64) -> Answer {
-        let answered = self.entries(head, body, received_at_ms).await;
+        let answered = self.entries(head, &decode(body), received_at_ms).await;
         self.counted(head, answered)
     }
 
@@ -118,9 +124,12 @@ impl Edge {
         } else {
             match head.method {
                 Method::Options => (Outcome::NotCounted, answer::preflight(ALLOW)),
+                // A page that is prepared and perhaps never seen; its tag, or a page that carries
+                // the pixel, asks again if it is.
+                Method::Get if head.is_speculative() => (Outcome::NotCounted, answer::speculative()),
                 Method::Get | Method::Head => match data_of(head) {
                     Ok(body) => self.entries(head, &body, received_at_ms).await,
-                    Err(detail) => self.malformed(head, &detail, received_at_ms),
+                    Err(detail) => self.malformed(head, detail, received_at_ms),
                 },
                 Method::Post | Method::Other => (Outcome::WrongMethod, answer::wrong_method(ALLOW)),
             }
@@ -138,12 +147,26 @@ impl Edge {
         self.unreadable(head, Refusal::TooLarge, detail, StatusCode::URI_TOO_LONG, received_at_ms)
     }
 
+    /// Nothing of ours decodes a body: it would have to be bounded once more after it.
+    fn encoded(&self, head: &Head<'_>, encoding: &[u8], received_at_ms: u64) -> (Outcome, Answer) {
+        let is_token = encoding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        let named = std::str::from_utf8(encoding).ok().filter(|text| is_token && text.len() <= 16);
+        let detail = match named {
+            Some(name) => format!("content-encoding: {name} is not supported; send the JSON as it is"),
+            None => format!("content-encoding: {} bytes that name no coding of ours", encoding.len()),
+        };
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let (outcome, answer) =
+            self.unreadable(head, Refusal::MalformedBeacon, &detail, status, received_at_ms);
+        (outcome, answer::accepting_identity(answer))
+    }
+
     fn too_large(&self, head: &Head<'_>, received_at_ms: u64) -> (Outcome, Answer) {
         let detail = format!("the body has more than {} bytes", self.site.config.limits.body_bytes_max);
         self.unreadable(head, Refusal::TooLarge, &detail, StatusCode::PAYLOAD_TOO_LARGE, received_at_ms)
     }
 
-    async fn entries(&self, head: &Head<'_>, body: &[u8], received_at_ms: u64) -> (Outcome, Answer) {
+    async fn entries(&self, head: &Head<'_>, body: &str, received_at_ms: u64) -> (Outcome, Answer) {
         let entries = match parse(body, &self.site.config.limits) {
             Ok(entries) => entries,
             Err(malformed) => return self.malformed(head, &malformed.to_string(), received_at_ms),
@@ -228,16 +251,24 @@ impl Edge {
     }
 }
 
+/// The coding of a body, if it has one.
+fn encoding_of<'r>(head: &Head<'r>) -> Option<&'r [u8]> {
+    head.headers.content_encoding.filter(|it| !it.is_empty() && !it.eq_ignore_ascii_case(b"identity"))
+}
+
 /// The entries of a beacon that came as a pixel: parameter `d`, decoded.
 ///
 /// # Errors
 /// Why there are none, in words.
-pub fn data_of(head: &Head<'_>) -> Result<Vec<u8>, String> {
+pub fn data_of<'r>(head: &Head<'r>) -> Result<Cow<'r, str>, &'static str> {
     let Some(data) = head.query.split('&').find_map(|pair| pair.strip_prefix("d=")) else {
-        return Err("d: a GET brings the entries in this parameter".into());
+        return Err("d: a GET brings the entries in this parameter");
     };
-    let decoded = decode_form(data).map_err(|error| format!("d: {error}"))?;
-    Ok(decoded.into_owned().into_bytes())
+    let text = decode_form(data);
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(text) => Cow::Owned(text.to_owned()),
+        None => text,
+    })
 }
 
 /// What became of the request, in one word: what the sender must act on comes first.

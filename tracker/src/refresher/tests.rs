@@ -226,11 +226,11 @@ fn what_nobody_can_read_again_becomes_no_older_while_comparing_finds_nothing_new
     actix_rt::System::new().block_on(async {
         let registry = Held::new();
         registry.put(program("1", "there", 1)).await.unwrap();
-        // Served for 4 s after it was read, and a read takes for ever.
+        // Served for 6 s after it was read, and a read takes for ever.
         let config = CatalogConfig {
             fresh_seconds: 3,
             jitter_percent: 0,
-            stale_seconds: 1,
+            stale_seconds: 3,
             ..CatalogConfig::default()
         };
         let (following, _snapped) = Following::start(&registry, config);

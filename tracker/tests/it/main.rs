@@ -9,6 +9,7 @@ mod connections;
 mod conversions;
 mod flood;
 mod hits;
+mod lenient;
 mod life;
 mod redirects;
 mod shedding;
