@@ -60,6 +60,8 @@ mod edge;
 mod etag;
 mod event;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod hit;
 mod http;
