@@ -1,7 +1,9 @@
 //! What only a browser can say: that the page shows it, and that other pages cannot.
 
+mod bodies;
 mod driver;
 mod origins;
+mod speculation;
 mod tag;
 
 use std::path::Path;

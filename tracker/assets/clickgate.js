@@ -1,23 +1,22 @@
 // Clickgate's tag: clickgate(type, {program, params, visitor}). MIT OR Apache-2.0
 (function () {
-  var me = document.currentScript, base = new URL("__BEACON__", me.src), nav = navigator
-  var pending = {}, waits = [1000, 4000, 16000]
+  var me = document.currentScript, own = me.dataset.program
+  var base = new URL("__BEACON__", me.src), pending = {}, waits = [1000, 4000, 16000]
 
-  function newId() {
-    if (self.crypto && crypto.randomUUID) return crypto.randomUUID()
-    return Date.now() + "-" + Math.random() + "-" + Math.random()
+  // JSON writes half of a surrogate pair as an escape (raw in old browsers); it becomes U+FFFD.
+  // What matches with two units is a whole pair or an escaped backslash, and stays.
+  function wellFormed(json) {
+    return json.replace(/\\(\\|ud...)|[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g, function (found) {
+      return found.length == 2 ? found : "\ufffd"
+    })
   }
 
+  // Bodies that may outlive their page share 64 KiB, so a larger one must not ask for it.
+  function fits(json) { return new Blob([json]).size <= 61440 }
+
+  // Text is a simple request: no preflight that would come too late.
   function beacon(json) {
-    // Text is a simple request: no preflight that would come too late.
-    try { return nav.sendBeacon(base, new Blob([json], {type: "text/plain"})) } catch (e) { return false }
-  }
-
-  function pixel(json, done, failed) {
-    var image = new Image()
-    image.onload = done
-    image.onerror = failed
-    image.src = base + "?d=" + encodeURIComponent(json)
+    try { return fits(json) && navigator.sendBeacon(base, json) } catch (blocked) {}
   }
 
   // Each try has the same id, so a repetition is stored once.
@@ -25,30 +24,44 @@
     var json = pending[id]
     function done() { delete pending[id] }
     function again() {
-      if (pending[id] && tries < waits.length) setTimeout(attempt, waits[tries], id, tries + 1)
-      else done()
+      waits[tries] ? setTimeout(attempt, waits[tries], id, tries + 1) : done()
     }
-    function viaPixel() { pixel(json, done, again) }
+    function viaPixel() {
+      var image = new Image(), url = base + "?d=" + encodeURIComponent(json)
+      // The tracker refuses request lines over 20 KiB.
+      if (url.length > 20000) return again()
+      image.onload = done
+      image.onerror = again
+      image.src = url
+    }
     if (!json) return
     if (!tries && beacon(json)) return done()
     if (!self.fetch) return viaPixel()
-    fetch(base, {method: "POST", body: json, keepalive: true, credentials: "omit"}).then(function (answer) {
-      if (answer.status < 500 && answer.status != 408) done()
-      else again()
+    // Only at first with keepalive: others may have used up what there is of it.
+    fetch(base, {method: "POST", body: json, keepalive: !tries && fits(json), credentials: "omit"}).then(function (answer) {
+      answer.status < 500 && answer.status != 408 ? done() : again()
     }, viaPixel)
   }
 
   self.clickgate = function (type, what) {
-    var id = newId(), entry = {program: what.program, type: type, id: id, time_ms: Date.now(), params: what.params}
-    if (!nav.globalPrivacyControl) entry.visitor = what.visitor
-    pending[id] = JSON.stringify(entry)
-    attempt(id, 0)
+    what = what || {}
+    var program = what.program || own, now = Date.now(), id = now + "-" + Math.random()
+    if (!program) return console.warn("clickgate: no program")
+    var entry = {program: program, type: type, id: id, time_ms: now, params: what.params}
+    if (!navigator.globalPrivacyControl) entry.visitor = what.visitor
+    pending[id] = wellFormed(JSON.stringify(entry))
+    if (!document.prerendering) attempt(id, 0)
     return id
   }
 
-  addEventListener("pagehide", function () {
-    for (var id in pending) if (beacon(pending[id])) delete pending[id]
+  // Nobody may ever see a page that is being prerendered: it sends once somebody does.
+  document.addEventListener("prerenderingchange", function () {
+    for (var id in pending) attempt(id, 0)
   })
 
-  if (me.dataset.program) clickgate("impression", {program: me.dataset.program})
+  addEventListener("pagehide", function () {
+    if (!document.prerendering) for (var id in pending) if (beacon(pending[id])) delete pending[id]
+  })
+
+  if (own) clickgate("impression")
 })()

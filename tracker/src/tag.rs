@@ -47,7 +47,7 @@ impl Tag {
     pub fn new(prefixes: &Prefixes) -> Self {
         let filled =
             |text: &str| text.replace("__BEACON__", &prefixes.beacon).replace("__TAG__", &prefixes.tag);
-        Self { script: File::new(filled(SCRIPT)), example: File::new(filled(EXAMPLE)) }
+        Self { script: File::new(without_comments(&filled(SCRIPT))), example: File::new(filled(EXAMPLE)) }
     }
 
     /// The tag.
@@ -61,6 +61,14 @@ impl Tag {
     }
 }
 
+/// The script as browsers get it: without indentation and comment lines, so that both may be
+/// generous; the licence in the first line stays. So do all line breaks between statements.
+fn without_comments(script: &str) -> String {
+    let (licence, code) = script.split_once('\n').expect("the licence has a line of its own");
+    let code = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    std::iter::once(licence).chain(code).flat_map(|line| [line, "\n"]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +79,8 @@ mod tests {
         let (default, renamed) = (Tag::new(&Prefixes::default()), Tag::new(&renamed));
         let script = std::str::from_utf8(&default.script.body).unwrap();
         assert!(script.len() <= 2_048, "{} bytes", script.len());
+        assert!(script.starts_with("// Clickgate's tag") && script.contains("MIT OR Apache-2.0"));
+        assert_eq!(script.matches("//").count(), 1, "other comments stay here");
         assert!(script.is_ascii() && script.contains("\"/b\"") && !script.contains("__"));
         assert!(std::str::from_utf8(&renamed.script.body).unwrap().contains("\"/x/y\""));
         assert!(std::str::from_utf8(&renamed.example.body).unwrap().contains("src=\"/z.js\""));

@@ -120,6 +120,14 @@ impl Browser {
         text.as_str().unwrap_or_else(|| panic!("no {selector}")).to_owned()
     }
 
+    /// Clicks there as a person does.
+    pub fn click(&self, selector: &str) {
+        let found = self.post("/element", &json!({ "using": "css selector", "value": selector }));
+        // The key is a constant of the WebDriver standard.
+        let element = found["element-6066-11e4-a52e-4f735466cecf"].as_str().unwrap();
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
     /// A command of the browser's own protocol.
     pub fn command(&self, name: &str, parameters: Json) -> Json {
         self.post("/goog/cdp/execute", &json!({ "cmd": name, "params": parameters }))

@@ -11,14 +11,21 @@ use super::{Browser, ask_admin};
 use crate::http::get;
 use crate::world::{World, eventually};
 
-/// A web server that answers everything with one page; closed when dropped.
+/// A web server of a few pages; closed when dropped.
 pub struct OtherSite {
     pub address: SocketAddr,
     closed: Arc<AtomicBool>,
 }
 
 impl OtherSite {
+    /// Answers everything with one page.
     pub fn serve(html: String) -> Self {
+        Self::serve_each(move |_| html.clone())
+    }
+
+    /// Answers with what `page` gives for a path.
+    pub fn serve_each(page: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let page = Arc::new(page);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, closed) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
         let until = Arc::clone(&closed);
@@ -27,18 +34,20 @@ impl OtherSite {
                 if until.load(Ordering::Acquire) {
                     break;
                 }
-                let html = html.clone();
+                let page = Arc::clone(&page);
                 // A browser opens connections before it needs them; none may hold up another.
-                std::thread::spawn(move || answer(stream, &html));
+                std::thread::spawn(move || answer(stream, &*page));
             }
         });
         Self { address, closed }
     }
 }
 
-fn answer(mut stream: TcpStream, html: &str) {
-    let head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    if head.take_while(|line| !line.is_empty()).count() > 0 {
+fn answer(mut stream: TcpStream, page: &dyn Fn(&str) -> String) {
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    if let Some(path) = head.first().and_then(|line| line.split(' ').nth(1)) {
+        let html = page(path);
         let length = html.len();
         let _ = write!(
             stream,

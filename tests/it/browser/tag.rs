@@ -9,17 +9,17 @@ use super::{Browser, Running, ask_admin};
 use crate::world::{Process, World, eventually};
 
 /// A page with the tag, as the README says to embed it.
-fn publisher(up: &Process, attributes: &str) -> OtherSite {
+pub fn publisher(up: &Process, attributes: &str) -> OtherSite {
     let (tag, html) = (up.tracker, "<!doctype html><title>a publisher</title>");
     OtherSite::serve(format!("{html}<script src=\"http://{tag}/clickgate.js\" {attributes}></script><body>"))
 }
 
-fn visit(browser: &Browser, site: &OtherSite) {
+pub fn visit(browser: &Browser, site: &OtherSite) {
     browser.open(&format!("http://{}/", site.address));
     browser.until("the tag is there", "window.clickgate");
 }
 
-fn send(browser: &Browser, kind: &str, what: Json) {
+pub fn send(browser: &Browser, kind: &str, what: Json) {
     browser.run("clickgate(arguments[0], arguments[1])", json!([kind, what]));
 }
 
@@ -29,7 +29,7 @@ fn events(up: &Process) -> Vec<Json> {
 }
 
 /// Waits for that many events, and that the log holds none more.
-fn stored(up: &Process, count: usize) -> Vec<Json> {
+pub fn stored(up: &Process, count: usize) -> Vec<Json> {
     eventually(&format!("{count} events are stored"), || events(up).len() >= count);
     eventually("the log is at its end", || {
         let log = ask_admin(up, "/log").json();
@@ -66,6 +66,33 @@ fn the_tag_sends_an_impression_by_itself_and_what_the_page_says() {
     assert_eq!(find("click")["programId"], "212313");
     assert_eq!(find("conversion")["parameters"], json!([["value", "9.5"]]));
     assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+#[test]
+fn a_call_without_a_program_means_the_one_of_the_script() {
+    let world = World::new();
+    let Some(browser) = Browser::start() else { return };
+    let up = world.start("up");
+    visit(&browser, &publisher(&up, "data-program=\"212314\""));
+    stored(&up, 1);
+    let calls = "clickgate('first'); clickgate('second', null); clickgate('third', { params: { a: 1 } })";
+    browser.run(calls, json!([]));
+    let events = stored(&up, 4);
+    let mut names: Vec<_> = events.iter().filter_map(|event| event["customName"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["first", "second", "third"]);
+    assert!(events.iter().all(|event| event["programId"] == "212314"), "{events:#?}");
+    let third = events.iter().find(|event| event["customName"] == "third").unwrap();
+    assert_eq!(third["parameters"], json!([["a", "1"]]));
+
+    // Where there is none, the page goes on.
+    visit(&browser, &publisher(&up, ""));
+    let script = "const warned = []; console.warn = (text) => warned.push(text);
+         clickgate('click'); clickgate('click', { params: {} }); return warned";
+    assert_eq!(browser.run(script, json!([])), json!(vec!["clickgate: no program"; 2]));
+    assert_eq!(browser.errors(), Vec::<String>::new());
+    send(&browser, "last", json!({ "program": "212312" }));
+    assert!(stored(&up, 5).iter().any(|event| event["customName"] == "last"));
 }
 
 #[test]
