@@ -1,13 +1,13 @@
-//! Pages that a browser loads before anybody asks for them: what is never looked at
+//! Pages and links that a browser loads before anybody asks for them: what is never looked at
 //! is no event, and what is looked at afterwards is one.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::Browser;
 use super::origins::OtherSite;
 use super::tag::stored;
 use crate::documents::scrape;
-use crate::world::{Process, World};
+use crate::world::{Process, World, eventually};
 
 /// How many requests to a route the tracker answered, whatever it made of them.
 fn requests(up: &Process, route: &str) -> u64 {
@@ -111,4 +111,40 @@ fn a_prerendered_page_that_nobody_views_sends_nothing() {
     browser.open(&format!("http://{}/plain", site.address));
     assert_eq!(stored(&up, 1)[0]["programId"], "212312", "the page that is viewed");
     assert_eq!(requests(&up, "beacon"), 1);
+}
+
+#[test]
+fn a_prefetched_click_is_one_event_once_it_is_clicked() {
+    let landing = OtherSite::serve("<!doctype html><title>a shop</title>".to_owned());
+    let shop = format!("--host-resolver-rules=MAP shop.localhost 127.0.0.1:{}", landing.address.port());
+    let world = World::new();
+    let Some(browser) = Browser::start_with(&[&shop]) else { return };
+    let up = world.start("up");
+    let program = json!({
+        "programId": "spring", "programName": "Spring", "checksum": "9", "customerId": 7, "customerName": "C",
+        "valid": true, "allowHttp": true, "landingUrl": "http://shop.localhost/?click={click_id}",
+    });
+    world.ok(&["programs", "put", &program.to_string()]);
+
+    // A tracker of the same site and one of another, whose prefetches Chromium treats differently.
+    for (clicks, host) in ["127.0.0.1", "localhost"].into_iter().enumerate() {
+        let url = format!("http://{host}:{}/c/spring", up.tracker.port());
+        let rules = json!({ "prefetch": [{ "urls": [url], "eagerness": "immediate" }] });
+        let site = OtherSite::serve(format!(
+            "<!doctype html><title>a publisher</title><script type=\"speculationrules\">{rules}</script>\
+             <a id=\"click\" href=\"{url}\">click</a>"
+        ));
+        let asked_before = requests(&up, "click");
+        browser.open(&format!("http://{}/", site.address));
+        eventually("the link is prefetched", || requests(&up, "click") > asked_before);
+        stored(&up, clicks);
+
+        browser.click("#click");
+        browser.until("the shop is shown", "location.hostname === 'shop.localhost'");
+        let events = stored(&up, clicks + 1);
+        let click_id = browser.value("new URL(location).searchParams.get('click')");
+        assert_eq!(events[clicks]["type"], "click");
+        assert_eq!(events[clicks]["messageId"], click_id, "{host}: the shop knows another click");
+        assert_eq!(requests(&up, "click"), asked_before + 2, "{host}: the browser asked again");
+    }
 }
