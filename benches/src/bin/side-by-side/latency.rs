@@ -6,8 +6,8 @@ use std::time::Duration;
 use world::open_loop::{self, Plan};
 
 use crate::contestant::clear;
+use crate::full_speed::{Contestant, Round, Rounds, check};
 use crate::load::paths;
-use crate::pixel::{Contestant, Round, Rounds, check};
 use crate::{Bench, LATENCY};
 
 pub const CONNECTIONS: usize = 64;

@@ -15,10 +15,10 @@
 
 mod chart;
 mod contestant;
+mod full_speed;
 mod latency;
 mod load;
 mod machine;
-mod pixel;
 mod publish;
 mod quiet;
 mod report;
@@ -76,7 +76,7 @@ fn run() -> io::Result<()> {
         print!("{}", report::publish_rounds(&publish::measure(&bench)?));
         return Ok(());
     }
-    let pixel = pixel::measure(&bench)?;
+    let pixel = full_speed::measure(&bench)?;
     let latency = latency::measure(&bench, &pixel)?;
     let storing = storing::measure(&bench)?;
     let publish = publish::measure(&bench)?;

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::full_speed::{Contestant, Round, Rounds, median};
 use crate::latency::{self, Latencies, Latency};
 use crate::machine::Machine;
-use crate::pixel::{Contestant, Round, Rounds, median};
 use crate::publish::Publish;
 use crate::storing::{Stored, Storing};
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::contestant::{Clickgate, Server, clear, eventually, get};
+use crate::full_speed::{Contestant, check};
 use crate::load::wrk;
 use crate::machine::done;
-use crate::pixel::{Contestant, check};
 use crate::{Bench, STORING};
 
 /// Events of the prepared log, at least.
