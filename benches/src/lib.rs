@@ -1,4 +1,5 @@
-//! What every benchmark shares: the programs, and the open-loop generator.
+//! What every benchmark shares: the programs, the requests, and the open-loop generator.
 
 pub mod open_loop;
 pub mod programs;
+pub mod requests;

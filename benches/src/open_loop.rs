@@ -22,6 +22,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
 
+use crate::requests::Request;
+
 /// Bytes of the largest answer that is understood, head and body.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Longest latency that is told apart from longer ones, in microseconds.
@@ -38,8 +40,8 @@ const NAP: Duration = Duration::from_micros(20);
 pub struct Plan {
     /// Where to.
     pub address: SocketAddr,
-    /// Paths, sent in turn; not empty.
-    pub paths: Vec<String>,
+    /// Sent in turn; not empty.
+    pub requests: Vec<Request>,
     /// Requests per second, over all connections; more than 0.
     pub rate: f64,
     /// Connections that share the rate; each has one request under way at most.
@@ -53,8 +55,10 @@ pub struct Plan {
 pub struct Outcome {
     /// Microseconds from the intended moment to the last byte of the answer.
     pub latency_us: Histogram<u64>,
-    /// Answers with a status of 2xx.
+    /// Answers with a status of 2xx or 3xx.
     pub ok: u64,
+    /// Those of them that acknowledge an event.
+    pub events: u64,
     /// Other answers.
     pub other: u64,
 }
@@ -77,8 +81,10 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         socket.set_nodelay(true)?;
         sockets.push(socket);
     }
+    let plan = Arc::new(plan.clone());
+    let mut tasks = JoinSet::new();
+    let mut due = Vec::new();
     let start = Instant::now();
-    let (plan, mut tasks, mut due) = (Arc::new(plan.clone()), JoinSet::new(), Vec::new());
     for (at, socket) in sockets.into_iter().enumerate() {
         let is_due = Arc::new(Notify::new());
         due.push(Arc::clone(&is_due));
@@ -90,6 +96,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         let part = ended.map_err(io::Error::other)??;
         whole.latency_us.add(&part.latency_us).map_err(io::Error::other)?;
         whole.ok += part.ok;
+        whole.events += part.events;
         whole.other += part.other;
     }
     Ok(whole)
@@ -97,7 +104,7 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
 
 fn nothing_yet() -> Outcome {
     let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are valid");
-    Outcome { latency_us, ok: 0, other: 0 }
+    Outcome { latency_us, ok: 0, events: 0, other: 0 }
 }
 
 /// Wakes each connection when its next request is due, until the plan is over.
@@ -132,6 +139,7 @@ async fn connection(
 ) -> io::Result<Outcome> {
     let mut outcome = nothing_yet();
     let mut input = Vec::with_capacity(ANSWER_BYTES_MAX);
+    let host = plan.address.to_string();
     for nth in (at..).step_by(plan.connections) {
         let due = moment(&plan, nth);
         if due >= plan.duration {
@@ -144,10 +152,12 @@ async fn connection(
         if start.elapsed() > due + LATE_MAX {
             return Err(io::Error::other("the server is 20 s late; the rate is too high for it"));
         }
-        socket.write_all(request(&plan, nth).as_bytes()).await?;
-        let status = answer(&mut socket, &mut input).await?;
-        if (200..300).contains(&status) {
+        let request = &plan.requests[nth % plan.requests.len()];
+        socket.write_all(request.to(&host).as_bytes()).await?;
+        let status = answer(&mut socket, &mut input, request.is_head).await?;
+        if (200..400).contains(&status) {
             outcome.ok += 1;
+            outcome.events += u64::from(request.makes_event);
         } else {
             outcome.other += 1;
         }
@@ -157,20 +167,11 @@ async fn connection(
     Ok(outcome)
 }
 
-fn request(plan: &Plan, nth: usize) -> String {
-    let path = &plan.paths[nth % plan.paths.len()];
-    format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{HEADERS}\r\n", plan.address)
-}
-
-/// What a browser says besides; the same for every contestant and generator.
-pub const HEADERS: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
-     Referer: https://news.example/article/1\r\n";
-
 /// Reads one answer; its status.
-async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<u16> {
+async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>, is_head: bool) -> io::Result<u16> {
     input.clear();
     loop {
-        if let Some((status, bytes)) = whole_answer(input)? {
+        if let Some((status, bytes)) = whole_answer(input, is_head)? {
             if input.len() > bytes {
                 return Err(io::Error::other("more came than was asked for"));
             }
@@ -185,8 +186,9 @@ async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<u16> 
     }
 }
 
-/// Status and length of the answer at the start of `input`, if all of it is there.
-fn whole_answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
+/// Status and length of the answer at the start of `input`, if all of it is there. That to a
+/// HEAD ends with its head, whatever length it tells.
+fn whole_answer(input: &[u8], is_head: bool) -> io::Result<Option<(u16, usize)>> {
     let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -196,7 +198,7 @@ fn whole_answer(input: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let mut body = 0;
     for line in text.split("\r\n").skip(1) {
         let (name, value) = line.split_once(':').ok_or_else(not_http)?;
-        if name.eq_ignore_ascii_case("content-length") {
+        if name.eq_ignore_ascii_case("content-length") && !is_head {
             body = value.trim().parse().map_err(|_| not_http())?;
         }
     }
@@ -215,10 +217,17 @@ mod tests {
     #[test]
     fn an_answer_is_whole_at_its_last_byte_and_not_before() {
         for cut in 0..ANSWER.len() {
-            assert_eq!(whole_answer(&ANSWER[..cut]).unwrap(), None, "{cut}");
+            assert_eq!(whole_answer(&ANSWER[..cut], false).unwrap(), None, "{cut}");
         }
-        assert_eq!(whole_answer(ANSWER).unwrap(), Some((200, ANSWER.len())));
-        assert!(whole_answer(b"nonsense\r\n\r\n").is_err());
+        assert_eq!(whole_answer(ANSWER, false).unwrap(), Some((200, ANSWER.len())));
+        assert!(whole_answer(b"nonsense\r\n\r\n", false).is_err());
+    }
+
+    #[test]
+    fn the_answer_to_a_head_ends_with_its_head() {
+        let head = &ANSWER[..ANSWER.len() - 2];
+        assert_eq!(whole_answer(head, true).unwrap(), Some((200, head.len())));
+        assert_eq!(whole_answer(head, false).unwrap(), None);
     }
 
     /// A server that answers the first request of a connection after `stall`, the others at once.
@@ -243,13 +252,13 @@ mod tests {
     async fn a_stall_is_felt_by_every_request_that_was_due_in_it() {
         let plan = Plan {
             address: stalling(Duration::from_millis(100)).await,
-            paths: vec!["/".into()],
+            requests: vec![Request::hit("/")],
             rate: 1_000.0,
             connections: 1,
             duration: Duration::from_millis(200),
         };
         let outcome = run(&plan).await.unwrap();
-        assert_eq!((outcome.ok, outcome.other), (200, 0));
+        assert_eq!((outcome.ok, outcome.events, outcome.other), (200, 200, 0));
         // 100 of the 200 were due in the stall, 75 of them 25 ms before its end or earlier.
         assert!(outcome.percentile_ms(63.0) >= 25.0, "{}", outcome.percentile_ms(63.0));
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use world::open_loop::{Plan, run};
+use world::requests::Request;
 
 /// Sends requests at a fixed rate; latency counts from the moment a request was due.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let plan = Plan {
         address: arguments.address,
-        paths: arguments.paths,
+        requests: arguments.paths.iter().map(|path| Request::hit(path)).collect(),
         rate: arguments.rate.into(),
         connections: arguments.connections.into(),
         duration: Duration::from_secs(arguments.seconds),
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(run(&plan))) {
         Ok(outcome) => {
-            println!("{} answers of 2xx, {} others", outcome.ok, outcome.other);
+            println!("{} answers of 2xx or 3xx, {} others", outcome.ok, outcome.other);
             for per_cent in [50.0, 90.0, 99.0, 99.9, 100.0] {
                 println!("p{per_cent:<5} {:>9.3} ms", outcome.percentile_ms(per_cent));
             }

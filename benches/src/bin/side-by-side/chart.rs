@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Report, Row, number};
+use crate::report::{Limits, Report, Row, number};
 
 const WIDTH: u32 = 860;
 const ROW: u32 = 44;
@@ -12,11 +12,15 @@ const LEFT: u32 = 30;
 const UNIT: f64 = 480.0;
 const BAR_MAX: f64 = 1.6;
 
-/// One bar per promise, in units of its "must": left of the line is good where the figure is
+/// One bar per promise, in units of its "must", and none for what is for information: left of the line is good where the figure is
 /// to be small; the others are drawn the other way round, so that shorter is always better.
 pub fn svg(report: &Report) -> String {
-    let rows = report.rows();
-    let height = TOP + ROW * rows.len() as u32 + 10;
+    draw(&report.rows())
+}
+
+fn draw(rows: &[Row]) -> String {
+    let promises: Vec<_> = rows.iter().filter_map(|row| Some((row, row.limits.as_ref()?))).collect();
+    let height = TOP + ROW * promises.len() as u32 + 10;
     let must = f64::from(LEFT) + UNIT;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -24,8 +28,8 @@ pub fn svg(report: &Report) -> String {
          <text x=\"{LEFT}\" y=\"18\" font-weight=\"bold\">Share of its limit that each figure takes: shorter is better</text>\n\
          <text x=\"{must}\" y=\"34\" text-anchor=\"middle\" fill=\"#a00\">must</text>\n"
     );
-    for (at, row) in rows.iter().enumerate() {
-        bar(&mut out, row, TOP + ROW * at as u32);
+    for (at, (row, limits)) in promises.into_iter().enumerate() {
+        bar(&mut out, row, limits, TOP + ROW * at as u32);
     }
     let bottom = height - 6;
     let _ = writeln!(
@@ -35,10 +39,10 @@ pub fn svg(report: &Report) -> String {
     out
 }
 
-fn bar(out: &mut String, row: &Row, y: u32) {
-    let share = share(row, row.measured).min(BAR_MAX);
-    let aim = f64::from(LEFT) + UNIT * self::share(row, row.aim).min(BAR_MAX);
-    let colour = match row.verdict() {
+fn bar(out: &mut String, row: &Row, limits: &Limits, y: u32) {
+    let share = share(limits, row.measured).min(BAR_MAX);
+    let aim = f64::from(LEFT) + UNIT * self::share(limits, limits.aim).min(BAR_MAX);
+    let colour = match limits.verdict(row.measured) {
         "aim" => "#2a7",
         "must" => "#7a8",
         _ => "#d66",
@@ -58,8 +62,8 @@ fn bar(out: &mut String, row: &Row, y: u32) {
 }
 
 /// 1 at the limit, less if the figure is better.
-fn share(row: &Row, figure: f64) -> f64 {
-    if row.at_most { figure / row.must } else { row.must / figure }
+fn share(limits: &Limits, figure: f64) -> f64 {
+    if limits.at_most { figure / limits.must } else { limits.must / figure }
 }
 
 fn escape(text: &str) -> String {
@@ -70,14 +74,22 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn limits(at_most: bool) -> Limits {
+        Limits { must: 2.0, aim: 1.0, at_most }
+    }
+
     #[test]
     fn shorter_is_better_whatever_the_direction() {
-        let row =
-            |at_most| Row { what: "a<b".into(), measured: 0.0, unit: "x", must: 2.0, aim: 1.0, at_most };
-        assert!(share(&row(true), 1.0) < share(&row(true), 3.0));
-        assert!(share(&row(false), 3.0) < share(&row(false), 1.0));
-        let mut out = String::new();
-        bar(&mut out, &row(true), 0);
-        assert!(out.contains("a&lt;b"));
+        assert!(share(&limits(true), 1.0) < share(&limits(true), 3.0));
+        assert!(share(&limits(false), 3.0) < share(&limits(false), 1.0));
+    }
+
+    #[test]
+    fn only_promises_have_a_bar() {
+        let row = |what: &str, limits| Row { what: what.into(), measured: 1.5, unit: "x", limits };
+        let svg = draw(&[row("a<b", Some(limits(true))), row("for information", None)]);
+        assert!(svg.contains("a&lt;b") && svg.contains("#7a8"));
+        assert!(!svg.contains("for information"));
+        assert!(svg.contains(&format!("0 0 {WIDTH} {}\"", TOP + ROW + 10)));
     }
 }

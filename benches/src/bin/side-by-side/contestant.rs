@@ -109,9 +109,9 @@ impl Clickgate {
         command
     }
 
-    /// The tracker, alone: one worker, an empty log, pixels at this level.
-    pub fn tracker(bench: &Bench, level: &str) -> io::Result<Server> {
-        Self::start(bench, &["tracker"], &[("CLICKGATE__TRACKER__LEVELS__IMPRESSION", level)])
+    /// The tracker, alone, with one worker.
+    pub fn tracker(bench: &Bench, settings: &[(&str, &str)]) -> io::Result<Server> {
+        Self::start(bench, &["tracker"], settings)
     }
 
     /// A role with one worker, ready.

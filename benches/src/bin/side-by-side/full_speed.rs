@@ -1,26 +1,32 @@
-//! How much a pixel costs: rounds at full speed, the contestants in turn.
+//! How much a request costs: rounds at full speed, the contestants in turn.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::arguments::{Arguments, Rows};
 use crate::contestant::{Clickgate, Nginx, Server, clear};
-use crate::load::{Load, write_script, wrk};
-use crate::{Bench, PIXEL};
+use crate::load::{Events, Load, Script};
+use crate::{Bench, FULL_SPEED};
 
-/// Rounds per contestant and number of connections, unless time runs out.
-const ROUNDS: usize = 5;
 const WARM_UP: Duration = Duration::from_secs(1);
 const ROUND: Duration = Duration::from_secs(3);
 /// How often one round is repeated because somebody else used the machine.
 const REPEATS_MAX: usize = 3;
 
-/// Who answers.
+/// Who answers what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contestant {
+    /// nginx, pixels.
     Nginx,
+    /// Pixels at their default level.
     Written,
+    /// Pixels, each synced.
     Synced,
+    /// The mix, every route at its default level: beacons are synced.
+    Mix,
+    /// The mix with beacons that wait for no sync either: what the kinds cost by themselves.
+    MixWritten,
 }
 
 impl fmt::Display for Contestant {
@@ -29,6 +35,8 @@ impl fmt::Display for Contestant {
             Self::Nginx => "nginx",
             Self::Written => "clickgate, written",
             Self::Synced => "clickgate, synced",
+            Self::Mix => "clickgate, mix",
+            Self::MixWritten => "clickgate, mix, all written",
         })
     }
 }
@@ -39,30 +47,60 @@ impl Contestant {
         clear(bench)?;
         match self {
             Self::Nginx => Nginx::start(bench),
-            Self::Written => Clickgate::tracker(bench, "written"),
-            Self::Synced => Clickgate::tracker(bench, "synced"),
+            Self::Written => {
+                Clickgate::tracker(bench, &[("CLICKGATE__TRACKER__LEVELS__IMPRESSION", "written")])
+            }
+            Self::Synced => {
+                Clickgate::tracker(bench, &[("CLICKGATE__TRACKER__LEVELS__IMPRESSION", "synced")])
+            }
+            Self::Mix => Clickgate::tracker(bench, &[]),
+            Self::MixWritten => {
+                Clickgate::tracker(bench, &[("CLICKGATE__TRACKER__LEVELS__BEACON", "written")])
+            }
         }
+    }
+
+    pub fn is_mix(self) -> bool {
+        matches!(self, Self::Mix | Self::MixWritten)
+    }
+
+    /// What it is asked for.
+    fn script(self, bench: &Bench) -> &Script {
+        if self.is_mix() { &bench.mix } else { &bench.pixels }
+    }
+
+    /// Those that the chosen rows compare, in their turn. The pixel is what the mix is held against.
+    fn of(arguments: &Arguments, connections: u64) -> Vec<Self> {
+        let is_chosen = |contestant: &Self| match contestant {
+            Self::Nginx => arguments.measures(Rows::Pixel),
+            Self::Written => arguments.measures(Rows::Pixel) || arguments.measures(Rows::Mixed),
+            // A sync serves many when many wait for it.
+            Self::Synced => arguments.measures(Rows::Pixel) && connections == 256,
+            Self::Mix | Self::MixWritten => arguments.measures(Rows::Mixed),
+        };
+        let all = [Self::Nginx, Self::Written, Self::Synced, Self::Mix, Self::MixWritten];
+        all.into_iter().filter(is_chosen).collect()
     }
 }
 
 /// One contestant at full speed.
 pub struct Round {
     pub contestant: Contestant,
-    pub connections: usize,
+    pub connections: u64,
     pub load: Load,
     /// user+sys of the process during the load.
     pub cpu: Duration,
     pub resident_before: u64,
     pub resident_after: u64,
     pub ready_after: Duration,
-    /// Answers of 2xx, warm-up included, and the events that the log held afterwards.
-    pub kept: Option<(u64, u64)>,
+    /// What was sent, warm-up included, and the events that the log held afterwards.
+    pub kept: Option<(Events, u64)>,
     /// Somebody else used the machine, and there was no time to repeat it.
     pub disturbed: bool,
 }
 
 impl Round {
-    pub fn cpu_us_per_hit(&self) -> f64 {
+    pub fn cpu_us_per_request(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.load.ok as f64
     }
 
@@ -77,14 +115,25 @@ pub struct Rounds(pub Vec<Round>);
 
 impl Rounds {
     /// The median of one figure of one contestant.
-    pub fn median(&self, contestant: Contestant, connections: usize, figure: impl Fn(&Round) -> f64) -> f64 {
+    pub fn median(&self, contestant: Contestant, connections: u64, figure: impl Fn(&Round) -> f64) -> f64 {
         let of = |round: &&Round| round.contestant == contestant && round.connections == connections;
         median(self.0.iter().filter(of).map(figure).collect())
     }
 
-    /// The rounds of our tracker.
-    pub fn ours(&self) -> impl Iterator<Item = &Round> {
-        self.0.iter().filter(|round| round.contestant != Contestant::Nginx)
+    /// Its best rate, whatever the number of connections.
+    pub fn maximum(&self, contestant: Contestant) -> f64 {
+        let rate = |connections| self.median(contestant, connections, |round| round.load.per_second());
+        rate(64).max(rate(256))
+    }
+
+    pub fn has(&self, contestant: Contestant) -> bool {
+        self.0.iter().any(|round| round.contestant == contestant)
+    }
+
+    /// The rounds of our tracker that are about pixels.
+    pub fn our_pixels(&self) -> impl Iterator<Item = &Round> {
+        let ours = [Contestant::Written, Contestant::Synced];
+        self.0.iter().filter(move |round| ours.contains(&round.contestant))
     }
 }
 
@@ -96,16 +145,12 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 
 /// Rounds with 64 and with 256 connections; `synced` with 256 only.
 pub fn measure(bench: &Bench) -> io::Result<Rounds> {
-    let script = bench.dir.path().join("pixel.lua");
-    write_script(&script)?;
     let mut rounds = Vec::new();
-    let two = [Contestant::Nginx, Contestant::Written];
-    let three = [Contestant::Nginx, Contestant::Written, Contestant::Synced];
-    for at in (1..=ROUNDS).take_while(|at| bench.has_time(PIXEL, *at)) {
-        for (connections, contestants) in [(64, &two[..]), (256, &three[..])] {
-            for contestant in contestants {
-                bench.say(&format!("{connections} connections, round {at} of {ROUNDS}: {contestant}"));
-                rounds.push(undisturbed(bench, || round(bench, *contestant, connections))?);
+    for at in bench.rounds(FULL_SPEED) {
+        for connections in [64, 256] {
+            for contestant in Contestant::of(&bench.arguments, connections) {
+                bench.say(&format!("{connections} connections, round {at}: {contestant}"));
+                rounds.push(undisturbed(bench, || round(bench, contestant, connections))?);
             }
         }
     }
@@ -117,7 +162,7 @@ pub fn measure(bench: &Bench) -> io::Result<Rounds> {
 fn undisturbed(bench: &Bench, round: impl Fn() -> io::Result<Round>) -> io::Result<Round> {
     for _ in 0..REPEATS_MAX {
         let done = round()?;
-        if !done.disturbed || !bench.may_repeat(PIXEL) {
+        if !done.disturbed || !bench.may_repeat(FULL_SPEED) {
             return Ok(done);
         }
         bench.say("disturbed by other processes, once more");
@@ -125,20 +170,25 @@ fn undisturbed(bench: &Bench, round: impl Fn() -> io::Result<Round>) -> io::Resu
     round()
 }
 
-fn round(bench: &Bench, contestant: Contestant, connections: usize) -> io::Result<Round> {
-    let script = bench.dir.path().join("pixel.lua");
-    bench.wait_for_quiet(PIXEL)?;
+fn round(bench: &Bench, contestant: Contestant, connections: u64) -> io::Result<Round> {
+    bench.wait_for_quiet(FULL_SPEED)?;
+    let script = contestant.script(bench);
     let server = contestant.start(bench)?;
     let resident_before = server.resident_bytes()?;
-    let warm = wrk(&script, server.address, connections, WARM_UP)?;
-    let (watch, before) = (bench.quiet.watch()?, server.cpu()?);
-    let load = wrk(&script, server.address, connections, ROUND)?;
-    let (disturbed, cpu) = (watch.disturbed()?, server.cpu()? - before);
-    let (ready_after, resident_after) = (server.ready_after, server.resident_bytes()?);
+    let warm = script.run(server.address, connections, WARM_UP)?;
+    let watch = bench.quiet.watch()?;
+    let cpu_before = server.cpu()?;
+    let load = script.run(server.address, connections, ROUND)?;
+    let disturbed = watch.disturbed()?;
+    let cpu = server.cpu()? - cpu_before;
+    let ready_after = server.ready_after;
+    let resident_after = server.resident_bytes()?;
     server.stop()?;
+    let mut events = warm.events;
+    events += load.events;
     let kept = match contestant {
         Contestant::Nginx => None,
-        _ => Some(check(bench, warm.ok + load.ok, (warm.runs + load.runs) * connections as u64)?),
+        _ => Some((events, check(bench, events)?)),
     };
     Ok(Round {
         contestant,
@@ -153,13 +203,13 @@ fn round(bench: &Bench, contestant: Contestant, connections: usize) -> io::Resul
     })
 }
 
-/// The log must hold an event for each answer; and no more than those and the requests that
-/// were under way when wrk went home.
-pub fn check(bench: &Bench, ok: u64, under_way: u64) -> io::Result<(u64, u64)> {
-    let events = Clickgate::events_in_log(bench)?;
-    if (ok..=ok + under_way).contains(&events) {
-        Ok((ok, events))
+/// The log must hold an event for each answer that acknowledged one; and no more than those
+/// and the requests that were under way when the client went home. Their number.
+pub fn check(bench: &Bench, events: Events) -> io::Result<u64> {
+    let kept = Clickgate::events_in_log(bench)?;
+    if events.allow(kept) {
+        Ok(kept)
     } else {
-        Err(io::Error::other(format!("{ok} answers of 2xx, but {events} events in the log")))
+        Err(io::Error::other(format!("{events:?}, but {kept} are in the log")))
     }
 }

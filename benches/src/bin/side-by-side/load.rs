@@ -1,26 +1,22 @@
 //! wrk: as many requests as a server takes, in a closed loop.
+//!
+//! wrk takes the next request of the sequence for whichever connection is free, so connections
+//! are shared by all kinds of requests as those of a load balancer are.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::ops::AddAssign;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use world::open_loop::HEADERS;
-use world::programs::{PROGRAMS, id};
+use world::requests::{HOST, Request};
 
 use crate::machine::done;
 
-/// Different programs that are asked for in turn, all over the registry.
-const IDS: usize = 10_000;
 /// Marks the line with the figures.
 const MARK: &str = "figures:";
 const RUNS_MAX: u64 = 5;
-
-/// The paths of one pixel each, in the order in which they are asked for.
-pub fn paths() -> Vec<String> {
-    (0..IDS).map(|nth| format!("/i/{}.gif?utm_source=news&v=visitor-1", id(nth * 7_919 % PROGRAMS))).collect()
-}
 
 /// What wrk saw.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +24,7 @@ pub struct Load {
     /// Answers of 2xx and 3xx.
     pub ok: u64,
     pub took: Duration,
-    /// How often wrk was run.
-    pub runs: u64,
+    pub events: Events,
 }
 
 impl Load {
@@ -38,56 +33,137 @@ impl Load {
     }
 }
 
-/// Writes the script that wrk follows.
-pub fn write_script(path: &Path) -> io::Result<()> {
-    let headers = HEADERS.lines().filter_map(|line| line.split_once(": "));
-    let headers: String =
-        headers.map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect();
-    let paths: String = paths().iter().map(|path| format!("\"{path}\",\n")).collect();
-    let script = format!(
-        "{headers}local paths = {{\n{paths}}}\n\
-         local requests, at = {{}}, 0\n\
-         init = function() for n, path in ipairs(paths) do requests[n] = wrk.format(\"GET\", path) end end\n\
-         request = function() at = at % #requests + 1 return requests[at] end\n\
-         done = function(s)\n\
-           local e = s.errors\n\
-           print(\"{MARK} \" .. s.requests .. \" \" .. s.duration .. \" \" .. e.status .. \" \" ..\n\
-             (e.connect + e.read + e.write + e.timeout))\n\
-         end\n"
-    );
-    std::fs::write(path, script)
+/// The events that a server is to have kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// So many were acknowledged, at least.
+    pub acknowledged: u64,
+    /// So many were sent: the acknowledged, and those under way when the client hung up.
+    pub sent: u64,
 }
 
-/// Asks for pixels as fast as they are answered. Fails on any error: a contestant that
-/// refuses is not to look fast. On a machine so busy that nothing was answered at all it
-/// tries again.
-pub fn wrk(script: &Path, address: SocketAddr, connections: usize, time: Duration) -> io::Result<Load> {
-    for runs in 1..=RUNS_MAX {
-        let load = once(script, address, connections, time, runs)?;
-        if load.ok > 0 {
-            return Ok(load);
-        }
+impl Events {
+    /// All that were sent were acknowledged.
+    pub fn exactly(count: u64) -> Self {
+        Self { acknowledged: count, sent: count }
     }
-    Err(io::Error::other(format!("{address} answered nothing in {RUNS_MAX} times {} s", time.as_secs())))
+
+    pub fn allow(&self, kept: u64) -> bool {
+        (self.acknowledged..=self.sent).contains(&kept)
+    }
 }
 
-fn once(
-    script: &Path,
-    address: SocketAddr,
-    connections: usize,
-    time: Duration,
-    runs: u64,
-) -> io::Result<Load> {
-    let out = done(
-        Command::new("wrk")
-            .args(["-t1", &format!("-c{connections}"), &format!("-d{}s", time.as_secs()), "-s"])
-            .arg(script)
-            .arg(format!("http://{address}")),
-    )?;
-    let line = out.lines().find_map(|line| line.strip_prefix(MARK)).unwrap_or_default();
-    let figures: Vec<u64> = line.split_ascii_whitespace().filter_map(|text| text.parse().ok()).collect();
-    match figures[..] {
-        [ok, took_us, 0, 0] => Ok(Load { ok, took: Duration::from_micros(took_us), runs }),
-        _ => Err(io::Error::other(format!("wrk met errors or was not understood: {out}"))),
+impl AddAssign for Events {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.sent += other.sent;
+    }
+}
+
+/// A sequence of requests as a file that wrk understands.
+pub struct Script {
+    path: PathBuf,
+    /// Of each request, whether its answer acknowledges an event.
+    makes_event: Vec<bool>,
+}
+
+impl Script {
+    pub fn write(path: PathBuf, requests: &[Request]) -> io::Result<Self> {
+        // Rust escapes quotes and line ends as Lua does.
+        let texts: String = requests.iter().map(|request| format!("{:?},\n", request.text())).collect();
+        let script = format!(
+            "local texts = {{\n{texts}}}\n\
+             local requests, threads = {{}}, {{}}\n\
+             taken = 0\n\
+             setup = function(thread) table.insert(threads, thread) end\n\
+             init = function()\n\
+               for n, text in ipairs(texts) do\n\
+                 requests[n] = string.gsub(text, \"{HOST}\", wrk.headers[\"Host\"], 1)\n\
+               end\n\
+             end\n\
+             request = function()\n\
+               taken = taken + 1\n\
+               return requests[(taken - 1) % #requests + 1]\n\
+             end\n\
+             done = function(s)\n\
+               local e = s.errors\n\
+               print(\"{MARK} \" .. s.requests .. \" \" .. threads[1]:get(\"taken\") .. \" \" .. s.duration .. \" \" ..\n\
+                 e.status .. \" \" .. (e.connect + e.read + e.write + e.timeout))\n\
+             end\n"
+        );
+        std::fs::write(&path, script)?;
+        Ok(Self { path, makes_event: requests.iter().map(|request| request.makes_event).collect() })
+    }
+
+    /// Sends the requests as fast as they are answered. Fails on any error: a contestant that
+    /// refuses is not to look fast. On a machine so busy that nothing was answered at all it
+    /// tries again.
+    pub fn run(&self, address: SocketAddr, connections: u64, time: Duration) -> io::Result<Load> {
+        let mut events = Events::default();
+        for _ in 0..RUNS_MAX {
+            let load = self.once(address, connections, time)?;
+            events += load.events;
+            if load.ok > 0 {
+                return Ok(Load { events, ..load });
+            }
+        }
+        Err(io::Error::other(format!("{address} answered nothing in {RUNS_MAX} times {} s", time.as_secs())))
+    }
+
+    fn once(&self, address: SocketAddr, connections: u64, time: Duration) -> io::Result<Load> {
+        let out = done(
+            Command::new("wrk")
+                .args(["-t1", &format!("-c{connections}"), &format!("-d{}s", time.as_secs()), "-s"])
+                .arg(&self.path)
+                .arg(format!("http://{address}")),
+        )?;
+        let line = out.lines().find_map(|line| line.strip_prefix(MARK)).unwrap_or_default();
+        let figures: Vec<u64> = line.split_ascii_whitespace().filter_map(|text| text.parse().ok()).collect();
+        let load = match figures[..] {
+            [ok, taken, took_us, 0, 0] => self.events(ok, taken, connections).map(|events| Load {
+                ok,
+                took: Duration::from_micros(took_us),
+                events,
+            }),
+            _ => None,
+        };
+        load.ok_or_else(|| io::Error::other(format!("wrk met errors or was not understood: {out}")))
+    }
+
+    /// What `taken` requests of the sequence make, of which `ok` were answered. Each connection
+    /// has one request under way at most.
+    fn events(&self, ok: u64, taken: u64, connections: u64) -> Option<Events> {
+        // wrk takes the first only to see whether the script sends several at once.
+        let under_way = taken.checked_sub(1)?.checked_sub(ok)?;
+        if under_way > connections {
+            return None;
+        }
+        let sent = self.events_of_first(taken) - self.events_of_first(1);
+        // Nobody knows which kinds those under way are.
+        Some(Events { acknowledged: sent.saturating_sub(under_way), sent })
+    }
+
+    /// Events that the first requests make; the sequence begins again at its end.
+    fn events_of_first(&self, requests: u64) -> u64 {
+        let count = |some: &[bool]| some.iter().filter(|makes_event| **makes_event).count() as u64;
+        let length = self.makes_event.len() as u64;
+        let rest = &self.makes_event[..(requests % length) as usize];
+        requests / length * count(&self.makes_event) + count(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_those_sent_but_for_the_first_that_is_taken_and_those_under_way() {
+        let script = Script { path: PathBuf::new(), makes_event: vec![true, true, false] };
+        // Sent: the last two of the first sequence, all of the second, the first of the third.
+        assert_eq!(script.events(6, 7, 2), Some(Events { acknowledged: 4, sent: 4 }));
+        assert_eq!(script.events(4, 7, 2), Some(Events { acknowledged: 2, sent: 4 }));
+        // More under way than there are connections, more answers than requests.
+        assert_eq!(script.events(3, 7, 2), None);
+        assert_eq!(script.events(7, 7, 2), None);
     }
 }

@@ -9,10 +9,11 @@
 //! loopback. Contestants take turns, each round begins with an empty log, and a round in which
 //! other processes used the machine is repeated; ratios within one run are what counts. After
 //! each round the log is read and must hold what the client was told is there. Needs nginx and
-//! wrk (`apt-get install -y nginx wrk`) and at most ten minutes. The row about Redis needs
-//! redis-server, else it says that there is none; `side-by-side publish` measures that row
-//! alone and writes nothing.
+//! wrk (`apt-get install -y nginx wrk`) and nine minutes, twelve at most. The row about Redis
+//! needs redis-server, else it says that there is none. `side-by-side --rows mixed,up --rounds 1`
+//! measures some rows quickly and writes nothing.
 
+mod arguments;
 mod chart;
 mod contestant;
 mod full_speed;
@@ -29,32 +30,39 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use arguments::{Arguments, Rows};
+use clap::Parser;
 use contestant::Clickgate;
+use load::Script;
 use quiet::Quiet;
+use world::requests::{mix, pixels};
 
 /// A part of the run: how long it may wait for others and repeat what they disturbed, and when
-/// it begins no further rounds; in seconds from the start. All of it ends within ten minutes.
+/// it begins no further rounds; in seconds from the start. All of it ends within twelve minutes.
 #[derive(Clone, Copy)]
 struct Part {
     patient_until: u64,
     until: u64,
 }
 
-const PIXEL: Part = Part { patient_until: 120, until: 220 };
-const LATENCY: Part = Part { patient_until: 260, until: 310 };
-const STORING: Part = Part { patient_until: 350, until: 420 };
-const PUBLISH: Part = Part { patient_until: 450, until: 480 };
+const FULL_SPEED: Part = Part { patient_until: 300, until: 360 };
+const LATENCY: Part = Part { patient_until: 480, until: 540 };
+const STORING: Part = Part { patient_until: 590, until: 640 };
+const PUBLISH: Part = Part { patient_until: 670, until: 690 };
 
 /// What every part of the run shares.
 struct Bench {
+    arguments: Arguments,
     clickgate: PathBuf,
     dir: tempfile::TempDir,
+    pixels: Script,
+    mix: Script,
     quiet: Quiet,
     started: Instant,
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("side-by-side: {error}");
@@ -63,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> io::Result<()> {
+fn run(arguments: Arguments) -> io::Result<()> {
     for tool in ["nginx", "wrk", "taskset"] {
         if Command::new(tool).arg("--version").output().is_err() {
             let how = "apt-get install -y nginx wrk util-linux";
@@ -71,25 +79,27 @@ fn run() -> io::Result<()> {
         }
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("benches/ is in the workspace");
-    let bench = prepare(workspace)?;
-    if std::env::args().nth(1).is_some_and(|part| part == "publish") {
-        print!("{}", report::publish_rounds(&publish::measure(&bench)?));
-        return Ok(());
-    }
-    let pixel = full_speed::measure(&bench)?;
-    let latency = latency::measure(&bench, &pixel)?;
+    let bench = prepare(arguments, workspace)?;
+    let full_speed = full_speed::measure(&bench)?;
+    let latency = latency::measure(&bench, &full_speed)?;
     let storing = storing::measure(&bench)?;
-    let publish = publish::measure(&bench)?;
+    let publish = match bench.arguments.measures(Rows::Publish) {
+        true => Some(publish::measure(&bench)?),
+        false => None,
+    };
     let machine = machine::describe(workspace)?;
-    let report = report::Report { machine, pixel, latency, storing, publish, took: bench.started.elapsed() };
-    std::fs::write(workspace.join("benches/results.svg"), chart::svg(&report))?;
-    std::fs::write(workspace.join("benches/RESULTS.md"), report.markdown())?;
+    let took = bench.started.elapsed();
+    let report = report::Report { machine, full_speed, latency, storing, publish, took };
+    if bench.arguments.is_complete() {
+        std::fs::write(workspace.join("benches/results.svg"), chart::svg(&report))?;
+        std::fs::write(workspace.join("benches/RESULTS.md"), report.markdown())?;
+    }
     println!("{}", report.markdown());
     Ok(())
 }
 
 /// Builds the command, takes the second core for ourselves, imports the programs.
-fn prepare(workspace: &Path) -> io::Result<Bench> {
+fn prepare(arguments: Arguments, workspace: &Path) -> io::Result<Bench> {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "--bin", "clickgate"])
         .current_dir(workspace)
@@ -104,7 +114,10 @@ fn prepare(workspace: &Path) -> io::Result<Bench> {
     let dir = tempfile::Builder::new().prefix("side-by-side").tempdir_in(workspace.join("target"))?;
     let file = dir.path().join("programs.json");
     std::fs::write(&file, world::programs::json())?;
-    let bench = Bench { clickgate, dir, quiet: Quiet, started: Instant::now() };
+    let pixels = Script::write(dir.path().join("pixels.lua"), &pixels())?;
+    let mix = Script::write(dir.path().join("mix.lua"), &mix())?;
+    let started = Instant::now();
+    let bench = Bench { arguments, clickgate, dir, pixels, mix, quiet: Quiet, started };
     let import = ["programs", "import", &file.display().to_string()].map(str::to_owned);
     machine::done(Clickgate::command(&bench).args(import))?;
     Ok(bench)
@@ -126,9 +139,10 @@ impl Bench {
         self.started.elapsed().as_secs() < part.patient_until
     }
 
-    /// Whether there is time for another round; there always is for the first.
-    fn has_time(&self, part: Part, round: usize) -> bool {
-        round == 1 || self.started.elapsed().as_secs() < part.until
+    /// The rounds of a part, as long as there is time; there always is for the first.
+    fn rounds(&self, part: Part) -> impl Iterator<Item = u8> {
+        let has_time = move |round: &u8| *round == 1 || self.started.elapsed().as_secs() < part.until;
+        (1..=self.arguments.rounds).take_while(has_time)
     }
 
     /// Says what is being done.

@@ -19,7 +19,7 @@ use crate::{Bench, PUBLISH};
 
 /// Changes of a round; p99 is the 20th longest.
 const CHANGES: u64 = 2_000;
-const ROUNDS: usize = 3;
+const ROUNDS_MAX: usize = 3;
 /// Between two changes: 200 a second at most.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A change that is not visible by then is lost, and the run fails.
@@ -52,13 +52,13 @@ pub fn measure(bench: &Bench) -> io::Result<Vec<Publish>> {
     let server = Clickgate::start(bench, &["tracker"], &settings)?;
     let mut viewer = Viewer::open(server.address)?;
     let mut rounds = Vec::new();
-    for at in (1..=ROUNDS).take_while(|at| bench.has_time(PUBLISH, *at)) {
-        bench.say(&format!("publish, round {at} of {ROUNDS}: {CHANGES} changes"));
+    for at in bench.rounds(PUBLISH).take(ROUNDS_MAX) {
+        bench.say(&format!("publish, round {at}: {CHANGES} changes"));
         bench.wait_for_quiet(PUBLISH)?;
         let watch = bench.quiet.watch()?;
         let mut took = Vec::new();
         for change in 0..CHANGES {
-            let revision = at as u64 * CHANGES + change + 2;
+            let revision = u64::from(at) * CHANGES + change + 2;
             took.push(runtime.block_on(change_and_see(&registry, &mut viewer, change, revision))?);
             sleep(PAUSE);
         }

@@ -1,45 +1,50 @@
 //! `RESULTS.md`: every promised row with what was measured, and every round.
 
+mod rounds;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::full_speed::{Contestant, Round, Rounds, median};
-use crate::latency::{self, Latencies, Latency};
+use crate::latency::Latency;
 use crate::machine::Machine;
 use crate::publish::Publish;
-use crate::storing::{Stored, Storing};
+use crate::storing::{EndToEnd, Storing};
 
 const MIB: f64 = 1_048_576.0;
 
 /// All that was measured.
 pub struct Report {
     pub machine: Machine,
-    pub pixel: Rounds,
-    pub latency: Latencies,
+    pub full_speed: Rounds,
+    pub latency: Vec<Latency>,
     pub storing: Storing,
-    /// None without redis-server.
-    pub publish: Vec<Publish>,
+    /// Without rounds if there was no redis-server.
+    pub publish: Option<Vec<Publish>>,
     pub took: Duration,
 }
 
-/// A promise, and what came of it.
+/// What was measured, and what was promised of it.
 pub struct Row {
     pub what: String,
     pub measured: f64,
     pub unit: &'static str,
+    /// None if nothing was promised.
+    pub limits: Option<Limits>,
+}
+
+/// A promise.
+pub struct Limits {
     pub must: f64,
     pub aim: f64,
     /// The measured figure is to be at most these; else at least.
     pub at_most: bool,
 }
 
-impl Row {
-    fn meets(&self, limit: f64) -> bool {
-        if self.at_most { self.measured <= limit } else { self.measured >= limit }
-    }
-
-    pub fn verdict(&self) -> &'static str {
-        match (self.meets(self.must), self.meets(self.aim)) {
+impl Limits {
+    pub fn verdict(&self, measured: f64) -> &'static str {
+        let meets = |limit| if self.at_most { measured <= limit } else { measured >= limit };
+        match (meets(self.must), meets(self.aim)) {
             (_, true) => "aim",
             (true, false) => "must",
             (false, false) => "**missed**",
@@ -48,68 +53,115 @@ impl Row {
 }
 
 impl Report {
-    /// The promises of DESIGN §5 that this run can judge.
+    /// The promises of DESIGN §5 that this run can judge, and what else is worth knowing.
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for connections in [64, 256] {
-            let cpu = self.ratio(connections, Round::cpu_us_per_hit);
-            rows.push(at_most(
-                &format!("pixel, CPU per hit against nginx, {connections} connections"),
-                cpu,
-                "x",
-                1.2,
-                1.0,
-            ));
+        if self.full_speed.has(Contestant::Nginx) {
+            self.pixel_rows(&mut rows);
         }
-        for connections in [64, 256] {
-            let rate = self.ratio(connections, Round::per_core_second);
-            rows.push(at_least(
-                &format!("pixel, requests/s per core against nginx, {connections} connections"),
-                rate,
-                "x",
-                0.85,
-                1.0,
-            ));
+        if self.full_speed.has(Contestant::Mix) {
+            self.mix_rows(&mut rows);
         }
-        let per_second = |contestant| self.pixel.median(contestant, 256, |round| round.load.per_second());
-        let synced = per_second(Contestant::Synced) / per_second(Contestant::Written);
-        rows.push(at_least("`synced` against `written`, requests/s, 256 connections", synced, "x", 0.8, 0.9));
-        let what = format!("p99 at {:.0} requests/s, open loop (aim: nginx's)", self.latency.rate);
-        let (ours, theirs) = (self.p(Contestant::Written, |l| l.p99), self.p(Contestant::Nginx, |l| l.p99));
-        rows.push(at_most(&what, ours, "ms", 2.0, theirs));
-        let ours = |figure: fn(&Round) -> f64| median(self.pixel.ours().map(figure).collect());
-        rows.push(at_most(
-            "resident memory, 100,000 programs, after load",
-            ours(|round| round.resident_after as f64 / MIB),
-            "MiB",
-            120.0,
-            60.0,
-        ));
-        rows.push(at_most(
-            "start to ready, 100,000 programs",
-            ours(|round| round.ready_after.as_secs_f64()),
-            "s",
-            2.0,
-            0.5,
-        ));
-        let stored = median(self.storing.consumer.iter().map(Stored::per_second).collect());
-        rows.push(at_least("consumer into the local table", stored, "events/s", 30_000.0, 100_000.0));
-        if !self.publish.is_empty() {
-            let p99 = median(self.publish.iter().map(|round| round.p99).collect());
+        self.storing_rows(&mut rows);
+        if let Some(publish) = self.publish.as_ref().filter(|rounds| !rounds.is_empty()) {
+            let p99 = median(publish.iter().map(|round| round.p99).collect());
             rows.push(at_most("PUBLISH to visible in another process's L1, p99", p99, "ms", 10.0, 2.0));
         }
         rows
     }
 
-    /// Our median over nginx's.
-    fn ratio(&self, connections: usize, figure: fn(&Round) -> f64) -> f64 {
-        let of = |contestant| self.pixel.median(contestant, connections, figure);
-        of(Contestant::Written) / of(Contestant::Nginx)
+    fn pixel_rows(&self, rows: &mut Vec<Row>) {
+        for connections in [64, 256] {
+            let what = format!("pixel, CPU per hit against nginx, {connections} connections");
+            let cpu = self.against_nginx(connections, Round::cpu_us_per_request);
+            rows.push(at_most(&what, cpu, "x", 1.2, 1.0));
+        }
+        for connections in [64, 256] {
+            let what = format!("pixel, requests/s per core against nginx, {connections} connections");
+            let rate = self.against_nginx(connections, Round::per_core_second);
+            rows.push(at_least(&what, rate, "x", 0.85, 1.0));
+        }
+        let rate = |round: &Round| round.load.per_second();
+        let synced = self.ratio(Contestant::Synced, Contestant::Written, 256, rate);
+        rows.push(at_least("`synced` against `written`, requests/s, 256 connections", synced, "x", 0.8, 0.9));
+        if let Some(latency) = self.latency_of(Contestant::Written) {
+            let what = format!("p99 at {:.0} requests/s, open loop (aim: nginx's)", latency.rate);
+            let nginx = self.latency_of(Contestant::Nginx).map_or(0.0, |nginx| nginx.p99);
+            rows.push(at_most(&what, latency.p99, "ms", 2.0, nginx));
+        }
+        let ours = |figure: fn(&Round) -> f64| median(self.full_speed.our_pixels().map(figure).collect());
+        let memory = ours(|round| round.resident_after as f64 / MIB);
+        rows.push(at_most("resident memory, 100,000 programs, after load", memory, "MiB", 120.0, 60.0));
+        let ready_after = ours(|round| round.ready_after.as_secs_f64());
+        rows.push(at_most("start to ready, 100,000 programs", ready_after, "s", 2.0, 0.5));
     }
 
-    fn p(&self, contestant: Contestant, figure: impl Fn(&Latency) -> f64) -> f64 {
-        let rounds = self.latency.rounds.iter().filter(|round| round.contestant == contestant);
-        median(rounds.map(figure).collect())
+    fn mix_rows(&self, rows: &mut Vec<Row>) {
+        let cpu = Round::cpu_us_per_request;
+        for connections in [64, 256] {
+            let what = format!("mix, CPU per request against the pixel's, {connections} connections");
+            let ratio = self.ratio(Contestant::Mix, Contestant::Written, connections, cpu);
+            rows.push(at_most(&what, ratio, "x", 1.25, 1.1));
+        }
+        for connections in [64, 256] {
+            let what =
+                format!("the same with beacons `written` instead of `synced`, {connections} connections");
+            let ratio = self.ratio(Contestant::MixWritten, Contestant::Written, connections, cpu);
+            rows.push(unpromised(&what, ratio, "x"));
+        }
+        for (contestant, kind) in [
+            (Contestant::Written, "pixel"),
+            (Contestant::Mix, "mix"),
+            (Contestant::MixWritten, "mix, beacons `written`"),
+        ] {
+            // Beside nginx the pixel's is a promise and has its row.
+            let is_promised = contestant == Contestant::Written && self.full_speed.has(Contestant::Nginx);
+            if let Some(latency) = self.latency_of(contestant).filter(|_| !is_promised) {
+                let what = format!("{kind}, p99 at {:.0} requests/s, open loop", latency.rate);
+                rows.push(unpromised(&what, latency.p99, "ms"));
+            }
+        }
+    }
+
+    fn storing_rows(&self, rows: &mut Vec<Row>) {
+        let consumer = &self.storing.consumer;
+        if !consumer.is_empty() {
+            let stored = median(consumer.iter().map(|round| round.per_second()).collect());
+            rows.push(at_least("consumer into the local table", stored, "events/s", 30_000.0, 100_000.0));
+        }
+        let up = &self.storing.up;
+        if !up.is_empty() {
+            let of = |figure: fn(&EndToEnd) -> f64| median(up.iter().map(figure).collect());
+            let answered = of(|round| round.requests_per_second);
+            let stored = of(|round| round.stored.per_second());
+            let cpu = of(|round| round.stored.cpu_us_per_event());
+            rows.push(unpromised("`up` on one core, answered while it stores", answered, "requests/s"));
+            rows.push(unpromised("`up` on one core, from the first hit to all stored", stored, "events/s"));
+            rows.push(unpromised("`up` on one core, CPU per hit, from the hit to stored", cpu, "µs"));
+        }
+    }
+
+    fn against_nginx(&self, connections: u64, figure: fn(&Round) -> f64) -> f64 {
+        self.ratio(Contestant::Written, Contestant::Nginx, connections, figure)
+    }
+
+    /// One median over the other.
+    fn ratio(
+        &self,
+        contestant: Contestant,
+        other: Contestant,
+        connections: u64,
+        figure: fn(&Round) -> f64,
+    ) -> f64 {
+        let of = |contestant| self.full_speed.median(contestant, connections, figure);
+        of(contestant) / of(other)
+    }
+
+    /// The round with the median p99.
+    fn latency_of(&self, contestant: Contestant) -> Option<&Latency> {
+        let mut rounds: Vec<_> = self.latency.iter().filter(|round| round.contestant == contestant).collect();
+        rounds.sort_by(|a, b| a.p99.total_cmp(&b.p99));
+        rounds.get(rounds.len() / 2).copied()
     }
 
     pub fn markdown(&self) -> String {
@@ -120,7 +172,7 @@ impl Report {
              `benches/src/bin/side-by-side/main.rs`.\n\n\
              - Machine: {}, Linux {}\n- Date: {}\n- Commit: {}\n- Against: {}, `empty_gif`, buffered access log\n\
              - Took: {} s\n\n![the promised figures against their limits](results.svg)\n\n\
-             ## Promises\n\nEach figure is the median of its rounds.\n\n\
+             ## Promises\n\nEach figure is the median of its rounds. What has no limit is for information.\n\n\
              | what | must | aim | measured | verdict |\n|---|---|---|---|---|\n",
             machine.cpu,
             machine.kernel,
@@ -130,134 +182,44 @@ impl Report {
             self.took.as_secs()
         );
         for row in self.rows() {
-            let (sign, unit) = (if row.at_most { "≤" } else { "≥" }, row.unit);
-            let figure = |figure: f64| number(figure, unit);
-            let (must, aim, measured) = (figure(row.must), figure(row.aim), figure(row.measured));
-            line(
-                &mut out,
-                format_args!(
-                    "| {} | {sign} {must} | {sign} {aim} | {measured} | {} |",
-                    row.what,
-                    row.verdict()
-                ),
-            );
+            promise(&mut out, &row);
         }
-        if self.publish.is_empty() {
+        if self.publish.as_ref().is_some_and(Vec::is_empty) {
             out.push_str("| PUBLISH to visible in another process's L1, p99 | ≤ 10.000 ms | ≤ 2.000 ms | redis-server is missing | – |\n");
         }
-        let up = median(self.storing.up.iter().map(Stored::per_second).collect());
-        line(
-            &mut out,
-            format_args!(
-                "| `up` on one core, from the hit to the table | – | – | {} | – |",
-                number(up, "events/s")
-            ),
-        );
-        self.pixel_rounds(&mut out);
-        self.latency_rounds(&mut out);
-        self.storing_rounds(&mut out);
-        out.push_str(&publish_rounds(&self.publish));
+        rounds::write(&mut out, self);
         out
-    }
-
-    fn pixel_rounds(&self, out: &mut String) {
-        out.push_str(
-            "\n## Pixel, every round\n\n\
-             After each round of ours the log was read from its start to its end: it held an event for every\n\
-             2xx that the client got, and beyond that at most one per request that was under way when the\n\
-             client hung up. Requests/s are what arrived in the round; per core: divided by the CPU time of the\n\
-             process. \"Disturbed\": other processes used more than 5 % of a core.\n\n\
-             | connections | contestant | requests/s | µs CPU/hit | requests/s per core | ready after | MiB before, after | 2xx | events in the log | |\n\
-             |---|---|---|---|---|---|---|---|---|---|\n",
-        );
-        for round in &self.pixel.0 {
-            let kept = round.kept.map_or("– | –".into(), |(ok, events)| format!("{ok} | {events}"));
-            line(
-                out,
-                format_args!(
-                    "| {} | {} | {:.0} | {:.2} | {:.0} | {:.3} s | {:.1}, {:.1} | {kept} | {} |",
-                    round.connections,
-                    round.contestant,
-                    round.load.per_second(),
-                    round.cpu_us_per_hit(),
-                    round.per_core_second(),
-                    round.ready_after.as_secs_f64(),
-                    round.resident_before as f64 / MIB,
-                    round.resident_after as f64 / MIB,
-                    disturbed(round.disturbed),
-                ),
-            );
-        }
-    }
-
-    fn latency_rounds(&self, out: &mut String) {
-        line(
-            out,
-            format_args!(
-                "\n## Latency, every round\n\n\
-             Open loop, {:.0} requests/s over {} connections (half of our maximum, for both), in milliseconds from\n\
-             the moment a request was due. The log was checked as above.\n\n\
-             | contestant | p50 | p99 | p99.9 | |\n|---|---|---|---|---|",
-                self.latency.rate,
-                latency::CONNECTIONS,
-            ),
-        );
-        for round in &self.latency.rounds {
-            let Latency { contestant, p50, p99, p999, .. } = round;
-            line(
-                out,
-                format_args!(
-                    "| {contestant} | {p50:.3} | {p99:.3} | {p999:.3} | {} |",
-                    disturbed(round.disturbed)
-                ),
-            );
-        }
-    }
-
-    fn storing_rounds(&self, out: &mut String) {
-        out.push_str(
-            "\n## Storing, every round\n\n\
-             On one core. The consumer drains a prepared log; its time counts from the start of its process.\n\
-             `up` is under load for two seconds and stores meanwhile; its time counts from the first hit to the\n\
-             last event stored. `events count` gave the number of events each time.\n\n\
-             | role | events | s | events/s | MiB |\n|---|---|---|---|---|\n",
-        );
-        for (role, rounds) in [("consumer", &self.storing.consumer), ("up", &self.storing.up)] {
-            for round in rounds {
-                let (took, memory) = (round.took.as_secs_f64(), round.resident_bytes as f64 / MIB);
-                line(
-                    out,
-                    format_args!(
-                        "| {role} | {} | {took:.2} | {:.0} | {memory:.1} |",
-                        round.events,
-                        round.per_second()
-                    ),
-                );
-            }
-        }
     }
 }
 
-/// The rounds of the row about Redis.
-pub fn publish_rounds(rounds: &[Publish]) -> String {
-    let mut out = "\n## PUBLISH to visible, every round\n\n\
-        One process changes programs in Redis, one at a time, 200 a second; a tracker with 100,000 programs is asked\n\
-        for the changed one over HTTP until it shows the change. In milliseconds from the call that changes it: the\n\
-        write in Redis and one request are in it.\n\n\
-        | p50 | p99 | max | |\n|---|---|---|---|\n"
-        .to_owned();
-    for Publish { p50, p99, max, disturbed: was } in rounds {
-        line(&mut out, format_args!("| {p50:.3} | {p99:.3} | {max:.3} | {} |", disturbed(*was)));
+fn promise(out: &mut String, row: &Row) {
+    let figure = |figure: f64| number(figure, row.unit);
+    let measured = figure(row.measured);
+    match &row.limits {
+        Some(limits) => {
+            let sign = if limits.at_most { "≤" } else { "≥" };
+            let must = figure(limits.must);
+            let aim = figure(limits.aim);
+            let verdict = limits.verdict(row.measured);
+            line(
+                out,
+                format_args!("| {} | {sign} {must} | {sign} {aim} | {measured} | {verdict} |", row.what),
+            );
+        }
+        None => line(out, format_args!("| {} | – | – | {measured} | – |", row.what)),
     }
-    out
 }
 
 fn at_most(what: &str, measured: f64, unit: &'static str, must: f64, aim: f64) -> Row {
-    Row { what: what.into(), measured, unit, must, aim, at_most: true }
+    Row { what: what.into(), measured, unit, limits: Some(Limits { must, aim, at_most: true }) }
 }
 
 fn at_least(what: &str, measured: f64, unit: &'static str, must: f64, aim: f64) -> Row {
-    Row { what: what.into(), measured, unit, must, aim, at_most: false }
+    Row { what: what.into(), measured, unit, limits: Some(Limits { must, aim, at_most: false }) }
+}
+
+fn unpromised(what: &str, measured: f64, unit: &'static str) -> Row {
+    Row { what: what.into(), measured, unit, limits: None }
 }
 
 /// A figure with as many digits as its unit can bear.
@@ -265,12 +227,9 @@ pub fn number(figure: f64, unit: &str) -> String {
     match unit {
         "x" => format!("{figure:.2}x"),
         "ms" | "s" => format!("{figure:.3} {unit}"),
+        "µs" => format!("{figure:.2} {unit}"),
         _ => format!("{figure:.0} {unit}"),
     }
-}
-
-fn disturbed(disturbed: bool) -> &'static str {
-    if disturbed { "disturbed" } else { "" }
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments) {
@@ -283,15 +242,23 @@ mod tests {
 
     #[test]
     fn a_verdict_names_the_better_limit_that_is_met() {
-        let cost = |measured| at_most("", measured, "x", 1.2, 1.0).verdict();
+        let cost = |measured| Limits { must: 1.2, aim: 1.0, at_most: true }.verdict(measured);
         assert_eq!((cost(1.0), cost(1.2), cost(1.21)), ("aim", "must", "**missed**"));
-        let speed = |measured| at_least("", measured, "x", 0.85, 1.0).verdict();
+        let speed = |measured| Limits { must: 0.85, aim: 1.0, at_most: false }.verdict(measured);
         assert_eq!((speed(1.0), speed(0.85), speed(0.84)), ("aim", "must", "**missed**"));
     }
 
     #[test]
     fn an_aim_that_is_weaker_than_the_must_is_still_reached_first() {
         // nginx may be slower than our own limit.
-        assert_eq!(at_most("", 2.5, "ms", 2.0, 3.0).verdict(), "aim");
+        assert_eq!(Limits { must: 2.0, aim: 3.0, at_most: true }.verdict(2.5), "aim");
+    }
+
+    #[test]
+    fn a_row_without_limits_has_no_verdict() {
+        let mut out = String::new();
+        promise(&mut out, &unpromised("up", 20.125, "µs"));
+        promise(&mut out, &at_most("mix", 1.2, "x", 1.25, 1.1));
+        assert_eq!(out, "| up | – | – | 20.12 µs | – |\n| mix | ≤ 1.25x | ≤ 1.10x | 1.20x | must |\n");
     }
 }

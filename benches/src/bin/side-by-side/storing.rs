@@ -3,27 +3,33 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::arguments::Rows;
 use crate::contestant::{Clickgate, Server, clear, eventually, get};
 use crate::full_speed::{Contestant, check};
-use crate::load::wrk;
+use crate::load::Events;
 use crate::machine::done;
 use crate::{Bench, STORING};
 
 /// Events of the prepared log, at least.
 const EVENTS_MIN: u64 = 300_000;
-const CONNECTIONS: usize = 64;
-const ROUNDS: usize = 5;
-const UP_LOAD: Duration = Duration::from_secs(2);
+const CONNECTIONS: u64 = 64;
+const LOAD: Duration = Duration::from_secs(3);
+/// Between two questions whether all is stored: asking is to cost the process nothing to speak of.
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Events and how long it took until all of them were stored.
+/// Events, and what it took until all of them were stored.
 pub struct Stored {
     pub events: u64,
     pub took: Duration,
+    /// user+sys of the process meanwhile.
+    pub cpu: Duration,
     pub resident_bytes: u64,
 }
 
@@ -31,73 +37,101 @@ impl Stored {
     pub fn per_second(&self) -> f64 {
         self.events as f64 / self.took.as_secs_f64()
     }
+
+    pub fn cpu_us_per_event(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.events as f64
+    }
+}
+
+/// `up`: hits that it answers and stores at the same time.
+pub struct EndToEnd {
+    /// What was answered per second while there was load.
+    pub requests_per_second: f64,
+    /// From the first hit.
+    pub stored: Stored,
 }
 
 pub struct Storing {
     /// From the start of the consumer's process.
     pub consumer: Vec<Stored>,
-    /// From the first hit.
-    pub up: Vec<Stored>,
+    pub up: Vec<EndToEnd>,
 }
 
 pub fn measure(bench: &Bench) -> io::Result<Storing> {
-    let prepared = bench.dir.path().join("prepared");
-    bench.say("preparing a log");
-    let events = prepare(bench, &prepared)?;
     let mut storing = Storing { consumer: Vec::new(), up: Vec::new() };
-    for at in (1..=ROUNDS).take_while(|at| bench.has_time(STORING, *at)) {
-        bench.say(&format!("consumer, round {at} of {ROUNDS}: {events} events"));
-        storing.consumer.push(drain(bench, &prepared, events)?);
-        bench.say(&format!("up, round {at} of {ROUNDS}"));
-        storing.up.push(end_to_end(bench)?);
+    let prepared = match bench.arguments.measures(Rows::Consumer) {
+        true => Some(Prepared::by_a_tracker(bench)?),
+        false => None,
+    };
+    for at in bench.rounds(STORING) {
+        if let Some(prepared) = &prepared {
+            bench.say(&format!("consumer, round {at}: {} events", prepared.events));
+            storing.consumer.push(drain(bench, prepared)?);
+        }
+        if bench.arguments.measures(Rows::Up) {
+            bench.say(&format!("up, round {at}"));
+            storing.up.push(end_to_end(bench)?);
+        }
     }
     clear(bench)?;
     Ok(storing)
 }
 
-/// Lets a tracker fill a log and puts it aside; the events in it.
-fn prepare(bench: &Bench, prepared: &Path) -> io::Result<u64> {
-    let server = Contestant::Written.start(bench)?;
-    let (mut ok, mut runs) = (0, 0);
-    while ok < EVENTS_MIN {
-        let load = wrk(&bench.dir.path().join("pixel.lua"), server.address, CONNECTIONS, UP_LOAD)?;
-        (ok, runs) = (ok + load.ok, runs + load.runs);
-    }
-    server.stop()?;
-    let (_, events) = check(bench, ok, runs * CONNECTIONS as u64)?;
-    fs::rename(Clickgate::log_dir(bench), prepared)?;
-    Ok(events)
+/// A log that was put aside.
+struct Prepared {
+    dir: PathBuf,
+    events: u64,
 }
 
-fn drain(bench: &Bench, prepared: &Path, events: u64) -> io::Result<Stored> {
+impl Prepared {
+    fn by_a_tracker(bench: &Bench) -> io::Result<Self> {
+        bench.say("preparing a log");
+        let server = Contestant::Written.start(bench)?;
+        let mut events = Events::default();
+        while events.acknowledged < EVENTS_MIN {
+            events += bench.pixels.run(server.address, CONNECTIONS, LOAD)?.events;
+        }
+        server.stop()?;
+        let events = check(bench, events)?;
+        let dir = bench.dir.path().join("prepared");
+        fs::rename(Clickgate::log_dir(bench), &dir)?;
+        Ok(Self { dir, events })
+    }
+}
+
+fn drain(bench: &Bench, prepared: &Prepared) -> io::Result<Stored> {
     clear(bench)?;
-    copy(prepared, &Clickgate::log_dir(bench))?;
+    copy(&prepared.dir, &Clickgate::log_dir(bench))?;
     bench.wait_for_quiet(STORING)?;
     let start = Instant::now();
     let server = Clickgate::start(bench, &["consumer"], &[])?;
-    caught_up(&server, server.address)?;
+    caught_up(server.address)?;
     let took = start.elapsed();
-    ended(bench, server, took, events, events)
+    let cpu = server.cpu()?;
+    ended(bench, server, took, cpu, Events::exactly(prepared.events))
 }
 
-fn end_to_end(bench: &Bench) -> io::Result<Stored> {
+fn end_to_end(bench: &Bench) -> io::Result<EndToEnd> {
     clear(bench)?;
     bench.wait_for_quiet(STORING)?;
     let server = Clickgate::start(bench, &["up"], &[])?;
     let run: Value = serde_json::from_slice(&fs::read(bench.data().join("run.json"))?)?;
     let admin = run["admin"].as_str().and_then(|text| text.parse().ok());
     let admin = admin.ok_or_else(|| io::Error::other("run.json has no admin address"))?;
+    let cpu_before = server.cpu()?;
     let start = Instant::now();
-    let load = wrk(&bench.dir.path().join("pixel.lua"), server.address, CONNECTIONS, UP_LOAD)?;
-    caught_up(&server, admin)?;
+    let load = bench.pixels.run(server.address, CONNECTIONS, LOAD)?;
+    caught_up(admin)?;
     let took = start.elapsed();
-    ended(bench, server, took, load.ok, load.ok + load.runs * CONNECTIONS as u64)
+    let cpu = server.cpu()? - cpu_before;
+    let stored = ended(bench, server, took, cpu, load.events)?;
+    Ok(EndToEnd { requests_per_second: load.per_second(), stored })
 }
 
 /// Waits until the table's cursor has passed every record of the log.
-fn caught_up(server: &Server, admin: std::net::SocketAddr) -> io::Result<()> {
-    server.cpu()?;
+fn caught_up(admin: SocketAddr) -> io::Result<()> {
     eventually("everything is stored", || {
+        sleep(PAUSE);
         let answer = get(admin, "/log")?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         let status: Value = serde_json::from_str(body)
@@ -112,15 +146,14 @@ fn caught_up(server: &Server, admin: std::net::SocketAddr) -> io::Result<()> {
 }
 
 /// Counts what is in the table, which must be what was sent.
-fn ended(bench: &Bench, server: Server, took: Duration, least: u64, most: u64) -> io::Result<Stored> {
+fn ended(bench: &Bench, server: Server, took: Duration, cpu: Duration, sent: Events) -> io::Result<Stored> {
     let resident_bytes = server.resident_bytes()?;
     let count = done(Clickgate::command(bench).args(["events", "count"]))?;
     server.stop()?;
-    let count = count.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
-    if (least..=most).contains(&count) {
-        Ok(Stored { events: count, took, resident_bytes })
-    } else {
-        Err(io::Error::other(format!("{count} events are stored instead of {least} to {most}")))
+    let events = count.lines().last().and_then(|line| line.trim().parse().ok());
+    match events {
+        Some(events) if sent.allow(events) => Ok(Stored { events, took, cpu, resident_bytes }),
+        _ => Err(io::Error::other(format!("{sent:?}, but `events count` says: {count}"))),
     }
 }
 
