@@ -10,7 +10,7 @@ use tracker::ExplainRequest;
 
 use crate::cli::{self, Cli, Command};
 use crate::client::Client;
-use crate::config::{self, Diagnostics, Settings};
+use crate::config::{self, Diagnostics, LogFilter, Settings};
 use crate::data::{Access, DataDir};
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
@@ -74,7 +74,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         return roles::run(role, settings, data);
     }
     // A tool says only what went wrong; its answer is on standard output.
-    crate::diagnostics::start(&Diagnostics { level: "warn".to_owned(), json: settings.log.json });
+    crate::diagnostics::start(&Diagnostics { level: LogFilter::WARNINGS, json: settings.log.json });
     let mut context = Context { settings, data, out };
     match command {
         Command::Programs(command) => programs::run(&mut context, command),

@@ -15,14 +15,16 @@ use std::path::{Path, PathBuf};
 
 mod field;
 mod file;
+mod filter;
 mod keys;
 mod show;
-mod similar;
 
+pub use filter::LogFilter;
 pub use keys::{KEYS, Key};
 pub use show::{keys_json, keys_markdown, keys_table, print};
 
 use crate::registry::RegistryKind;
+use crate::similar;
 use field::Value;
 
 const PREFIX: &str = "CLICKGATE__";
@@ -95,7 +97,7 @@ pub struct Drain {
 /// What the process says of itself on stderr.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
-    pub level: String,
+    pub level: LogFilter,
     pub json: bool,
 }
 
@@ -117,7 +119,7 @@ impl Default for Settings {
                 body_bytes_max: 256 << 20,
             },
             drain: Drain { linger_ms: 0, grace_ms: 20_000, log_is_ephemeral: false, rescue: None },
-            log: Diagnostics { level: "info,actix_server=warn".to_owned(), json: false },
+            log: Diagnostics { level: LogFilter::default(), json: false },
         }
     }
 }
@@ -208,7 +210,7 @@ fn read(
     for Given { key, place, value } in given {
         let set = match Key::find(&key) {
             Some(known) => value.and_then(|value| known.set(&mut settings, value)),
-            None => Err(similar::unknown(&key)),
+            None => Err(unknown(&key)),
         };
         match set {
             Ok(()) => drop(places.insert(key, place)),
@@ -232,9 +234,6 @@ fn read(
     for error in settings.registry.redis.check() {
         refuse(format!("registry.redis.{}", error.field), error.reason);
     }
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&settings.log.level) {
-        refuse("log.level".to_owned(), format!("{:?} is no filter: {error}", settings.log.level));
-    }
     if !settings.admin.listen.ip().is_loopback() && settings.admin.token.is_none() {
         let reason = format!("must be set, as admin.listen {} is not loopback", settings.admin.listen);
         refuse("admin.token".to_owned(), reason);
@@ -244,6 +243,14 @@ fn read(
         refuse("drain.rescue".to_owned(), reason.to_owned());
     }
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
+}
+
+/// What to say of a key that does not exist.
+fn unknown(key: &str) -> String {
+    match similar::nearest(key, KEYS.iter().map(|known| known.name)) {
+        Some(nearest) => format!("unknown key; did you mean {nearest}?"),
+        None => "unknown key; `clickgate config keys` lists all".to_owned(),
+    }
 }
 
 fn from_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Given> {

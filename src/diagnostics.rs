@@ -6,9 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Diagnostics;
 
-/// Starts them, once per process. A filter that cannot be read was refused by the configuration.
+/// Starts them, once per process.
 pub fn start(diagnostics: &Diagnostics) {
-    let filter = EnvFilter::try_new(&diagnostics.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::new(diagnostics.level.as_str());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error says that somebody has started them already.
     let _ = if diagnostics.json {

@@ -21,6 +21,7 @@ mod owner;
 mod registry;
 mod render;
 mod roles;
+mod similar;
 
 use std::process::ExitCode;
 

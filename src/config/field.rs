@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::LogFilter;
 use crate::registry::RegistryKind;
 
 /// A value, as it was written.
@@ -173,6 +174,18 @@ impl Field for SocketAddr {
     fn of(value: Value) -> Result<Self, String> {
         let text = String::of(value)?;
         text.parse().map_err(|_| format!("{text:?} is not an address and a port, such as 127.0.0.1:8080"))
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::Text(self.to_string()))
+    }
+}
+
+impl Field for LogFilter {
+    const KIND: Kind = Kind::Text;
+
+    fn of(value: Value) -> Result<Self, String> {
+        String::of(value)?.parse()
     }
 
     fn show(&self) -> Option<Value> {

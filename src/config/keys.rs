@@ -175,6 +175,6 @@ pub const KEYS: &[Key] = &[
     key!("log.log_bytes_max", stream.log_bytes_max, Some((524_288, 1_125_899_906_842_624)), "Bytes of a log, of events and of core data each; filling that of events sheds by class: impressions at 80 %, beacons 90, clicks 95."),
     key!("log.lane_bytes_max", stream.lane_bytes_max, Some((4_096, 536_870_912)), "Bytes one turn of a worker's event loop may collect; at most half a segment."),
     key!("log.sync_interval_ms", stream.sync_interval, Some((1, 60_000)), "Longest time that written records wait for a sync."),
-    key!("log.level", log.level, None, "Diagnostics on stderr: error, warn, info, debug, trace, or filters such as info,tracker=debug."),
+    key!("log.level", log.level, None, "Diagnostics on stderr: error, warn, info, debug, trace or off, and levels of parts such as info,tracker=debug."),
     key!("log.json", log.json, None, "Diagnostics as JSON, one object a line."),
 ];

@@ -82,9 +82,9 @@ fn what_does_not_fit_together_names_the_place_where_it_was_set() {
     let variables = [("CLICKGATE__ADMIN__LISTEN", "0.0.0.0:9090"), ("CLICKGATE__LOG__LEVEL", "tracker=loud")];
     let errors = read_both(file, &variables).unwrap_err();
     let starts = [
+        "CLICKGATE__LOG__LEVEL: log.level: \"tracker=loud\" is no filter",
         "edge.toml:5: tracker.prefixes.click: \"i\" is not a path",
         "edge.toml:3: log.lane_bytes_max: 1048576 is not between",
-        "CLICKGATE__LOG__LEVEL: log.level: \"tracker=loud\" is no filter",
         "default: admin.token: must be set, as admin.listen 0.0.0.0:9090 is not loopback",
     ];
     assert_eq!(errors.len(), starts.len(), "{errors:#?}");

@@ -13,6 +13,7 @@ mod documents;
 mod drain;
 mod fault_proxy;
 mod http;
+mod mistakes;
 mod newcomer;
 mod operators;
 mod overload;

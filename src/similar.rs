@@ -1,16 +1,9 @@
 //! "Did you mean …?"
 
-use super::KEYS;
-
-/// What to say of a key that does not exist.
-pub fn unknown(key: &str) -> String {
-    let nearest = KEYS.iter().map(|known| (distance(key, known.name), known.name)).min();
-    match nearest {
-        Some((distance, name)) if distance <= (key.len() / 3).max(2) => {
-            format!("unknown key; did you mean {name}?")
-        }
-        _ => "unknown key; `clickgate config keys` lists all".to_owned(),
-    }
+/// The known word that is nearest to `word`, if one is near enough to be meant.
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let (distance, nearest) = known.map(|known| (distance(word, known), known)).min()?;
+    (distance <= (word.len() / 3).max(2)).then_some(nearest)
 }
 
 /// Single-character edits between two words (Levenshtein).
@@ -41,8 +34,10 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_key_is_proposed_and_nonsense_gets_none() {
-        assert_eq!(unknown("tracker.worker"), "unknown key; did you mean tracker.workers?");
-        assert_eq!(unknown("zzz"), "unknown key; `clickgate config keys` lists all");
+    fn the_nearest_word_is_proposed_and_nonsense_gets_none() {
+        let known = || ["tracker.workers", "tracker.listen"].into_iter();
+        assert_eq!(nearest("tracker.worker", known()), Some("tracker.workers"));
+        assert_eq!(nearest("zzz", known()), None);
+        assert_eq!(nearest("zzz", [].into_iter()), None);
     }
 }
