@@ -17,7 +17,7 @@ mod log;
 mod programs;
 mod ship;
 
-pub use call::moment_ms;
+pub use call::{check_range, moment_ms};
 pub use error::OpError;
 pub use log::reconciliation;
 

@@ -10,7 +10,7 @@ use super::Context;
 use super::programs::program_id;
 use crate::cli::Events;
 use crate::exit::Failure;
-use crate::ops::{Op, Part, moment_ms};
+use crate::ops::{Op, Part, check_range, moment_ms};
 use crate::render;
 
 /// How often a tail asks for more.
@@ -89,6 +89,7 @@ fn query(
         after: None,
         limit: PAGE_MAX,
     };
+    check_range(query.from_ms, query.to_ms, ["--from", "--to"]).map_err(Failure::BadInput)?;
     let mut client = context.client()?;
     let mut left = limit;
     while left > 0 {

@@ -266,6 +266,25 @@ pub fn moment_ms(text: &str) -> Result<u64, String> {
     })
 }
 
+/// Whether there may be events from the one moment until before the other, which the caller knows
+/// by these names.
+///
+/// # Errors
+/// There cannot.
+pub fn check_range(from_ms: u64, to_ms: u64, [from, to]: [&str; 2]) -> Result<(), String> {
+    let [begin, end] = [from_ms, to_ms].map(rfc3339::format_ms);
+    if from_ms > to_ms {
+        return Err(format!("{from} {begin} is after {to} {end}"));
+    }
+    if from_ms == to_ms {
+        return Err(format!(
+            "{from} and {to} are both {begin}, and {to} is the moment before which events are shown; for a \
+             whole day give the next one"
+        ));
+    }
+    Ok(())
+}
+
 /// The parameters of a query; each may be taken once, and none may be left.
 struct Params(Vec<(String, String)>);
 
@@ -306,10 +325,13 @@ impl Params {
     fn events_query(&mut self) -> Result<Query, OpError> {
         let program: Option<ProgramId> = self.take("program")?;
         let program = program.ok_or_else(|| OpError::invalid("the parameter program is missing"))?;
+        let from_ms = self.moment("from")?.unwrap_or(0);
+        let to_ms = self.moment("to")?.unwrap_or(u64::MAX);
+        check_range(from_ms, to_ms, ["from", "to"]).map_err(OpError::invalid)?;
         Ok(Query {
             program: program.to_string(),
-            from_ms: self.moment("from")?.unwrap_or(0),
-            to_ms: self.moment("to")?.unwrap_or(u64::MAX),
+            from_ms,
+            to_ms,
             after: self.take::<Uuid>("after")?,
             limit: self.limit()?,
         })

@@ -2,7 +2,8 @@
 
 use std::process::Output;
 
-use crate::world::{World, text};
+use crate::http::Client;
+use crate::world::{World, eventually, text};
 
 /// What a command said that must end with this code.
 fn said(output: &Output, code: i32) -> String {
@@ -23,4 +24,77 @@ fn a_filter_that_would_mute_the_process_is_a_configuration_error() {
         assert!(!world.data().exists(), "it has started with {filter:?}");
     }
     World::new().with("log.level", "info,tracker=debug").ok(&["config", "check"]);
+}
+
+#[test]
+fn a_reason_that_no_hit_is_refused_for_is_refused_with_the_known_ones() {
+    let world = World::new();
+    let up = world.start("up");
+    let look = || {
+        for (reason, hint) in [
+            ("expird", "did you mean expired?"),
+            ("Expired", "did you mean expired?"),
+            ("unknown-program", "did you mean unknown_program?"),
+            ("nonsense", "there is no reason \"nonsense\""),
+        ] {
+            let said = said(&world.run(&["events", "rejected", "--reason", reason]), 2);
+            for part in [hint, "not_started", "checksum_mismatch"] {
+                assert!(said.contains(part), "{part:?} is not in {said}");
+            }
+        }
+        world.ok(&["events", "rejected", "--reason", "expired"]);
+    };
+    look();
+    up.stop();
+    look();
+}
+
+#[test]
+fn a_program_that_never_was_is_no_program_without_events() {
+    let world = World::new();
+    let up = world.start("up");
+    let mut client = Client::open(up.tracker).unwrap();
+    let id = client.get("/event/212312").unwrap().message_id().unwrap();
+    eventually("it is stored", || world.count() == 1);
+    // Removed, one with an event and one without.
+    world.ok(&["programs", "rm", "212312"]);
+    world.ok(&["programs", "rm", "212313"]);
+    let none = "019ab1f2-7c00-7000-8000-000000000000";
+    let look = || {
+        for command in [
+            &["events", "query", "--program", "2123122"][..],
+            &["events", "count", "--program", "2123122"],
+            &["events", "count", "--scan", "--program", "2123122"],
+            &["events", "get", &id, "--program", "2123122"],
+        ] {
+            let said = said(&world.run(command), 1);
+            assert!(said.contains("there is no program 2123122, and no event of it is stored"), "{said}");
+        }
+        assert!(world.ok(&["events", "query", "--program", "212312"]).contains(&id));
+        let queried = world.ok(&["--json", "events", "query", "--program", "212312", "--to", "2020-01-01"]);
+        assert_eq!(queried, "", "an empty part of what is there");
+        for program in ["212313", "212314"] {
+            assert_eq!(world.ok(&["--json", "events", "query", "--program", program]), "");
+            assert!(world.ok(&["events", "count", "--program", program]).ends_with("\n0\n"));
+            let said = said(&world.run(&["events", "get", none, "--program", program]), 1);
+            assert!(said.contains("has no stored event"), "{said}");
+        }
+    };
+    look();
+    up.stop();
+    look();
+}
+
+#[test]
+fn a_time_range_that_holds_no_moment_is_said() {
+    let world = World::new();
+    world.start("up").stop();
+    let query = |from: &str, to: &str| {
+        world.run(&["events", "query", "--program", "212312", "--from", from, "--to", to])
+    };
+    let turned = said(&query("2026-11-23", "2026-11-22"), 2);
+    assert!(turned.contains("--from 2026-11-23T00:00:00Z is after --to 2026-11-22T00:00:00Z"), "{turned}");
+    let empty = said(&query("2026-11-22", "2026-11-22T01:00:00+01:00"), 2);
+    assert!(empty.contains("--from and --to are both 2026-11-22T00:00:00Z"), "{empty}");
+    assert!(query("2026-11-22", "2026-11-23").status.success());
 }

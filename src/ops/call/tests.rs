@@ -93,13 +93,29 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
 
 #[test]
 fn a_wrong_call_is_told_what_is_wrong() {
-    let cases: [(&str, &str, &str, &str, u16, &str); 12] = [
+    let cases: [(&str, &str, &str, &str, u16, &str); 14] = [
         ("GET", "/nowhere", "", "", 404, "there is no GET /nowhere"),
         ("POST", "/programs/1", "", "{}", 404, "there is no POST /programs/1"),
         ("GET", "/programs/%FF", "", "", 400, "the path is not UTF-8"),
         ("GET", "/programs/a%20b", "", "", 400, "program id \"a b\""),
         ("GET", "/events", "", "", 400, "the parameter program is missing"),
         ("GET", "/events", "program=1&from=yesterday", "", 400, "from \"yesterday\""),
+        (
+            "GET",
+            "/events",
+            "program=1&from=2026-11-23&to=2026-11-22",
+            "",
+            400,
+            "from 2026-11-23T00:00:00Z is after to",
+        ),
+        (
+            "GET",
+            "/events",
+            "program=1&from=2026-11-23&to=2026-11-23",
+            "",
+            400,
+            "from and to are both 2026-11-23T",
+        ),
         ("GET", "/events/tail", "limit=0", "", 400, "limit 0 is not between 1 and 1000"),
         ("GET", "/events/tail", "limits=1", "", 400, "unknown parameter \"limits\""),
         ("GET", "/events/1/x", "", "", 400, "message id \"x\""),
