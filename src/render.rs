@@ -8,12 +8,16 @@ fn items<'j>(json: &'j Json, name: &str) -> impl Iterator<Item = &'j Json> {
     json[name].as_array().into_iter().flatten()
 }
 
-/// A line of an event: when, what, of whom, with which parameters.
+/// A line of an event: when, what, of whom, with which parameters. A custom one is called by the
+/// name that its sender gave it.
 pub fn event(event: &Json) -> String {
+    let kind = match event["customName"].as_str() {
+        Some(_) => format!("{}:{}", cell(&event["type"]), cell(&event["customName"])),
+        None => cell(&event["type"]),
+    };
     let mut line = format!(
-        "{}  {:10}  {}  {}",
+        "{}  {kind:10}  {}  {}",
         cell(&event["receivedAt"]),
-        cell(&event["type"]),
         cell(&event["programId"]),
         cell(&event["messageId"]),
     );

@@ -98,3 +98,23 @@ fn a_time_range_that_holds_no_moment_is_said() {
     assert!(empty.contains("--from and --to are both 2026-11-22T00:00:00Z"), "{empty}");
     assert!(query("2026-11-22", "2026-11-23").status.success());
 }
+
+#[test]
+fn a_custom_event_is_shown_by_its_own_name() {
+    let world = World::new();
+    let up = world.start("up");
+    let body =
+        r#"[{"program": "212313", "type": "newsletter"}, {"program": "212313", "type": "impression"}]"#;
+    let head = format!("POST /b HTTP/1.1\r\nHost: edge.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(Client::open(up.tracker).unwrap().send(&head).unwrap().status, 204);
+    eventually("they are stored", || world.count() == 2);
+    for command in [&["events", "tail", "--no-follow"][..], &["events", "query", "--program", "212313"]] {
+        let lines = world.ok(command);
+        assert!(
+            lines.contains("  custom:newsletter  212313  ") && lines.contains("  impression  212313  "),
+            "{lines}"
+        );
+    }
+    let events = world.ok(&["--json", "events", "query", "--program", "212313"]);
+    assert!(events.contains("\"customName\":\"newsletter\""), "{events}");
+}
