@@ -8,6 +8,7 @@ use crate::client::ClientError;
 use crate::config::LoadError;
 use crate::data::DataError;
 use crate::ops::OpError;
+use crate::visible::escaped_lines;
 
 /// Why a command does not end with 0.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,7 @@ pub fn code(ended: Result<(), Failure>) -> ExitCode {
         Failure::BadInput(_) => 2,
         Failure::Remaining(_) | Failure::Rescued(..) => 3,
     };
-    eprintln!("clickgate: {failure}");
+    eprintln!("clickgate: {}", escaped_lines(&failure.to_string()));
     ExitCode::from(code)
 }
 

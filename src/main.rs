@@ -22,6 +22,7 @@ mod registry;
 mod render;
 mod roles;
 mod similar;
+mod visible;
 
 use std::process::ExitCode;
 

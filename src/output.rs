@@ -1,11 +1,14 @@
 //! What a command writes: tables and lines for people, or JSON for programs.
 //!
-//! A reader that closes the pipe (`| head`) ends the command quietly.
+//! A reader that closes the pipe (`| head`) ends the command quietly. What would steer a terminal
+//! is escaped in both forms, see [`visible`](crate::visible).
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::Value as Json;
+
+use crate::visible::{escaped, escaped_json, escaped_lines};
 
 /// Standard output, in the form that was asked for.
 pub struct Output {
@@ -23,7 +26,7 @@ impl Output {
     /// # Errors
     /// The reader is gone, or the disk full.
     pub fn document(&mut self, json: &Json, human: impl FnOnce(&Json) -> String) -> io::Result<()> {
-        let mut text = if self.json { serde_json::to_string_pretty(json)? } else { human(json) };
+        let mut text = if self.json { document(json) } else { escaped_lines(&human(json)).into_owned() };
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -37,9 +40,9 @@ impl Output {
     /// As [`Output::document`].
     pub fn line(&mut self, json: &Json, human: impl FnOnce(&Json) -> String) -> io::Result<()> {
         if self.json {
-            writeln!(self.out, "{json}")?;
+            writeln!(self.out, "{}", escaped_json(&json.to_string()))?;
         } else {
-            writeln!(self.out, "{}", human(json))?;
+            writeln!(self.out, "{}", escaped_lines(&human(json)))?;
         }
         self.out.flush()
     }
@@ -59,7 +62,7 @@ impl Table {
     /// Adds a row of as many cells as there are headings.
     pub fn row<const CELLS: usize>(&mut self, cells: [String; CELLS]) {
         debug_assert_eq!(CELLS, self.rows[0].len());
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| escaped(&cell).into_owned()).collect());
     }
 
     /// Whether there are only headings.
@@ -85,17 +88,17 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// The text without what would steer a terminal: event data comes from strangers.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+/// JSON over several lines.
+pub fn document(json: &Json) -> String {
+    escaped_json(&format!("{json:#}")).into_owned()
 }
 
 /// A field as a person reads it: text without quotes, nothing for null.
 pub fn cell(json: &Json) -> String {
     match json {
         Json::Null => String::new(),
-        Json::String(text) => printable(text),
-        other => other.to_string(),
+        Json::String(text) => escaped(text).into_owned(),
+        other => escaped_json(&other.to_string()).into_owned(),
     }
 }
 
@@ -113,6 +116,7 @@ mod tests {
 
     #[test]
     fn event_data_cannot_steer_the_terminal() {
-        assert_eq!(cell(&Json::from("a\u{1b}[31mred\r\n")), "a\u{fffd}[31mred\u{fffd}\u{fffd}");
+        assert_eq!(cell(&Json::from("a\u{1b}[31mred\r\n")), "a\\u{1b}[31mred\\r\\n");
+        assert_eq!(cell(&Json::from(vec!["\u{9b}\u{202e}"])), "[\"\\u009b\\u202e\"]");
     }
 }

@@ -12,14 +12,15 @@ use super::Context;
 use crate::cli::Programs;
 use crate::exit::Failure;
 use crate::ops::Op;
-use crate::render;
+use crate::visible::escaped_lines;
+use crate::{output, render};
 
 pub fn run(context: &mut Context, command: Programs) -> Result<(), Failure> {
     match command {
         Programs::Put { program } => put(context, &program),
         Programs::Get { id } => {
             let program = context.ask(Op::ProgramsGet(program_id(&id)?))?;
-            Ok(context.out.document(&program, |program| format!("{program:#}"))?)
+            Ok(context.out.document(&program, output::document)?)
         }
         Programs::List => {
             let programs = context.ask(Op::ProgramsList)?;
@@ -124,7 +125,7 @@ impl Busy {
 
     /// A line on standard error that stays.
     fn print(&self, line: &str) {
-        self.0.suspend(|| eprintln!("{line}"));
+        self.0.suspend(|| eprintln!("{}", escaped_lines(line)));
     }
 }
 

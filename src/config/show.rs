@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::field::Value;
 use super::{KEYS, Settings};
 use crate::output::Table;
+use crate::visible::escaped_json;
 
 /// Characters of a default in the table; `config print` shows all of it.
 const DEFAULT_CHARS: usize = 28;
@@ -83,13 +84,20 @@ fn short(text: &str) -> String {
 }
 
 fn toml_of(value: &Value) -> String {
-    let value = match value {
-        Value::Number(number) => toml::Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)),
-        Value::Flag(flag) => toml::Value::Boolean(*flag),
-        Value::Text(text) => toml::Value::String(text.clone()),
-        Value::List(items) => toml::Value::Array(items.iter().cloned().map(toml::Value::String).collect()),
-    };
-    value.to_string()
+    match value {
+        Value::Number(number) => number.to_string(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Text(text) => toml_text(text),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| toml_text(item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+    }
+}
+
+/// A basic string of TOML: it knows the escapes that are written in JSON.
+fn toml_text(text: &str) -> String {
+    escaped_json(&Json::from(text).to_string()).into_owned()
 }
 
 fn json_of(value: &Value) -> Json {

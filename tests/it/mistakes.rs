@@ -118,3 +118,56 @@ fn a_custom_event_is_shown_by_its_own_name() {
     let events = world.ok(&["--json", "events", "query", "--program", "212313"]);
     assert!(events.contains("\"customName\":\"newsletter\""), "{events}");
 }
+
+/// C0, DEL, C1, an override, an isolate and the separators of lines: in an event, in a refused
+/// hit, in a program and in a file that cannot be read.
+#[test]
+fn what_would_steer_a_terminal_is_shown_escaped_and_json_stays_json() {
+    const STRANGE: &str = "a\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{2029}b";
+    let hidden = |text: &str| {
+        text.chars().any(|char| {
+            char != '\n' && STRANGE[1..STRANGE.len() - 1].contains(char) && !"[31m".contains(char)
+        })
+    };
+    let world = World::new();
+    let program = |id: &str, name: &str| {
+        serde_json::json!({
+            "programId": id, "programName": name, "customerId": 1, "customerName": "C", "valid": true,
+        })
+        .to_string()
+    };
+    let up = world.start("up");
+    world.ok(&["programs", "put", &program("strange", STRANGE)]);
+    let mut client = Client::open(up.tracker).unwrap();
+    let encoded: String = STRANGE.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let id = client.get(&format!("/event/strange?x={encoded}")).unwrap().message_id().unwrap();
+    assert_eq!(client.get(&format!("/event/nobody?x={encoded}")).unwrap().status, 404);
+    eventually("both are stored", || {
+        world.count() == 1 && world.ok(&["events", "rejected"]).contains("unknown_program")
+    });
+    let shown = "a\\u{1b}[31m\\u{7f}\\u{9b}\\u{202e}\\u{2066}\\u{2028}\\u{2029}b";
+    let in_json = "a\\u001b[31m\\u007f\\u009b\\u202e\\u2066\\u2028\\u2029b";
+    for (command, part) in [
+        (&["events", "get", &id, "--program", "strange"][..], in_json),
+        (&["events", "tail", "--no-follow"], shown),
+        (&["events", "query", "--program", "strange"], shown),
+        (&["events", "rejected"], "unknown_program"),
+        (&["programs", "list"], shown),
+        (&["programs", "get", "strange"], in_json),
+    ] {
+        let text = world.ok(command);
+        assert!(!hidden(&text) && text.contains(part), "{command:?}: {text:?}");
+        let json = world.ok(&[&["--json"], command].concat());
+        assert!(!hidden(&json), "{command:?}: {json:?}");
+        for document in serde_json::Deserializer::from_str(&json).into_iter::<serde_json::Value>() {
+            document.unwrap_or_else(|error| panic!("{command:?}: {error}: {json}"));
+        }
+    }
+    let event = world.json(&["events", "get", &id, "--program", "strange"]);
+    assert_eq!(event["parameters"][0][1], STRANGE);
+    assert_eq!(event["programName"], STRANGE);
+
+    let file = world.write("core.json", &program("a", "n").replace("valid", "\u{202e}valid"));
+    let refused = said(&world.run(&["programs", "import", file.to_str().unwrap()]), 2);
+    assert!(!hidden(&refused) && refused.contains("\\u{202e}valid"), "{refused:?}");
+}
