@@ -13,6 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod addresses;
 mod field;
 mod file;
 mod filter;
@@ -217,6 +218,8 @@ fn read(
             Err(reason) => errors.push(ConfigError { place, key, reason }),
         }
     }
+    let are_addresses_read =
+        !errors.iter().any(|error| ["tracker.listen", "admin.listen"].contains(&error.key.as_str()));
     let mut refuse = |key: String, reason: String| {
         // A key that could not be set has been reported already.
         if !errors.iter().any(|error| error.key == key) {
@@ -233,6 +236,16 @@ fn read(
     }
     for error in settings.registry.redis.check() {
         refuse(format!("registry.redis.{}", error.field), error.reason);
+    }
+    let [hits, admin] = [settings.tracker.listen, settings.admin.listen];
+    if are_addresses_read && addresses::clash(hits, admin) {
+        let hits = ("tracker.listen", hits);
+        let admin = ("admin.listen", admin);
+        // The one that somebody set is at fault rather than a default.
+        let (at_fault, other) = if places.contains_key(admin.0) { (admin, hits) } else { (hits, admin) };
+        let reason =
+            format!("{} cannot be bound beside {}, {}; give it another port", at_fault.1, other.0, other.1);
+        refuse(at_fault.0.to_owned(), reason);
     }
     if !settings.admin.listen.ip().is_loopback() && settings.admin.token.is_none() {
         let reason = format!("must be set, as admin.listen {} is not loopback", settings.admin.listen);

@@ -94,6 +94,26 @@ fn what_does_not_fit_together_names_the_place_where_it_was_set() {
 }
 
 #[test]
+fn two_addresses_that_cannot_be_bound_at_once_are_an_error_of_the_one_that_was_set() {
+    let admin = [("CLICKGATE__ADMIN__LISTEN", "127.0.0.1:8080")];
+    assert_eq!(
+        read_both("", &admin).unwrap_err(),
+        ["CLICKGATE__ADMIN__LISTEN: admin.listen: 127.0.0.1:8080 cannot be bound beside tracker.listen, \
+          127.0.0.1:8080; give it another port"]
+    );
+    assert_eq!(
+        read_both("tracker.listen = \"0.0.0.0:9090\"", &[]).unwrap_err(),
+        ["edge.toml:1: tracker.listen: 0.0.0.0:9090 cannot be bound beside admin.listen, 127.0.0.1:9090; \
+          give it another port"]
+    );
+    let any_port = "tracker.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0.0.1:0\"";
+    assert!(read_both(any_port, &[]).is_ok());
+    let unreadable =
+        read_both("tracker.listen = \"0.0.0.0:9090\"\nadmin.listen = \"nowhere\"", &[]).unwrap_err();
+    assert_eq!(unreadable.len(), 1, "{unreadable:?}");
+}
+
+#[test]
 fn a_file_that_is_no_toml_names_the_line() {
     let errors = read_both("[tracker]\nworkers = = 3\n", &[]).unwrap_err();
     assert!(errors[0].starts_with("edge.toml:2: "), "{errors:?}");

@@ -171,3 +171,14 @@ fn what_would_steer_a_terminal_is_shown_escaped_and_json_stays_json() {
     let refused = said(&world.run(&["programs", "import", file.to_str().unwrap()]), 2);
     assert!(!hidden(&refused) && refused.contains("\\u{202e}valid"), "{refused:?}");
 }
+
+#[test]
+fn one_address_for_hits_and_for_operators_is_a_configuration_error() {
+    let world = World::new().with("tracker.listen", "0.0.0.0:18080").with("admin.listen", "127.0.0.1:18080");
+    for command in [&["up"][..], &["config", "check"]] {
+        let said = said(&world.run(command), 2);
+        let reason = "CLICKGATE__ADMIN__LISTEN: admin.listen: 127.0.0.1:18080 cannot be bound beside \
+                      tracker.listen, 0.0.0.0:18080";
+        assert!(said.contains(reason), "{said}");
+    }
+}
