@@ -1,11 +1,10 @@
 //! How a value of the file or the environment becomes a field, and back.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 
 use super::LogFilter;
@@ -193,16 +192,39 @@ impl Field for LogFilter {
     }
 }
 
-/// A list of what is written as text.
-impl<T: FromStr<Err: Display> + Display> Field for Vec<T> {
+impl Field for Vec<String> {
     const KIND: Kind = Kind::List;
 
     fn of(value: Value) -> Result<Self, String> {
-        let Value::List(items) = value else {
-            return Err(mistaken(&value, Self::KIND));
-        };
-        let parse = |item: &String| item.parse().map_err(|error| format!("{item:?}: {error}"));
-        items.iter().map(parse).collect()
+        match value {
+            Value::List(items) => Ok(items),
+            other => Err(mistaken(&other, Self::KIND)),
+        }
+    }
+
+    fn show(&self) -> Option<Value> {
+        Some(Value::List(self.clone()))
+    }
+}
+
+impl Field for Vec<IpNet> {
+    const KIND: Kind = Kind::List;
+
+    fn of(value: Value) -> Result<Self, String> {
+        let items = Vec::<String>::of(value)?;
+        let mut networks = Self::new();
+        let mut wrong = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            match (item.parse(), item.parse::<IpAddr>()) {
+                (Ok(network), _) => networks.push(network),
+                (Err(_), Ok(address)) => {
+                    let alone = IpNet::from(address);
+                    wrong.push(format!("[{at}] {item:?} is an address and no network; write {alone}"));
+                }
+                (Err(_), Err(_)) => wrong.push(format!("[{at}] {item:?} is no network such as 10.0.0.0/8")),
+            }
+        }
+        if wrong.is_empty() { Ok(networks) } else { Err(wrong.join("; ")) }
     }
 
     fn show(&self) -> Option<Value> {

@@ -46,15 +46,20 @@ fn value_of(value: &DeValue<'_>) -> Result<Value, String> {
         DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())
             .map(Value::Number)
             .map_err(|_| format!("{number} is not a number from 0 to {}", u64::MAX)),
-        DeValue::Array(items) => {
-            let text = |item: &Spanned<DeValue<'_>>| {
-                let text = item.get_ref().as_str().map(str::to_owned);
-                text.ok_or_else(|| {
-                    format!("expected a list of texts, found a {} in it", item.get_ref().type_str())
-                })
-            };
-            items.iter().map(text).collect::<Result<_, _>>().map(Value::List)
-        }
+        DeValue::Array(items) => list_of(items).map(Value::List),
         other => Err(format!("a {} is no value of any key", other.type_str())),
     }
+}
+
+/// All items, or all that are no texts.
+fn list_of(items: &[Spanned<DeValue<'_>>]) -> Result<Vec<String>, String> {
+    let mut texts = Vec::with_capacity(items.len());
+    let mut wrong = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        match item.get_ref().as_str() {
+            Some(text) => texts.push(text.to_owned()),
+            None => wrong.push(format!("[{at}] is a {}", item.get_ref().type_str())),
+        }
+    }
+    if wrong.is_empty() { Ok(texts) } else { Err(format!("expected a list of texts: {}", wrong.join("; "))) }
 }

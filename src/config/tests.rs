@@ -63,7 +63,7 @@ fn everything_that_is_wrong_is_said_at_once_with_its_place() {
             "edge.toml:2: tracker.worker: unknown key; did you mean tracker.workers?",
             "edge.toml:3: tracker.listen: expected a text, found the number 8080",
             "edge.toml:4: tracker.keep_alive_seconds: -1 is not a number from 0 to 18446744073709551615",
-            "edge.toml:5: tracker.trusted_proxies: \"office\": invalid IP address syntax",
+            "edge.toml:5: tracker.trusted_proxies: [1] \"office\" is no network such as 10.0.0.0/8",
             "edge.toml:7: lgo.segment_bytes: unknown key; did you mean log.segment_bytes?",
             "edge.toml:9: log.segment_bytes: 1 is not between 65536 and 1073741824",
             "edge.toml:10: log.json: expected a true | false, found the text \"yes\"",
@@ -91,6 +91,26 @@ fn what_does_not_fit_together_names_the_place_where_it_was_set() {
     for (error, start) in errors.iter().zip(starts) {
         assert!(error.starts_with(start), "{error:?} does not start with {start:?}");
     }
+}
+
+#[test]
+fn every_entry_of_a_list_that_is_wrong_is_named() {
+    let file = "tracker.trusted_proxies = [\"10.0.0.0/33\", \"10.0.0.0/8\", \"::1\", \"office\", \"10.1.2.3\", \"\"]\n\
+                admin.hosts = [\"a\", 1, \"b\", true]";
+    assert_eq!(
+        read_both(file, &[]).unwrap_err(),
+        [
+            "edge.toml:1: tracker.trusted_proxies: [0] \"10.0.0.0/33\" is no network such as 10.0.0.0/8; \
+             [2] \"::1\" is an address and no network; write ::1/128; \
+             [3] \"office\" is no network such as 10.0.0.0/8; \
+             [4] \"10.1.2.3\" is an address and no network; write 10.1.2.3/32; \
+             [5] \"\" is no network such as 10.0.0.0/8",
+            "edge.toml:2: admin.hosts: expected a list of texts: [1] is a integer; [3] is a boolean",
+        ]
+    );
+    let variable = [("CLICKGATE__TRACKER__TRUSTED_PROXIES", "office,10.0.0.0/8,home")];
+    let errors = read_both("", &variable).unwrap_err();
+    assert!(errors[0].contains("[0] \"office\"") && errors[0].contains("[2] \"home\""), "{errors:?}");
 }
 
 #[test]
