@@ -91,7 +91,9 @@ pub enum Bridge {
 #[derive(Debug, Subcommand)]
 pub enum Programs {
     /// Store one program, from a file, from standard input (-) or as JSON
-    #[command(after_help = "Example:\n  clickgate programs put '{\"programId\": \"42\", \
+    #[command(after_help = "With a \"revision\" (up to 2^63-1) it is stored only if none as new is stored. \
+        Without one it is the newest: its revision is the time in milliseconds, or one more than the \
+        stored one.\n\nExample:\n  clickgate programs put '{\"programId\": \"42\", \
         \"programName\": \"spring\", \"customerId\": 7, \"customerName\": \"Shop\", \"valid\": true, \
         \"landingUrl\": \"https://shop.example/?click={click_id}\"}'")]
     Put {
@@ -108,8 +110,9 @@ pub enum Programs {
     #[command(after_help = "Example:\n  clickgate programs rm 212312")]
     Rm {
         id: String,
-        /// Revision of the removal; now (milliseconds since 1970) unless given
-        #[arg(long)]
+        /// Revision of the removal; now (milliseconds since 1970) unless given, and newer than the
+        /// stored one
+        #[arg(long, value_parser = clap::value_parser!(u64).range(..=programs::REVISION_MAX))]
         revision: Option<u64>,
     },
     /// Store many programs at once: a JSON array, or one program a line

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     id::ProgramId,
-    program::{Program, ProgramJson},
+    program::{Program, ProgramJson, REVISION_MAX},
 };
 
 /// Errors that are reported of one text; reading stops there.
@@ -120,6 +120,10 @@ impl<'t> Reader<'t> {
         };
         match Program::try_from(json) {
             Err(error) => self.refuse(start, join(path, error.field), error.reason),
+            Ok(Program { revision: Some(revision), .. }) if revision > REVISION_MAX => {
+                let reason = format!("{revision} is more than {REVISION_MAX}, the highest revision there is");
+                self.refuse(start, join(path, "revision"), reason);
+            }
             Ok(program) => match self.starts.insert(program.id.clone(), start) {
                 None => self.programs.push(program),
                 Some(first) => {

@@ -39,7 +39,7 @@ pub use causes::causes;
 pub use id::{InvalidProgramId, PROGRAM_ID_BYTES_MAX, ProgramId};
 pub use import::{IMPORT_ERRORS_MAX, ImportError, PROGRAM_BYTES_MAX, read_programs};
 pub use landing::{FallbackUrl, InvalidUrl, LandingUrl, URL_BYTES_MAX};
-pub use program::{BoxedTerms, Invalid, Program, TEXT_BYTES_MAX, Terms};
+pub use program::{BoxedTerms, Invalid, Program, REVISION_MAX, TEXT_BYTES_MAX, Terms};
 pub use registry::{
     Change, Changes, Entry, Epoch, ImportReport, LocalRegistry, Notice, Put, RedisConfig, RedisConfigError,
     RedisCounts, RedisRegistry, Refused, Registry, RegistryError, Snapshot, State, Subscription, Version,

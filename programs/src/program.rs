@@ -26,6 +26,9 @@ pub use terms::{BoxedTerms, Terms};
 /// Longest program name, customer name and checksum, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
 
+/// Highest revision, 2^63-1: what is read by others as a signed number stays the same one.
+pub const REVISION_MAX: u64 = i64::MAX as u64;
+
 /// What the tracker knows of one program.
 ///
 /// Read it from JSON: reading checks what the fields' types cannot say (an order of

@@ -10,7 +10,7 @@
 //! | `{"programId": "212312", "removed": true, "revision": 7}` | there is no such program any more |
 //!
 //! The fields of a program are those of the AWS sample and ours (crate `programs`).
-//! `revision` is the order of the source's changes, a whole number from 0 to 2^64 - 1: a
+//! `revision` is the order of the source's changes, a whole number from 0 to 2^63 - 1: a
 //! lower one than the stored is refused, so messages may come again and in any order.
 //! Without it the message has the revision of its place in the stream: for the log, when
 //! it was accepted, in milliseconds since 1970, which is what `clickgate programs put`

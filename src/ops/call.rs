@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use consumers::{PAGE_MAX, Query};
 use percent_encoding::percent_decode_str;
-use programs::{ImportError, Program, ProgramId, read_programs, rfc3339};
+use programs::{ImportError, Program, ProgramId, REVISION_MAX, read_programs, rfc3339};
 use proto::Uuid;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -138,9 +138,7 @@ impl Op {
             ("PUT", ["programs", id]) => {
                 Self::ProgramsPut(Box::new(program_of(parse("program id", id)?, body)?))
             }
-            ("DELETE", ["programs", id]) => {
-                Self::ProgramsRemove(parse("program id", id)?, query.take("revision")?)
-            }
+            ("DELETE", ["programs", id]) => Self::ProgramsRemove(parse("program id", id)?, query.revision()?),
             ("GET", ["events"]) => Self::EventsQuery(query.events_query()?),
             ("GET", ["events", "tail"]) => Self::EventsTail(query.part()?),
             ("GET", ["events", "count"]) => Self::EventsCount {
@@ -308,6 +306,16 @@ impl Params {
     fn moment(&mut self, name: &str) -> Result<Option<u64>, OpError> {
         let moment = self.text(name).map(|text| moment_ms(&text)).transpose();
         moment.map_err(|reason| OpError::invalid(format!("{name} {reason}")))
+    }
+
+    fn revision(&mut self) -> Result<Option<u64>, OpError> {
+        let revision: Option<u64> = self.take("revision")?;
+        match revision {
+            Some(revision) if revision > REVISION_MAX => {
+                Err(OpError::invalid(format!("revision {revision} is not between 0 and {REVISION_MAX}")))
+            }
+            revision => Ok(revision),
+        }
     }
 
     fn limit(&mut self) -> Result<usize, OpError> {

@@ -1,13 +1,19 @@
 //! Operations on core data.
 
+use std::collections::HashMap;
+
 use bridges::programs::{IntakeError, read_body, read_lines};
-use programs::{Entry, Program, ProgramId, Put, Registry};
+use programs::{Entry, Program, ProgramId, Put, REVISION_MAX, Registry, RegistryError};
 use serde_json::{Value as Json, json};
 use stream::Shed;
 
 use super::call::{import_error, import_errors};
 use super::{OpError, now_ms};
 use crate::owner::Owner;
+
+/// How often a program is written without a revision of its own, if each time somebody else writes
+/// it just before.
+const WRITES_MAX: usize = 16;
 
 pub async fn list(owner: &Owner) -> Result<Json, OpError> {
     let snapshot = owner.registry().await?.snapshot().await?;
@@ -28,10 +34,11 @@ pub async fn get(owner: &Owner, id: &ProgramId) -> Result<Json, OpError> {
     }
 }
 
-/// Without a revision of its own it gets the moment as its revision.
 pub async fn put(owner: &Owner, program: Program) -> Result<Json, OpError> {
     let id = program.id.clone();
-    let stored = owner.registry().await?.put(program.or_revision(now_ms())).await?;
+    let registry = owner.registry().await?;
+    let put = async |revision| registry.put(program.clone().or_revision(revision)).await;
+    let stored = write(&id, program.revision, put).await?;
     forget(owner, &id).await;
     accepted(&id, stored)
 }
@@ -41,15 +48,75 @@ pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Res
     if registry.get(id).await?.entry == Entry::Absent {
         return Err(none(id));
     }
-    let removed = registry.remove(id, revision.unwrap_or_else(now_ms)).await?;
+    let removed = write(id, revision, async |revision| registry.remove(id, revision).await).await?;
     forget(owner, id).await;
     accepted(id, removed)
 }
 
+/// Writes with the revision that was given. Without one it is now, or one more than what is
+/// stored: what an operator says last stands, also within one millisecond, or after a source
+/// that numbers its changes higher than the clock.
+async fn write(
+    id: &ProgramId,
+    given: Option<u64>,
+    write: impl AsyncFn(u64) -> Result<Put, RegistryError>,
+) -> Result<Put, OpError> {
+    if let Some(revision) = given {
+        return Ok(write(revision).await?);
+    }
+    let mut revision = now_ms();
+    for _ in 0..WRITES_MAX {
+        let put = write(revision).await?;
+        match stored_revision(put) {
+            None => return Ok(put),
+            Some(stored) if stored >= REVISION_MAX => return Err(no_newer(id)),
+            Some(stored) => revision = stored + 1,
+        }
+    }
+    Err(OpError::Unavailable(format!("others change program {id} at the same time; nothing was stored")))
+}
+
+/// The revision that was in the way.
+fn stored_revision(put: Put) -> Option<u64> {
+    match put {
+        Put::Stored { .. } | Put::Unchanged { .. } => None,
+        Put::OlderRevision { stored, .. } => Some(stored),
+        Put::SameRevision { revision } => Some(revision),
+    }
+}
+
+fn no_newer(id: &ProgramId) -> OpError {
+    OpError::Conflict(format!(
+        "program {id} is stored with revision {REVISION_MAX}, the highest there is, so nothing can be newer. \
+         Give it another id; or write all programs to a file (`clickgate programs list --json`), lower its \
+         revision there, and import the file into a new registry (registry.path, registry.redis.prefix)"
+    ))
+}
+
+/// Of programs without a revision the last word counts, as in [`write`].
 pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpError> {
+    let registry = owner.registry().await?;
+    let without_revision = programs.iter().filter(|program| program.revision.is_none());
+    let mut without_revision: HashMap<ProgramId, Program> =
+        without_revision.map(|program| (program.id.clone(), program.clone())).collect();
     let now_ms = now_ms();
     let programs = programs.into_iter().map(|program| program.or_revision(now_ms)).collect();
-    let report = owner.registry().await?.import(programs).await?;
+    let mut report = registry.import(programs).await?;
+    let mut newer = Vec::new();
+    report.refused.retain(|refused| {
+        let stored = stored_revision(refused.reason).filter(|stored| *stored < REVISION_MAX);
+        let Some(revision) = stored.map(|stored| stored + 1) else { return true };
+        let Some(program) = without_revision.remove(&refused.id) else { return true };
+        newer.push(program.or_revision(revision));
+        false
+    });
+    if !newer.is_empty() {
+        let again = registry.put_all(newer).await?;
+        report.stored += again.stored;
+        report.unchanged += again.unchanged;
+        report.refused.extend(again.refused);
+        report.version = again.version;
+    }
     if let Some(tracker) = owner.running_tracker()
         && let Err(error) = tracker.fill().await
     {

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::http::Client;
+use crate::http::{self, Client};
 use crate::world::{World, eventually, text};
 
 /// What a command said that must end with this code.
@@ -181,4 +181,80 @@ fn one_address_for_hits_and_for_operators_is_a_configuration_error() {
                       tracker.listen, 0.0.0.0:18080";
         assert!(said.contains(reason), "{said}");
     }
+}
+
+fn program(id: &str, name: &str, revision: Option<u64>) -> String {
+    let mut json = serde_json::json!({
+        "programId": id, "programName": name, "customerId": 1, "customerName": "C", "valid": true,
+    });
+    if let Some(revision) = revision {
+        json["revision"] = revision.into();
+    }
+    json.to_string()
+}
+
+/// A revision ahead of the clock is that of a source with numbers of its own, and the one that a
+/// put before gave within the same millisecond.
+#[test]
+fn what_an_operator_puts_last_stands_whatever_revision_is_stored() {
+    let world = World::new();
+    let stored = |id: &str| {
+        let program = world.json(&["programs", "get", id]);
+        (program["programName"].as_str().unwrap().to_owned(), program["revision"].as_u64().unwrap())
+    };
+    let change = |ahead: u64| {
+        for id in ["put", "removed", "imported"] {
+            world.ok(&["programs", "put", &program(id, "source", Some(ahead))]);
+        }
+        world.ok(&["programs", "put", &program("put", "first", None)]);
+        world.ok(&["programs", "put", &program("put", "second", None)]);
+        assert_eq!(stored("put"), ("second".to_owned(), ahead + 2));
+
+        world.ok(&["programs", "rm", "removed"]);
+        let gone = said(&world.run(&["programs", "get", "removed"]), 1);
+        assert!(gone.contains(&format!("was removed (revision {})", ahead + 1)), "{gone}");
+        world.ok(&["programs", "put", &program("removed", "back", None)]);
+        assert_eq!(stored("removed"), ("back".to_owned(), ahead + 2));
+
+        let late = program("put", "late", Some(ahead));
+        let lines = [program("imported", "file", None), late, program("new", "file", None)];
+        let file = world.write("core.json", &lines.join("\n"));
+        let output = world.run(&["--json", "programs", "import", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["stored"], 2, "{report}");
+        assert_eq!(report["refused"].as_array().unwrap().len(), 1, "{report}");
+        assert_eq!(report["refused"][0]["id"], "put", "a revision that was given is obeyed");
+        assert_eq!(stored("imported"), ("file".to_owned(), ahead + 1));
+    };
+    change(9_000_000_000_000_000_000);
+    let up = world.start("up");
+    change(9_100_000_000_000_000_000);
+    assert_eq!(http::get(up.tracker, "/event/put").json()["programName"], "second");
+}
+
+#[test]
+fn a_revision_ends_at_63_bits_and_there_the_way_out_is_said() {
+    const MAX: u64 = 9_223_372_036_854_775_807;
+    let world = World::new();
+    let up = world.start("up");
+    let refused = said(&world.run(&["programs", "put", &program("a", "n", Some(MAX + 1))]), 2);
+    assert!(refused.contains("revision: 9223372036854775808 is more than 9223372036854775807"), "{refused}");
+    let refused = said(&world.run(&["programs", "rm", "212312", "--revision", "9223372036854775808"]), 2);
+    assert!(refused.contains("9223372036854775807"), "{refused}");
+    world.ok(&["programs", "put", &program("a", "n", Some(MAX))]);
+    for command in [&["programs", "put", &program("a", "m", None)][..], &["programs", "rm", "a"]] {
+        let refused = said(&world.run(command), 1);
+        for part in ["9223372036854775807, the highest there is", "another id", "a new registry"] {
+            assert!(refused.contains(part), "{part:?} is not in {refused}");
+        }
+    }
+    up.stop();
+    // The way out.
+    let listed = world.ok(&["--json", "programs", "list"]).replace("9223372036854775807", "5");
+    let file = world.write("all.json", &listed);
+    let renewed = World::new().with("registry.path", world.path().join("new.redb").to_str().unwrap());
+    renewed.ok(&["programs", "import", file.to_str().unwrap()]);
+    renewed.ok(&["programs", "put", &program("a", "m", None)]);
+    assert_eq!(renewed.json(&["programs", "get", "a"])["programName"], "m");
 }

@@ -2,7 +2,7 @@
 //!
 //! The wire form is written down in [`proto::core_data`].
 
-use programs::{ImportError, Program, ProgramId, read_programs};
+use programs::{ImportError, Program, ProgramId, REVISION_MAX, read_programs};
 use proto::core_data::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::json;
@@ -133,6 +133,10 @@ fn read_removal(text: &str) -> Result<CoreData, Vec<ImportError>> {
         revision: Option<u64>,
     }
     match serde_json::from_str::<Removal>(text) {
+        Ok(Removal { revision: Some(revision), .. }) if revision > REVISION_MAX => {
+            let reason = format!("{revision} is more than {REVISION_MAX}, the highest revision there is");
+            Err(vec![ImportError { path: "revision".to_owned(), ..at_start(reason) }])
+        }
         Ok(Removal { program_id: id, removed: true, revision }) => Ok(CoreData::Remove { id, revision }),
         Ok(_) => Err(vec![ImportError {
             path: "removed".to_owned(),
@@ -179,7 +183,7 @@ mod tests {
         assert_eq!(read.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 1, 1]);
         assert_eq!(said(0, 0), ("212312", None));
         assert_eq!(said(1, 0), ("212313", Some(7)));
-        assert_eq!((said(2, 0), said(2, 1)), (("a", Some(1)), ("b", Some(u64::MAX))));
+        assert_eq!((said(2, 0), said(2, 1)), (("a", Some(1)), ("b", Some(REVISION_MAX))));
         assert_eq!(read[3][0], CoreData::Remove { id: "212312".parse().unwrap(), revision: None });
         assert_eq!(read[4][0], CoreData::Remove { id: "212313".parse().unwrap(), revision: Some(8) });
         for change in read.into_iter().flatten() {
@@ -206,6 +210,10 @@ mod tests {
             (r#"{"programId": "a/b", "removed": true}"#, "line 1, column 19:"),
             (r#"{"programId": "1", "removed": true, "revison": 3}"#, "unknown field `revison`"),
             (r#"{"programId": "1", "removed": true, "revision": -1}"#, "invalid value: integer `-1`"),
+            (
+                r#"{"programId": "1", "removed": true, "revision": 9223372036854775808}"#,
+                "revision: 9223372036854775808 is more than 9223372036854775807",
+            ),
             (r#"[{"programId": "1", "removed": true}]"#, "unknown field `removed`"),
         ] {
             assert!(wrong(text).contains(said), "{text:?}: {}", wrong(text));

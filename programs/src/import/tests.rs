@@ -166,3 +166,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_revision_ends_at_63_bits() {
+    let with = |revision: &str| program("a").replace('}', &format!(r#", "revision": {revision}}}"#));
+    assert_eq!(read_programs(&with("9223372036854775807")).unwrap()[0].revision, Some(REVISION_MAX));
+    assert_eq!(read_programs(&with("null")).unwrap()[0].revision, None);
+    for revision in ["9223372036854775808", "18446744073709551615"] {
+        let text = format!("[{},\n{}]", program("b"), with(revision));
+        let expected = format!(
+            "line 2, column 1: [1].revision: {revision} is more than 9223372036854775807, the highest revision there is"
+        );
+        assert_eq!(errors(&text), [expected]);
+    }
+    for revision in ["18446744073709551616", "-1", "1e3", "\"1\""] {
+        let said = errors(&with(revision)).concat();
+        assert!(
+            said.contains("revision: invalid type: ")
+                && said.contains("a whole number from 0 to 9223372036854775807"),
+            "{said}"
+        );
+    }
+}

@@ -45,6 +45,7 @@ pub(crate) struct ProgramJson {
     parameters: ParameterRules,
     #[serde(default, deserialize_with = "rules::read_conflicts")]
     conflicts: Vec<Vec<String>>,
+    #[serde(default, deserialize_with = "lenient::revision")]
     revision: Option<u64>,
     #[serde(default, rename = "userAgent")]
     _user_agent: IgnoredAny,

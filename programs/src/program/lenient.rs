@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserializer, Serializer, de};
 
-use super::TEXT_BYTES_MAX;
+use super::{REVISION_MAX, TEXT_BYTES_MAX};
 use crate::rfc3339;
 
 /// Text of at most [`TEXT_BYTES_MAX`] bytes.
@@ -127,6 +127,31 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
         }
     }
     deserializer.deserialize_any(Moment)
+}
+
+/// A whole number; `null` is none.
+///
+/// One above [`REVISION_MAX`](super::REVISION_MAX) is refused of a person (see
+/// [`read_programs`](crate::read_programs)), but was taken once and may be stored.
+pub(super) fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Revision;
+
+    impl de::Visitor<'_> for Revision {
+        type Value = Option<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from 0 to {REVISION_MAX}")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Option<u64>, E> {
+            Ok(Some(number))
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Option<u64>, E> {
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(Revision)
 }
 
 /// As RFC 3339 text; `None` is left out before this is asked.

@@ -123,7 +123,12 @@ fn what_is_wrong_is_said() {
         (json!({"fallbackUrl": "http://a.example/"}), "fallbackUrl: byte 0: http is only taken"),
         (json!({"fallbackUrl": "https://a.example/{click_id}"}), "byte 18: a macro in a fallback URL"),
         (json!({"requireChecksum": true, "checksum": ""}), "requireChecksum: needs a checksum"),
-        (json!({"revision": -1}), "invalid value: integer `-1`, expected u64"),
+        (
+            json!({"revision": -1}),
+            "invalid type: integer `-1`, expected a whole number from 0 to 9223372036854775807",
+        ),
+        (json!({"revision": 1.5}), "invalid type: floating point `1.5`, expected a whole number from 0 to"),
+        (json!({"revision": "7"}), "invalid type: string \"7\", expected a whole number from 0 to"),
     ] {
         let error = read(changes.clone()).unwrap_err();
         assert!(error.starts_with(reason), "{changes}: {error}");

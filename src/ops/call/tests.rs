@@ -93,7 +93,7 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
 
 #[test]
 fn a_wrong_call_is_told_what_is_wrong() {
-    let cases: [(&str, &str, &str, &str, u16, &str); 14] = [
+    let cases: [(&str, &str, &str, &str, u16, &str); 15] = [
         ("GET", "/nowhere", "", "", 404, "there is no GET /nowhere"),
         ("POST", "/programs/1", "", "{}", 404, "there is no POST /programs/1"),
         ("GET", "/programs/%FF", "", "", 400, "the path is not UTF-8"),
@@ -119,6 +119,14 @@ fn a_wrong_call_is_told_what_is_wrong() {
         ("GET", "/events/tail", "limit=0", "", 400, "limit 0 is not between 1 and 1000"),
         ("GET", "/events/tail", "limits=1", "", 400, "unknown parameter \"limits\""),
         ("GET", "/events/1/x", "", "", 400, "message id \"x\""),
+        (
+            "DELETE",
+            "/programs/1",
+            "revision=9223372036854775808",
+            "",
+            400,
+            "revision 9223372036854775808 is not between",
+        ),
         ("PUT", "/programs/1", "", "[]", 400, "the body must be one program"),
         ("POST", "/cache/purge", "", "{\"id\":\"1\"}", 400, "the body: only the field \"program\""),
         ("POST", "/explain", "", "{\"url\":1}", 400, "the body: invalid type"),
