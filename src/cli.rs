@@ -107,7 +107,10 @@ pub enum Programs {
     #[command(after_help = "Example:\n  clickgate programs list --json > programs.json")]
     List,
     /// Remove a program; its hits are refused from then on
-    #[command(after_help = "Example:\n  clickgate programs rm 212312")]
+    #[command(
+        after_help = "One that was removed before stays so: that is said, and the exit code is 0. It is \
+        1 if there never was such a program.\n\nExample:\n  clickgate programs rm 212312"
+    )]
     Rm {
         id: String,
         /// Revision of the removal; now (milliseconds since 1970) unless given, and newer than the

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bridges::programs::{IntakeError, read_body, read_lines};
-use programs::{Entry, Program, ProgramId, Put, REVISION_MAX, Registry, RegistryError};
+use programs::{Entry, Program, ProgramId, Put, REVISION_MAX, Registry, RegistryError, State};
 use serde_json::{Value as Json, json};
 use stream::Shed;
 
@@ -27,10 +27,7 @@ pub async fn get(owner: &Owner, id: &ProgramId) -> Result<Json, OpError> {
         Entry::Removed { revision, .. } => {
             Err(OpError::NotFound(format!("program {id} was removed (revision {revision})")))
         }
-        Entry::Absent if read.state.ready => Err(none(id)),
-        Entry::Absent => Err(OpError::NotFound(format!(
-            "program {id} cannot be found, which says little: the registry was never filled, or what it holds of it cannot be read"
-        ))),
+        Entry::Absent => Err(absent(id, read.state)),
     }
 }
 
@@ -43,10 +40,16 @@ pub async fn put(owner: &Owner, program: Program) -> Result<Json, OpError> {
     accepted(&id, stored)
 }
 
+/// A program that never was is a misspelt id, and an error. One that is removed already stays as it
+/// is, so that a removal may be repeated; a revision that is given is that of its source, and may
+/// be newer than the removal.
 pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Result<Json, OpError> {
     let registry = owner.registry().await?;
-    if registry.get(id).await?.entry == Entry::Absent {
-        return Err(none(id));
+    let read = registry.get(id).await?;
+    match read.entry {
+        Entry::Absent => return Err(absent(id, read.state)),
+        Entry::Removed { version, .. } if revision.is_none() => return Ok(json!(Put::Unchanged { version })),
+        Entry::Removed { .. } | Entry::Program { .. } => {}
     }
     let removed = write(id, revision, async |revision| registry.remove(id, revision).await).await?;
     forget(owner, id).await;
@@ -179,6 +182,12 @@ fn accepted(id: &ProgramId, put: Put) -> Result<Json, OpError> {
     }
 }
 
-fn none(id: &ProgramId) -> OpError {
-    OpError::NotFound(format!("there is no program {id}; `clickgate programs list` shows all"))
+fn absent(id: &ProgramId, state: State) -> OpError {
+    OpError::NotFound(match state.ready {
+        true => format!("there is no program {id}; `clickgate programs list` shows all"),
+        false => format!(
+            "program {id} cannot be found, which says little: the registry was never filled, or what it \
+             holds of it cannot be read"
+        ),
+    })
 }

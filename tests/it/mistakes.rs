@@ -258,3 +258,25 @@ fn a_revision_ends_at_63_bits_and_there_the_way_out_is_said() {
     renewed.ok(&["programs", "put", &program("a", "m", None)]);
     assert_eq!(renewed.json(&["programs", "get", "a"])["programName"], "m");
 }
+
+#[test]
+fn a_removal_that_is_repeated_says_so_and_one_of_nothing_fails() {
+    let world = World::new();
+    let up = world.start("up");
+    let look = |id: &str| {
+        assert!(world.ok(&["programs", "rm", id]).contains(&format!("program {id}: removed, version ")));
+        let version =
+            |output: &str| serde_json::from_str::<serde_json::Value>(output).unwrap()["version"].clone();
+        let again = world.ok(&["programs", "rm", id]);
+        assert_eq!(again, format!("program {id}: nothing to do, it was removed already\n"));
+        let again = world.ok(&["--json", "programs", "rm", id]);
+        assert!(again.contains("\"unchanged\""), "{again}");
+        let newer = world.ok(&["--json", "programs", "rm", id, "--revision", "9000000000000000000"]);
+        assert!(version(&newer).as_u64() > version(&again).as_u64(), "a source may say it later: {newer}");
+        let never = said(&world.run(&["programs", "rm", "2123144"]), 1);
+        assert!(never.contains("there is no program 2123144"), "{never}");
+    };
+    look("212312");
+    up.stop();
+    look("212313");
+}
