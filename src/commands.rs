@@ -60,6 +60,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     }
     let mut settings = config::load(cli.global.config.as_deref())?;
     settings.log.json |= cli.global.log_json;
+    if !matches!(command, Command::Config(_)) {
+        require_directory(&cli.global.data)?;
+    }
     let data = DataDir::new(&cli.global.data);
     let role = match command {
         Command::Up => Some(Role::Up),
@@ -87,6 +90,19 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up | Command::Tracker | Command::Consumer | Command::Bridge(_) => {
             unreachable!("roles were run above")
         }
+    }
+}
+
+/// What is there, or the nearest thing above it, must be a directory.
+fn require_directory(data: &Path) -> Result<(), Failure> {
+    let above = data.ancestors().find_map(|above| Some((above, std::fs::metadata(above).ok()?)));
+    match above {
+        Some((above, found)) if !found.is_dir() => Err(Failure::BadInput(format!(
+            "--data {}: {} is a file, and must be a directory",
+            data.display(),
+            if above == data { "it".to_owned() } else { above.display().to_string() }
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -280,3 +280,21 @@ fn a_removal_that_is_repeated_says_so_and_one_of_nothing_fails() {
     up.stop();
     look("212313");
 }
+
+#[test]
+fn a_data_directory_that_is_a_file_is_said_and_the_file_stays() {
+    let mut world = World::new();
+    let file = world.write("events.json", "[]");
+    for data in [file.clone(), file.join("data")] {
+        world.move_data(data.clone());
+        for command in
+            [&["up"][..], &["tracker"], &["events", "count"], &["programs", "import", "-"], &["log", "check"]]
+        {
+            let said = said(&world.run(command), 2);
+            let part = if data == file { "it is a file" } else { "events.json is a file" };
+            assert!(said.contains(part) && said.contains(data.to_str().unwrap()), "{command:?}: {said}");
+        }
+        world.ok(&["config", "check"]);
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "[]");
+}
