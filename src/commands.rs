@@ -10,7 +10,7 @@ use tracker::ExplainRequest;
 
 use crate::cli::{self, Cli, Command};
 use crate::client::Client;
-use crate::config::{self, Diagnostics, LogFilter, Settings};
+use crate::config::{self, Diagnostics, Loaded, LogFilter, Settings};
 use crate::data::{Access, DataDir};
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
@@ -23,6 +23,8 @@ use crate::roles::{self, Role};
 /// What every command needs.
 struct Context {
     settings: Settings,
+    /// Of the configuration.
+    warnings: Vec<String>,
     data: DataDir,
     out: Output,
 }
@@ -58,7 +60,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             |_: &Json| if markdown { config::keys_markdown() } else { config::keys_table().to_string() };
         return Ok(out.document(&config::keys_json(), text)?);
     }
-    let mut settings = config::load(cli.global.config.as_deref())?;
+    let Loaded { mut settings, warnings } = config::load(cli.global.config.as_deref())?;
     settings.log.json |= cli.global.log_json;
     if !matches!(command, Command::Config(_)) {
         require_directory(&cli.global.data)?;
@@ -73,12 +75,16 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     };
     if let Some(role) = role {
         crate::diagnostics::start(&settings.log);
+        warn(&warnings);
         drop(out);
         return roles::run(role, settings, data);
     }
     // A tool says only what went wrong; its answer is on standard output.
     crate::diagnostics::start(&Diagnostics { level: LogFilter::WARNINGS, json: settings.log.json });
-    let mut context = Context { settings, data, out };
+    if !matches!(command, Command::Config(cli::Config::Check)) {
+        warn(&warnings);
+    }
+    let mut context = Context { settings, warnings, data, out };
     match command {
         Command::Programs(command) => programs::run(&mut context, command),
         Command::Events(command) => events::run(&mut context, command),
@@ -90,6 +96,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up | Command::Tracker | Command::Consumer | Command::Bridge(_) => {
             unreachable!("roles were run above")
         }
+    }
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 
@@ -221,8 +233,12 @@ fn show_config(context: &mut Context, command: &cli::Config) -> Result<(), Failu
     let printed = config::print(&context.settings);
     match command {
         cli::Config::Check => {
-            let good = |_: &Json| "the configuration can be used".to_owned();
-            Ok(context.out.document(&json!({ "usable": true }), good)?)
+            let mut text = "the configuration can be used\n".to_owned();
+            for warning in &context.warnings {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
+            let answer = json!({ "usable": true, "warnings": context.warnings });
+            Ok(context.out.document(&answer, |_| text)?)
         }
         cli::Config::Print => {
             let table: toml::Table = printed.parse().map_err(|error| Failure::Failed(format!("{error}")))?;

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 mod addresses;
+mod environment;
 mod field;
 mod file;
 mod filter;
@@ -28,7 +29,6 @@ use crate::registry::RegistryKind;
 use crate::similar;
 use field::Value;
 
-const PREFIX: &str = "CLICKGATE__";
 /// The cursor of the consumer that fills the local table. Every role declares it, so that a
 /// tracker alone trims nothing that a later consumer has not read.
 pub const TABLE_CURSOR: &str = "table";
@@ -164,16 +164,30 @@ pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    /// Everything that is wrong.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Wrong(Vec<ConfigError>),
+    /// Everything that is wrong, and what may explain it.
+    #[error("{}", lines(errors, warnings))]
+    Wrong { errors: Vec<ConfigError>, warnings: Vec<String> },
+}
+
+fn lines(errors: &[ConfigError], warnings: &[String]) -> String {
+    let errors = errors.iter().map(ToString::to_string);
+    let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+    errors.chain(warnings).collect::<Vec<_>>().join("\n")
+}
+
+/// Settings that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    /// Of variables that are not read and were perhaps meant to be.
+    pub warnings: Vec<String>,
 }
 
 /// Reads `file`, if there is one, and the environment of the process over it.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn load(file: Option<&Path>) -> Result<Settings, LoadError> {
+pub fn load(file: Option<&Path>) -> Result<Loaded, LoadError> {
     let text = match file {
         None => None,
         Some(path) => {
@@ -182,9 +196,12 @@ pub fn load(file: Option<&Path>) -> Result<Settings, LoadError> {
             Some((path, text))
         }
     };
-    let variables = std::env::vars_os();
     let text = text.as_ref().map(|(path, text)| (*path, text.as_str()));
-    read(text, variables).map_err(LoadError::Wrong)
+    let warnings = environment::warnings(std::env::vars_os().map(|(name, _)| name));
+    match read(text, std::env::vars_os()) {
+        Ok(settings) => Ok(Loaded { settings, warnings }),
+        Err(errors) => Err(LoadError::Wrong { errors, warnings }),
+    }
 }
 
 /// A value that was set, and where.
@@ -204,14 +221,14 @@ fn read(
         Some((path, text)) => file::read(path, text, &mut errors),
         None => Vec::new(),
     };
-    given.extend(from_environment(variables));
+    given.extend(environment::read(variables));
 
     let mut settings = Settings::default();
     let mut places = BTreeMap::new();
     for Given { key, place, value } in given {
         let set = match Key::find(&key) {
             Some(known) => value.and_then(|value| known.set(&mut settings, value)),
-            None => Err(unknown(&key)),
+            None => Err(unknown(&key, &place)),
         };
         match set {
             Ok(()) => drop(places.insert(key, place)),
@@ -258,29 +275,14 @@ fn read(
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
 
-/// What to say of a key that does not exist.
-fn unknown(key: &str) -> String {
-    match similar::nearest(key, KEYS.iter().map(|known| known.name)) {
-        Some(nearest) => format!("unknown key; did you mean {nearest}?"),
-        None => "unknown key; `clickgate config keys` lists all".to_owned(),
+/// What to say of a key that does not exist, in the spelling of its place.
+fn unknown(key: &str, place: &Place) -> String {
+    let nearest = similar::nearest(key, KEYS.iter().map(|known| known.name)).and_then(Key::find);
+    match (nearest, place) {
+        (Some(nearest), Place::Variable(_)) => format!("unknown key; did you mean {}?", nearest.variable()),
+        (Some(nearest), _) => format!("unknown key; did you mean {}?", nearest.name),
+        (None, _) => "unknown key; `clickgate config keys` lists all".to_owned(),
     }
-}
-
-fn from_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Given> {
-    let mut given: Vec<Given> = variables
-        .filter_map(|(name, text)| {
-            let name = name.into_string().ok()?;
-            let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-            let value = match (text.into_string(), Key::find(&key)) {
-                (Ok(text), Some(known)) => known.value_of(&text),
-                (Ok(text), None) => Ok(Value::Text(text)),
-                (Err(_), _) => Err("is not UTF-8".to_owned()),
-            };
-            Some(Given { key, place: Place::Variable(name), value })
-        })
-        .collect();
-    given.sort_by(|a, b| a.key.cmp(&b.key));
-    given
 }
 
 #[cfg(test)]

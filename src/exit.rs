@@ -74,7 +74,7 @@ impl From<io::Error> for Failure {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         Self::BadInput(match error {
-            LoadError::Wrong(_) => format!("the configuration cannot be used:\n{error}"),
+            LoadError::Wrong { .. } => format!("the configuration cannot be used:\n{error}"),
             LoadError::Unreadable { .. } => error.to_string(),
         })
     }

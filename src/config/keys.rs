@@ -1,6 +1,7 @@
 //! The list of keys.
 
 use super::Settings;
+use super::environment::PREFIX;
 use super::field::{Field, Kind, Value};
 
 /// One setting.
@@ -30,7 +31,7 @@ impl Key {
 
     /// The variable of the environment that sets it.
     pub fn variable(&self) -> String {
-        format!("{}{}", super::PREFIX, self.name.replace('.', "__").to_ascii_uppercase())
+        format!("{}{}", PREFIX, self.name.replace('.', "__").to_ascii_uppercase())
     }
 
     /// Reads the text of a variable.

@@ -94,6 +94,29 @@ fn what_does_not_fit_together_names_the_place_where_it_was_set() {
 }
 
 #[test]
+fn a_variable_that_is_no_key_is_an_error_with_the_nearest_variable() {
+    for (name, nearest) in [
+        ("CLICKGATE__TRACKER__WORKER", "CLICKGATE__TRACKER__WORKERS"),
+        ("CLICKGATE__TRACKER_WORKERS", "CLICKGATE__TRACKER__WORKERS"),
+        ("CLICKGATE___TRACKER__WORKERS", "CLICKGATE__TRACKER__WORKERS"),
+        ("CLICKGATE__TRACKER__CATALOG_FRESH_SECONDS", "CLICKGATE__TRACKER__CATALOG__FRESH_SECONDS"),
+        ("CLICKGATE__REGISTRY__REDIS__PASSWROD", "CLICKGATE__REGISTRY__REDIS__PASSWORD"),
+    ] {
+        let errors = read_both("", &[(name, "s3cret")]).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(
+            errors[0].starts_with(name) && errors[0].ends_with(&format!("did you mean {nearest}?")),
+            "{errors:?}"
+        );
+        assert!(!errors[0].contains("s3cret"));
+    }
+    for name in ["CLICKGATE__", "CLICKGATE__SERVICE_HOST_OF_NOBODY"] {
+        let errors = read_both("", &[(name, "1")]).unwrap_err();
+        assert!(errors[0].ends_with("unknown key; `clickgate config keys` lists all"), "{errors:?}");
+    }
+}
+
+#[test]
 fn every_entry_of_a_list_that_is_wrong_is_named() {
     let file = "tracker.trusted_proxies = [\"10.0.0.0/33\", \"10.0.0.0/8\", \"::1\", \"office\", \"10.1.2.3\", \"\"]\n\
                 admin.hosts = [\"a\", 1, \"b\", true]";

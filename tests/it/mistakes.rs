@@ -298,3 +298,28 @@ fn a_data_directory_that_is_a_file_is_said_and_the_file_stays() {
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), "[]");
 }
+
+#[test]
+fn a_variable_with_the_wrong_underscores_is_a_warning_and_those_of_kubernetes_are_silent() {
+    let world = World::new();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        world.clickgate(arguments).envs(variables.iter().copied()).output().unwrap()
+    };
+    let meant = ("CLICKGATE_ADMIN_TOKEN", "s3cret");
+    let of_kubernetes = [
+        ("CLICKGATE_SERVICE_HOST", "10.0.0.1"),
+        ("CLICKGATE_PORT", "tcp://10.0.0.1:8080"),
+        ("CLICKGATE_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    let warning = "the variable CLICKGATE_ADMIN_TOKEN is not read; CLICKGATE__ADMIN__TOKEN would be";
+    let warned = said(&run(&["config", "check"], &[meant, of_kubernetes[0]]), 0);
+    assert_eq!(warned, format!("the configuration can be used\nwarning: {warning}\n"));
+    let printed = run(&["config", "print"], &[meant]);
+    assert!(String::from_utf8(printed.stderr).unwrap().contains(warning));
+    let errors = said(&run(&["config", "check"], &[meant, ("CLICKGATE__ADMIN__LISTEN", "0.0.0.0:1")]), 2);
+    assert!(errors.contains("admin.token: must be set") && errors.contains(warning), "{errors}");
+    assert!(![warned, errors].concat().contains("s3cret"));
+
+    assert_eq!(said(&run(&["config", "check"], &of_kubernetes), 0), "the configuration can be used\n");
+    assert!(run(&["config", "print"], &of_kubernetes).stderr.is_empty());
+}
