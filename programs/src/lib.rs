@@ -26,6 +26,7 @@
 //! The crate decides nothing about a hit: [`Program::validity`], [`ParameterRule::check`]
 //! and [`LandingUrl::render`] are pure, and the tracker's decision puts them together.
 
+mod absent;
 mod causes;
 mod id;
 mod import;

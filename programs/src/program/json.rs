@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 
 use super::{BoxedTerms, Program, Terms, lenient};
 use crate::{
+    absent,
     id::ProgramId,
     landing::{self, FallbackUrl, LandingUrl},
     rules::{self, ParameterRules},
 };
 
-/// Every key that is understood.
+/// Every key that is understood. `null` for one that may be left out is as if it were.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ProgramJson {
@@ -35,11 +36,11 @@ pub(crate) struct ProgramJson {
     landing_url: Option<LandingUrl>,
     #[serde(default, deserialize_with = "landing::read_fallback")]
     fallback_url: Option<FallbackUrl>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     allow_http: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     strict: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     require_checksum: bool,
     #[serde(default, deserialize_with = "rules::read_rules")]
     parameters: ParameterRules,
@@ -54,7 +55,7 @@ pub(crate) struct ProgramJson {
 }
 
 /// The keys of [`ProgramJson`].
-const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 18] = [
     "programId",
     "programName",
     "checksum",

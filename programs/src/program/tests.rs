@@ -136,6 +136,31 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn null_is_as_if_a_key_that_may_be_left_out_were() {
+    const NEEDED: [&str; 5] = ["programId", "programName", "customerId", "customerName", "valid"];
+    let needed = json!({
+        "programId": "212313", "programName": "program2", "customerId": 9124, "customerName": "Customer2",
+        "valid": true,
+    });
+    let without: Program = serde_json::from_value(needed.clone()).unwrap();
+    for key in json::KEYS {
+        let mut with_null = needed.clone();
+        with_null[key] = json!(null);
+        let read = serde_json::from_str::<Program>(&with_null.to_string());
+        match NEEDED.contains(&key) {
+            true => assert!(read.unwrap_err().to_string().contains("null"), "{key}"),
+            false => assert_eq!(read.unwrap(), without, "{key}"),
+        }
+    }
+    let rules = |rule: &str| {
+        let json = json!({"parameters": {"a": serde_json::from_str::<serde_json::Value>(rule).unwrap()}});
+        read(json).unwrap().terms.parameters.clone()
+    };
+    let all = r#"{"required": null, "type": null, "minLength": null, "maxLength": null, "min": null, "max": null, "values": null}"#;
+    assert_eq!(rules(all), rules("{}"));
+}
+
+#[test]
 fn http_is_taken_when_the_program_says_so() {
     let http =
         json!({"allowHttp": true, "landingUrl": "http://a.example/", "fallbackUrl": "http://b.example/"});

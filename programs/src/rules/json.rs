@@ -11,14 +11,15 @@ use super::{
     CONFLICTS_MAX, NAME_BYTES_MAX, ONE_OF_MAX, ParameterKind, ParameterRule, ParameterRules, RULES_MAX,
     VALUE_BYTES_MAX,
 };
+use crate::absent;
 
 /// The rule as JSON has it: every key that any type knows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RuleJson {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent::or_default")]
     required: bool,
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "absent::or_default")]
     kind: KindName,
     min_length: Option<u32>,
     max_length: Option<u32>,
@@ -159,7 +160,7 @@ impl Serialize for ParameterRule {
 }
 
 /// Reads `parameters`: bounded, and a name that is given twice is an error rather
-/// than the last one winning.
+/// than the last one winning. `null` is no rules.
 pub(crate) fn read_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ParameterRules, D::Error> {
     struct Rules;
 
@@ -184,15 +185,19 @@ pub(crate) fn read_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<P
             }
             Ok(rules)
         }
+
+        fn visit_unit<E: de::Error>(self) -> Result<ParameterRules, E> {
+            Ok(ParameterRules::new())
+        }
     }
-    deserializer.deserialize_map(Rules)
+    deserializer.deserialize_any(Rules)
 }
 
-/// Reads `conflicts`: each group names at least two different parameters.
+/// Reads `conflicts`: each group names at least two different parameters. `null` is none.
 pub(crate) fn read_conflicts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Vec<String>>, D::Error> {
-    let groups = Vec::<Vec<String>>::deserialize(deserializer)?;
+    let groups: Vec<Vec<String>> = absent::or_default(deserializer)?;
     check_conflicts(&groups).map_err(de::Error::custom)?;
     Ok(groups)
 }
