@@ -5,6 +5,10 @@
 /// The last moment that can be written with a four-digit year, in ms since 1970.
 pub const MS_MAX: u64 = 253_402_300_799_999;
 
+/// A number below it is taken for seconds: so many milliseconds are a day in March 1973, so many
+/// seconds the year 5138.
+pub const SECONDS_BELOW: u64 = 100_000_000_000;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// Milliseconds since 1970 of an RFC 3339 text such as `2026-11-22T10:00:00Z` or

@@ -80,8 +80,8 @@ impl Op {
             Self::EventsQuery(query) => {
                 let bounds = [
                     ("program", Some(query.program.clone())),
-                    ("from", Some(query.from_ms.to_string())),
-                    ("to", Some(query.to_ms.to_string())),
+                    ("from", Some(moment_text(query.from_ms))),
+                    ("to", Some(moment_text(query.to_ms))),
                     ("limit", Some(query.limit.to_string())),
                     ("after", query.after.map(|id| id.to_string())),
                 ];
@@ -250,13 +250,23 @@ fn shipped(body: &[u8]) -> Result<PathBuf, OpError> {
     Err(OpError::invalid(format!("dir {} is not absolute", dir.display())))
 }
 
-/// A moment: RFC 3339, a day, or milliseconds since 1970.
+/// What [`moment_ms`] reads as this moment.
+fn moment_text(ms: u64) -> String {
+    if (1..rfc3339::SECONDS_BELOW).contains(&ms) { rfc3339::format_ms(ms) } else { ms.to_string() }
+}
+
+/// A moment: RFC 3339, a day, or milliseconds since 1970. A small number is refused: it is a moment
+/// in seconds, and as milliseconds would be one of 1970. 0 is the beginning in both.
 ///
 /// # Errors
 /// It is none of them.
 pub fn moment_ms(text: &str) -> Result<u64, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_err(|_| format!("{text:?} is too large"));
+        let ms: u64 = text.parse().map_err(|_| format!("{text:?} is too large"))?;
+        if (1..rfc3339::SECONDS_BELOW).contains(&ms) {
+            return Err(format!("{text:?} looks like seconds; milliseconds since 1970 are expected"));
+        }
+        return Ok(ms);
     }
     let day = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     rfc3339::parse_ms(&day).map_err(|reason| {

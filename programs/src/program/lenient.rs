@@ -115,6 +115,11 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
             if ms > rfc3339::MS_MAX {
                 return Err(E::invalid_value(de::Unexpected::Unsigned(ms), &self));
             }
+            if ms < rfc3339::SECONDS_BELOW {
+                return Err(E::custom(format!(
+                    "{ms} looks like seconds; milliseconds since 1970 are expected"
+                )));
+            }
             Ok(Some(ms))
         }
 

@@ -114,7 +114,16 @@ fn what_is_wrong_is_said() {
         (json!({"startsAt": "yesterday"}), "\"yesterday\" is not RFC 3339"),
         (json!({"startsAt": -1}), "invalid type: integer `-1`, expected RFC 3339 text or milliseconds"),
         (json!({"startsAt": 253_402_300_800_000u64}), "invalid value: integer `253402300800000`"),
-        (json!({"startsAt": 5, "endsAt": 5}), "endsAt: is not after startsAt"),
+        (
+            json!({"startsAt": 1_795_338_000_000u64, "endsAt": "2026-11-22T09:00:00Z"}),
+            "endsAt: is not after startsAt",
+        ),
+        (
+            json!({"startsAt": 1_795_338_000}),
+            "1795338000 looks like seconds; milliseconds since 1970 are expected",
+        ),
+        (json!({"endsAt": 99_999_999_999u64}), "99999999999 looks like seconds; milliseconds"),
+        (json!({"endsAt": 0}), "0 looks like seconds; milliseconds"),
         (json!({"landingUrl": "https://a@b/"}), "byte 9: a user name before the host"),
         (
             json!({"landingUrl": "http://a.example/"}),
@@ -173,6 +182,9 @@ fn a_moment_is_text_or_milliseconds_and_is_written_as_text() {
     assert_eq!(text.terms.starts_at, Some(1_795_338_000_000));
     assert_eq!(read(json!({"startsAt": 1_795_338_000_000u64})).unwrap(), text);
     assert_eq!(serde_json::to_value(&text).unwrap()["startsAt"], "2026-11-22T09:00:00Z");
+    assert_eq!(read(json!({"startsAt": 100_000_000_000u64})).unwrap().terms.starts_at, Some(100_000_000_000));
+    let early = read(json!({"startsAt": "1970-01-01T00:00:01Z"})).unwrap();
+    assert_eq!(early.terms.starts_at, Some(1_000), "only a number is ambiguous");
 }
 
 #[test]
@@ -186,7 +198,8 @@ fn the_sample_is_written_as_it_was_read() {
 
 #[test]
 fn the_window_starts_inclusive_and_ends_exclusive() {
-    let program = read(json!({"startsAt": 1_000, "endsAt": 2_000})).unwrap();
+    let window = json!({"startsAt": "1970-01-01T00:00:01Z", "endsAt": "1970-01-01T00:00:02Z"});
+    let program = read(window).unwrap();
     assert_eq!(program.validity(999), Err(Invalid::NotStarted { starts_at_ms: 1_000 }));
     assert_eq!(program.validity(1_000), Ok(()));
     assert_eq!(program.validity(1_999), Ok(()));
@@ -196,7 +209,7 @@ fn the_window_starts_inclusive_and_ends_exclusive() {
 
 #[test]
 fn the_switch_comes_before_the_window() {
-    let program = read(json!({"valid": false, "endsAt": 1})).unwrap();
+    let program = read(json!({"valid": false, "endsAt": "1970-01-01T00:00:00.001Z"})).unwrap();
     assert_eq!(program.validity(5), Err(Invalid::Inactive));
 }
 

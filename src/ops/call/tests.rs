@@ -166,6 +166,11 @@ fn a_moment_is_a_time_a_day_or_a_number() {
     for wrong in ["", "now", "1970-13-01", "99999999999999999999"] {
         assert!(moment_ms(wrong).is_err(), "{wrong}");
     }
+    assert_eq!((moment_ms("0"), moment_ms("100000000000")), (Ok(0), Ok(100_000_000_000)));
+    for seconds in ["1", "1795338000", "99999999999"] {
+        let reason = moment_ms(seconds).unwrap_err();
+        assert!(reason.contains("looks like seconds; milliseconds"), "{reason}");
+    }
 }
 
 proptest! {
