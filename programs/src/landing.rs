@@ -1,6 +1,6 @@
 //! Where a click is sent: a URL with places for values, parsed once.
 //!
-//! The stored text is copied byte for byte; only `{click_id}` and `{p.name}` are
+//! The stored text, in capitals or not, is copied byte for byte; only `{click_id}` and `{p.name}` are
 //! replaced, by percent-encoded values. An open redirect is a question of the
 //! authority, so that part of the template may hold neither a macro nor anything
 //! that browsers and we could read differently; see [`host`].
@@ -68,9 +68,9 @@ impl LandingUrl {
             return Err(InvalidUrl::new(URL_BYTES_MAX, "a URL has at most 4096 bytes"));
         }
         check_bytes(text)?;
-        let (authority_at, default_port) = if text.starts_with("https://") {
+        let (authority_at, default_port) = if starts_with_scheme(text, "https://") {
             (8, "443")
-        } else if text.starts_with("http://") {
+        } else if starts_with_scheme(text, "http://") {
             (7, "80")
         } else {
             return Err(InvalidUrl::new(0, "does not start with https://"));
@@ -89,7 +89,7 @@ impl LandingUrl {
 
     /// Whether the scheme is `https` rather than `http`.
     pub fn is_https(&self) -> bool {
-        self.0.starts_with("https:")
+        starts_with_scheme(&self.0, "https:")
     }
 
     /// Whether rendering replaces anything.
@@ -116,6 +116,11 @@ impl LandingUrl {
 
 const CLICK_ID: &str = "click_id";
 const PARAMETER: &str = "p.";
+
+/// In capitals or not, as RFC 3986 has it.
+fn starts_with_scheme(text: &str, scheme: &str) -> bool {
+    text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
 
 fn check_bytes(text: &str) -> Result<(), InvalidUrl> {
     for (at, byte) in text.bytes().enumerate() {

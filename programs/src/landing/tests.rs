@@ -35,6 +35,18 @@ fn a_url_without_macros_is_itself() {
 }
 
 #[test]
+fn scheme_and_host_may_be_in_capitals_and_stay_as_they_are() {
+    let text = "HTTPS://Shop.EXAMPLE:443/Sale?Q={p.q}";
+    assert_eq!(render(text, "id", |_| Some("A")), "HTTPS://Shop.EXAMPLE:443/Sale?Q=A");
+    assert!(LandingUrl::parse(text).unwrap().is_https());
+    let http = LandingUrl::parse_allowing_http("Http://Shop.Example/").unwrap();
+    assert!(!http.is_https());
+    assert_eq!(FallbackUrl::parse("hTTps://Shop.Example/A").unwrap().as_str(), "hTTps://Shop.Example/A");
+    assert_eq!(error("HTTP://Shop.Example/"), (0, "http is only taken with \"allowHttp\": true; use https"));
+    assert_eq!(error("HTTPS://Shop.Example:80/"), (21, "a port other than the scheme's own"));
+}
+
+#[test]
 fn an_error_names_the_byte_and_the_reason() {
     for (text, expected) in [
         ("https://a.example/ b", (18, "a space; write %20")),
@@ -142,7 +154,8 @@ const BYPASSES: &[&str] = &[
     "ftp://a.example/",
     "blob:https://a.example/x",
     "view-source:https://a.example/",
-    "HTTPS://a.example/",
+    "HTTPS:/a.example/",
+    "HTTP://a.example/",
     "http://a.example/",
     "https",
     "https://",
@@ -206,11 +219,12 @@ proptest! {
 
     #[test]
     fn whatever_is_taken_reads_the_same_to_a_browser(
+        scheme in "(https|HTTPS|Https)",
         authority in "[a-zA-Z0-9.:@%_\\-\\[\\]x{}]{0,12}",
         rest in "[/?#\\\\@:{}.a-z\t ]{0,8}",
         value in ".{0,8}",
     ) {
-        let template = format!("https://{authority}{rest}");
+        let template = format!("{scheme}://{authority}{rest}");
         if let Ok(url) = LandingUrl::parse(&template) {
             let mut rendered = String::new();
             url.render(&value, |_| Some(value.as_str()), &mut rendered);
