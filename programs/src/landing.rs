@@ -6,12 +6,14 @@
 //! that browsers and we could read differently; see [`host`].
 
 mod host;
+mod render;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::rules::NAME_BYTES_MAX;
+use render::Values;
 
 /// Longest template, in bytes.
 pub const URL_BYTES_MAX: usize = 4_096;
@@ -98,19 +100,10 @@ impl LandingUrl {
     }
 
     /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
-    /// missing one renders as nothing.
+    /// missing one renders as nothing, and so do the values of a segment of the path that would
+    /// lead to the folder above or stay in the same, see [`render`].
     pub fn render<'v>(&self, click_id: &str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
-        let mut rest = &*self.0;
-        while let Some((before, from_macro)) = rest.split_once('{') {
-            let (inside, after) = from_macro.split_once('}').expect("every brace was checked to be closed");
-            out.push_str(before);
-            match read_macro(inside).expect("every macro was checked") {
-                Macro::ClickId => percent_encode(click_id, out),
-                Macro::Parameter(name) => percent_encode(param(name).unwrap_or_default(), out),
-            }
-            rest = after;
-        }
-        out.push_str(rest);
+        Values { click_id, param }.render(&self.0, out);
     }
 }
 

@@ -47,6 +47,54 @@ fn scheme_and_host_may_be_in_capitals_and_stay_as_they_are() {
 }
 
 #[test]
+fn values_make_no_dot_segment_alone_together_or_with_text() {
+    for (path, a, b, expected) in [
+        ("/x/{p.a}/y", "..", "", "/x//y"),
+        ("/x/{p.a}/y", ".", "", "/x//y"),
+        ("/x/{p.a}", "..", "", "/x/"),
+        ("/x/{p.a}?q={p.a}", "..", "", "/x/?q=.."),
+        ("/x/{p.a}#{p.a}/..", "..", "", "/x/#../.."),
+        ("/x/{p.a}{p.b}/y", ".", ".", "/x//y"),
+        ("/x/{p.a}{p.b}/y", "..", "", "/x//y"),
+        ("/x/{click_id}/y", "", "", "/x//y"),
+        ("/x/.{p.a}/y", ".", "", "/x/./y"),
+        ("/x/{p.a}./y", ".", "", "/x/./y"),
+        ("/x/%{p.a}/y", "2e", "", "/x/%/y"),
+        ("/x/%2{p.a}/y", "E", "", "/x/%2/y"),
+        ("/x/%2{p.a}%{p.b}/y", "e", "2E", "/x/%2%/y"),
+        ("/x/{p.a}%2e/y", ".", "", "/x/%2e/y"),
+        // What is no dot segment stays, and the text's own dots are the text's.
+        ("/x/{p.a}/y", "...", "", "/x/.../y"),
+        ("/x/{p.a}/y", "%2e", "", "/x/%252e/y"),
+        ("/x/{p.a}/y", "../..", "", "/x/..%2F../y"),
+        ("/x/{p.a}.html", "..", "", "/x/...html"),
+        ("/x/../{p.a}", "a", "", "/x/../a"),
+        ("/x/..{p.a}/y", "", "", "/x/../y"),
+        ("/{p.a/..?}/y", "", "", "//y"),
+        ("?{p.a}/../{p.a}", "..", "", "?../../.."),
+    ] {
+        let template = format!("https://a.example{path}");
+        let mut rendered = String::new();
+        let param = |name: &str| match name {
+            "a" => Some(a),
+            "b" => Some(b),
+            "a/..?" => Some(".."),
+            _ => None,
+        };
+        LandingUrl::parse(&template).unwrap().render("..", param, &mut rendered);
+        assert_eq!(rendered, format!("https://a.example{expected}"), "{path}");
+    }
+}
+
+#[test]
+fn rendering_into_room_enough_moves_nothing() {
+    let mut out = String::with_capacity(1_024);
+    let before = (out.as_ptr(), out.capacity());
+    LandingUrl::parse("https://a.example/{p.a}/{p.b}?{p.a}").unwrap().render("id", |_| Some(".."), &mut out);
+    assert_eq!((out.as_ptr(), out.capacity()), before);
+}
+
+#[test]
 fn an_error_names_the_byte_and_the_reason() {
     for (text, expected) in [
         ("https://a.example/ b", (18, "a space; write %20")),
@@ -184,6 +232,12 @@ fn a_label_ends_at_63_bytes_and_a_host_at_253() {
     assert_eq!(error(&host(254)), (261, "a host name has at most 253 bytes"));
 }
 
+fn encoded(value: &str) -> String {
+    let mut out = String::new();
+    percent_encode(value, &mut out);
+    out
+}
+
 /// A browser's reading of what was rendered, to be the template's.
 fn reads_as_the_template(template: &str, rendered: &str) -> Result<(), TestCaseError> {
     let authority = template["https://".len()..].split(['/', '?', '#']).next().unwrap();
@@ -229,6 +283,35 @@ proptest! {
             let mut rendered = String::new();
             url.render(&value, |_| Some(value.as_str()), &mut rendered);
             reads_as_the_template(&template, &rendered)?;
+        }
+    }
+
+    /// A browser comes to the folder that it comes to without the values.
+    #[test]
+    fn no_value_leads_a_browser_to_another_folder(
+        segments in prop::collection::vec("(x|\\.|%|2|e|E|\\{p\\.a\\}|\\{p\\.b\\}|\\{click_id\\}){0,4}", 1..5),
+        behind in "(|[?#](/|\\.|\\{p\\.a\\}){0,4})",
+        values in prop::array::uniform3("(\\.|%2e|%|2|e|2E|/|x){0,3}"),
+    ) {
+        let template = format!("https://a.example/{}{behind}", segments.join("/"));
+        let [a, b, click_id] = &values;
+        let value = |name: &str| Some(if name == "a" { a.as_str() } else { b.as_str() });
+        let url = LandingUrl::parse(&template).unwrap();
+        let mut rendered = String::new();
+        url.render(click_id, value, &mut rendered);
+        // A slash of a value is encoded, so each segment of the template is one of the URL.
+        let path = rendered["https://a.example/".len()..].split(['?', '#']).next().unwrap();
+        let found: Vec<&str> = path.split('/').collect();
+        prop_assert_eq!(found.len(), segments.len());
+        for (segment, found) in segments.iter().zip(found) {
+            let text = segment.replace("{p.a}", "").replace("{p.b}", "").replace("{click_id}", "");
+            let alone = Url::parse(&format!("https://a.example/s/{found}/t")).unwrap();
+            if alone.path_segments().unwrap().count() < 3 {
+                prop_assert_eq!(found, &text, "{} is a dot segment of {}", found, template);
+            } else {
+                let filled = segment.replace("{p.a}", &encoded(a)).replace("{p.b}", &encoded(b)).replace("{click_id}", &encoded(click_id));
+                prop_assert!(found == filled || found == text, "{} of {}", found, template);
+            }
         }
     }
 
