@@ -168,22 +168,8 @@ impl Default for Config {
             levels: Levels::default(),
             trusted_proxies: Vec::new(),
             fallback_url: None,
-            reserved_parameters: owned(&[
-                "cb",
-                "ord",
-                "_",
-                "t",
-                "r",
-                "v",
-                "sum",
-                "id",
-                "gdpr",
-                "gdpr_consent",
-                "gpp",
-                "gpp_sid",
-                "us_privacy",
-            ]),
-            allowed_parameters: owned(&["utm_*", "gclid"]),
+            reserved_parameters: owned(RESERVED),
+            allowed_parameters: owned(ALLOWED),
             unverified: Unverified::Accept,
             honour_gpc: true,
             example_page: true,
@@ -244,8 +230,16 @@ impl Default for CatalogConfig {
     }
 }
 
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+/// Separated by blanks.
+const RESERVED: &str = "cb ord _ t r v sum id click value currency gdpr gdpr_consent gpp gpp_sid us_privacy";
+
+/// Campaign parameters, and the click ids and linkers that platforms append on their own: nobody
+/// who writes a link can keep them away.
+const ALLOWED: &str = "utm_* gclid gbraid wbraid dclid gclsrc fbclid msclkid ttclid twclid li_fat_id \
+                       yclid rdt_cid ScCid epik igshid srsltid mc_cid mc_eid _ga _gl";
+
+fn owned(names: &str) -> Vec<String> {
+    names.split_whitespace().map(str::to_owned).collect()
 }
 
 /// One setting that cannot be used.

@@ -82,6 +82,22 @@ fn each_rule_has_its_reason_and_says_what_was_wrong() {
 }
 
 #[test]
+fn a_strict_program_takes_what_is_ours_and_what_platforms_append() {
+    let known = Verdict::Known(Arc::new(ruled()));
+    let ours = "cb ord _ t r v id click value currency gdpr gdpr_consent gpp gpp_sid us_privacy";
+    let theirs = "utm_source utm_id gclid gbraid wbraid dclid gclsrc fbclid msclkid ttclid twclid li_fat_id yclid \
+                  rdt_cid ScCid epik igshid srsltid mc_cid mc_eid _ga _gl";
+    for name in ours.split_whitespace().chain(theirs.split_whitespace()) {
+        let (reason, detail) = reason(&format!("/c/1?size=5&sum=123&{name}=1"), &known, NOW);
+        assert_eq!(reason, "accepted", "{name}: {detail}");
+    }
+    for name in ["sccid", "clicks", "_gac", "utm", "ga"] {
+        let (reason, _) = reason(&format!("/c/1?size=5&sum=123&{name}=1"), &known, NOW);
+        assert_eq!(reason, "unexpected_parameter", "{name}");
+    }
+}
+
+#[test]
 fn the_window_is_open_from_its_start_until_just_before_its_end() {
     let known = Verdict::Known(Arc::new(ruled()));
     for (now_ms, expected) in [
