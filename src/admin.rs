@@ -1,21 +1,25 @@
 //! The owner's second address: the operations over HTTP, metrics, and the [`page`] for people.
 //!
 //! One worker; it never touches a hit. Whoever may send what is decided by the [`guard`]
-//! before a body is read. Bodies are bounded by `admin.body_bytes_max`, answers by the pages
-//! of the operations (a list of all programs is the one exception).
+//! before a body is read; what a client may cost is bounded by its [`connection`]. Bodies are
+//! bounded by `admin.body_bytes_max`, answers by the pages of the operations (a list of all
+//! programs is the one exception).
 
+mod connection;
 mod guard;
 mod metrics;
 mod page;
 mod stats;
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
-use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 
@@ -74,13 +78,8 @@ impl Admin {
         let site = web::Data::new(Site { owner, guard, prometheus, hits: hits.map(from_here), stats });
         let sampled = site.clone();
         actix_web::rt::spawn(async move { sampled.stats.follow().await });
-        let server =
-            HttpServer::new(move || App::new().app_data(site.clone()).default_service(web::to(answer)))
-                .workers(1)
-                .shutdown_timeout(2)
-                .disable_signals()
-                .listen(self.listener)?
-                .run();
+        let app = move || App::new().app_data(site.clone()).default_service(web::to(answer));
+        let server = connection::serve(self.listener, app)?;
         let handle = server.handle();
         Ok((server, handle))
     }
@@ -155,7 +154,10 @@ async fn operate(
     let limit = site.owner.settings.admin.body_bytes_max;
     let body = match payload.to_bytes_limited(limit).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Err(OpError::invalid(format!("the body cannot be read: {error}"))),
+        Ok(Err(error)) => {
+            let reason = format!("the body cannot be read: {error}");
+            return Err(if is_late(&error) { OpError::Refused(408, reason) } else { OpError::invalid(reason) });
+        }
         Err(_) => {
             let reason = format!("the body is larger than admin.body_bytes_max, {limit} bytes");
             return Err(OpError::Refused(413, reason));
@@ -166,6 +168,11 @@ async fn operate(
         method => method,
     };
     Op::of_call(method, request.path(), request.query_string(), &body)?.run(&site.owner).await
+}
+
+/// Whether a body did not arrive in time.
+fn is_late(error: &actix_web::Error) -> bool {
+    matches!(error.as_error(), Some(PayloadError::Io(error)) if error.kind() == ErrorKind::TimedOut)
 }
 
 /// The header's value; what is no text or is given twice fits nothing.
