@@ -19,6 +19,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::web::Bytes;
 use actix_web::{App, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -151,23 +152,37 @@ async fn operate(
     payload: web::Payload,
     site: &Site,
 ) -> Result<serde_json::Value, OpError> {
-    let limit = site.owner.settings.admin.body_bytes_max;
-    let body = match payload.to_bytes_limited(limit).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => {
-            let reason = format!("the body cannot be read: {error}");
-            return Err(if is_late(&error) { OpError::Refused(408, reason) } else { OpError::invalid(reason) });
-        }
-        Err(_) => {
-            let reason = format!("the body is larger than admin.body_bytes_max, {limit} bytes");
-            return Err(OpError::Refused(413, reason));
-        }
-    };
     let method = match request.method().as_str() {
         "HEAD" => "GET",
         method => method,
     };
+    let body = if Op::takes_body(method, request.path()) {
+        read_body(request.headers(), payload, site.owner.settings.admin.body_bytes_max).await?
+    } else {
+        Bytes::new()
+    };
     Op::of_call(method, request.path(), request.query_string(), &body)?.run(&site.owner).await
+}
+
+/// Reads the body, if it can be taken at all.
+async fn read_body(headers: &HeaderMap, payload: web::Payload, limit: usize) -> Result<Bytes, OpError> {
+    if connection::says_no_length(headers) {
+        return Err(OpError::Refused(411, "a body needs a Content-Length here".to_owned()));
+    }
+    let too_large =
+        || OpError::Refused(413, format!("the body is larger than admin.body_bytes_max, {limit} bytes"));
+    let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match payload.to_bytes_limited(limit).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => {
+            let reason = format!("the body cannot be read: {error}");
+            Err(if is_late(&error) { OpError::Refused(408, reason) } else { OpError::invalid(reason) })
+        }
+        Err(_) => Err(too_large()),
+    }
 }
 
 /// Whether a body did not arrive in time.

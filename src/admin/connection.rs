@@ -40,6 +40,7 @@ use tokio::time::timeout;
 
 use body::Body;
 use head::Head;
+pub use head::says_no_length;
 
 /// Connections at a time; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 128;

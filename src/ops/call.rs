@@ -119,6 +119,18 @@ impl Op {
         }
     }
 
+    /// Whether the call says something in its body; the body of any other need not be read.
+    pub fn takes_body(method: &str, path: &str) -> bool {
+        let path_parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        matches!(
+            (method, path_parts.as_slice()),
+            (
+                "POST",
+                ["programs"] | ["programs", "import"] | ["log", "ship"] | ["explain"] | ["cache", "purge"]
+            ) | ("PUT", ["programs", _])
+        )
+    }
+
     /// What the call means.
     ///
     /// # Errors

@@ -285,3 +285,58 @@ fn a_client_that_reads_slowly_gets_everything() {
     assert!(listed.as_array().unwrap().len() >= programs);
     assert_eq!(up.stop().code(), Some(0));
 }
+
+#[test]
+fn a_body_that_nobody_takes_is_not_read() {
+    let world = World::new();
+    let up = world.start("up");
+    let stranger = |line: &str, fields: &str| {
+        format!("{line} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{fields}\r\n", up.admin)
+    };
+    let length = "Content-Length: 100000000\r\n";
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    // The body never comes, so whoever waited for it would not answer.
+    for (head, status) in [
+        (stranger("GET /page.js", length), "200"),
+        (stranger("GET /stats", chunked), "200"),
+        (stranger("HEAD /programs", length), "200"),
+        (stranger("GET /nosuch", length), "404"),
+        (stranger("POST /programs", length), "401"),
+        (stranger("POST /programs", chunked), "401"),
+        (stranger("POST /programs", &format!("{length}Expect: 100-continue\r\n")), "401"),
+        (change(&world, &up, "POST /nosuch", length), "404"),
+        (change(&world, &up, "DELETE /programs/nosuch", length), "404"),
+        (change(&world, &up, "POST /cache/fill", length), "200"),
+        (change(&world, &up, "POST /programs", chunked), "411"),
+        (change(&world, &up, "POST /programs", "Content-Length: 268435457\r\n"), "413"),
+    ] {
+        let begin = Instant::now();
+        let mut stream = sending(&up, &head);
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(std::str::from_utf8(&line).unwrap(), format!("HTTP/1.1 {status}"), "{head}");
+        let rest = text_to_end(&mut stream);
+        assert!(rest.contains("\r\nConnection: close\r\n"), "{head}{rest}");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{head}");
+    }
+
+    let mut uploading = sending(&up, &stranger("POST /programs", length));
+    let sent = send_for_ever(&mut uploading, b" ", 100_000_000);
+    assert!(sent < 64 << 20, "{sent} bytes were taken of a stranger");
+    assert_eq!(up.stop().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_asks_first_is_told_when_it_may_send() {
+    let world = World::new();
+    let up = world.start("up");
+    let body = r#"{"url":"/c/212312"}"#;
+    let fields = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", body.len());
+    let mut stream = sending(&up, &change(&world, &up, "POST /explain", &fields));
+    let mut told = [0; 25];
+    stream.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body.as_bytes()).unwrap();
+    assert!(text_to_end(&mut stream).starts_with("HTTP/1.1 200 "));
+    assert_eq!(up.stop().code(), Some(0));
+}

@@ -72,6 +72,25 @@ fn every_operation_is_the_same_on_the_other_side_of_the_admin_api() {
 }
 
 #[test]
+fn a_body_that_says_something_is_read_and_no_other() {
+    for op in every_op() {
+        let call = op.to_call();
+        let path = call.target.split('?').next().unwrap();
+        let says = call.body.as_deref().is_some_and(|body| body != "{}");
+        assert_eq!(Op::takes_body(call.method, path), says, "{call:?}");
+        if !says {
+            let query = call.target.split_once('?').map_or("", |(_, query)| query);
+            assert_eq!(Op::of_call(call.method, path, query, b"").unwrap(), op);
+        }
+    }
+    for (method, path) in
+        [("GET", "/programs"), ("DELETE", "/programs/1"), ("POST", "/nowhere"), ("PUT", "/")]
+    {
+        assert!(!Op::takes_body(method, path), "{method} {path}");
+    }
+}
+
+#[test]
 fn what_only_reads_is_a_get_and_what_changes_is_not() {
     for op in every_op() {
         let changes = matches!(
