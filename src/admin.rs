@@ -109,7 +109,7 @@ fn from_here(mut address: SocketAddr) -> SocketAddr {
 async fn answer(request: HttpRequest, payload: web::Payload, site: web::Data<Site>) -> HttpResponse {
     let asked = Asked {
         method: request.method().as_str(),
-        host: header(request.headers(), "host"),
+        host: host(&request),
         origin: header(request.headers(), "origin"),
         content_type: header(request.headers(), "content-type"),
         authorization: header(request.headers(), "authorization"),
@@ -188,6 +188,12 @@ async fn read_body(headers: &HeaderMap, payload: web::Payload, limit: usize) -> 
 /// Whether a body did not arrive in time.
 fn is_late(error: &actix_web::Error) -> bool {
     matches!(error.as_error(), Some(PayloadError::Io(error)) if error.kind() == ErrorKind::TimedOut)
+}
+
+/// Whom the request is for: an absolute target wins over its Host (RFC 9112, 3.2.2).
+fn host(request: &HttpRequest) -> Option<&str> {
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    target.or_else(|| header(request.headers(), "host"))
 }
 
 /// The header's value; what is no text or is given twice fits nothing.

@@ -340,3 +340,27 @@ fn a_client_that_asks_first_is_told_when_it_may_send() {
     assert!(text_to_end(&mut stream).starts_with("HTTP/1.1 200 "));
     assert_eq!(up.stop().code(), Some(0));
 }
+
+#[test]
+fn an_absolute_target_is_checked_like_a_host_and_wins_over_it() {
+    let world = World::new();
+    let up = world.start("up");
+    let ours = up.admin.to_string();
+    let localhost = format!("localhost:{}", up.admin.port());
+    for (target, host, status) in [
+        (format!("http://{ours}/page.js"), ours.as_str(), 200),
+        (format!("http://{localhost}/page.js"), &ours, 200),
+        (format!("http://{ours}/page.js"), "evil.example", 200),
+        ("/page.js".to_owned(), "evil.example", 421),
+        ("http://evil.example/page.js".to_owned(), &ours, 421),
+        (format!("http://evil.example:{}/page.js", up.admin.port()), &ours, 421),
+        (format!("http://{ours}@evil.example/page.js"), &ours, 421),
+        (format!("http://user@{ours}/page.js"), &ours, 421),
+        ("http://evil.example/page.js".to_owned(), "evil.example", 421),
+    ] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let answer = text_to_end(&mut sending(&up, &head));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}{answer}");
+    }
+    assert_eq!(up.stop().code(), Some(0));
+}
