@@ -29,6 +29,8 @@ use crate::registry::RegistryKind;
 use crate::similar;
 use field::Value;
 
+/// Of a bearer token for an address off loopback.
+const TOKEN_CHARS_MIN: usize = 16;
 /// The cursor of the consumer that fills the local table. Every role declares it, so that a
 /// tracker alone trims nothing that a later consumer has not read.
 pub const TABLE_CURSOR: &str = "table";
@@ -264,8 +266,7 @@ fn read(
             format!("{} cannot be bound beside {}, {}; give it another port", at_fault.1, other.0, other.1);
         refuse(at_fault.0.to_owned(), reason);
     }
-    if !settings.admin.listen.ip().is_loopback() && settings.admin.token.is_none() {
-        let reason = format!("must be set, as admin.listen {} is not loopback", settings.admin.listen);
+    if let Some(reason) = weak_token(&settings.admin) {
         refuse("admin.token".to_owned(), reason);
     }
     if settings.drain.log_is_ephemeral && settings.drain.rescue.is_none() {
@@ -283,6 +284,24 @@ fn unknown(key: &str, place: &Place) -> String {
         (Some(nearest), _) => format!("unknown key; did you mean {}?", nearest.name),
         (None, _) => "unknown key; `clickgate config keys` lists all".to_owned(),
     }
+}
+
+/// Why the token does not protect an address that others reach.
+fn weak_token(admin: &Admin) -> Option<String> {
+    if admin.listen.ip().is_loopback() {
+        return None;
+    }
+    let is = match admin.token.as_deref().map(|token| token.chars().count()) {
+        Some(TOKEN_CHARS_MIN..) => return None,
+        Some(chars) => {
+            format!("has {chars} characters, which can be guessed; it must have at least {TOKEN_CHARS_MIN}")
+        }
+        None => "must be set".to_owned(),
+    };
+    Some(format!(
+        "{is}, as admin.listen {} is not loopback. Make one with `openssl rand -hex 32`, or listen on loopback",
+        admin.listen
+    ))
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ pub const KEYS: &[Key] = &[
     key!("registry.redis.response_timeout_ms", registry.redis.response_timeout_ms, Some((1, 60_000)), "Longest wait for an answer."),
     key!("registry.redis.aws_sample", registry.redis.aws_sample, None, "Whether the hashes of the AWS sample's updater are programs too, and its channel1 is followed."),
     key!("admin.listen", admin.listen, None, "The second address, for operators; off loopback it needs a token for everything."),
-    key!("admin.token", admin.token, None, "Bearer token of the admin address; unless set, a random one per start, in run.json."),
+    key!("admin.token", admin.token, None, "Bearer token of the admin address, off loopback at least 16 characters; unless set, a random one per start, in run.json."),
     key!("admin.hosts", admin.hosts, None, "Further names under which the admin address may be asked for, such as admin.example:9090."),
     key!("admin.body_bytes_max", admin.body_bytes_max, Some((1_024, 4_294_967_296)), "Bytes of the largest import through the admin address."),
     key!("drain.linger_ms", drain.linger_ms, Some((0, 600_000)), "How long a stopping process serves on while it is not ready; the time a load balancer needs to notice."),

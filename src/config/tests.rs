@@ -117,6 +117,27 @@ fn a_variable_that_is_no_key_is_an_error_with_the_nearest_variable() {
 }
 
 #[test]
+fn a_token_that_can_be_guessed_is_refused_where_others_could_guess() {
+    let read = |listen: &str, token: &str| {
+        read_both("", &[("CLICKGATE__ADMIN__LISTEN", listen), ("CLICKGATE__ADMIN__TOKEN", token)])
+    };
+    assert!(read("127.0.0.1:9090", "short").is_ok());
+    assert!(read("[::1]:9090", "short").is_ok());
+    assert!(read("10.0.0.1:9090", "0123456789abcdef").is_ok());
+    for listen in ["0.0.0.0:9090", "10.0.0.1:9090", "[::]:9090"] {
+        let errors = read(listen, "0123456789abcde").unwrap_err();
+        assert_eq!(
+            errors,
+            [format!(
+                "CLICKGATE__ADMIN__TOKEN: admin.token: has 15 characters, which can be guessed; it must have at \
+                 least 16, as admin.listen {listen} is not loopback. Make one with `openssl rand -hex 32`, or \
+                 listen on loopback"
+            )]
+        );
+    }
+}
+
+#[test]
 fn every_entry_of_a_list_that_is_wrong_is_named() {
     let file = "tracker.trusted_proxies = [\"10.0.0.0/33\", \"10.0.0.0/8\", \"::1\", \"office\", \"10.1.2.3\", \"\"]\n\
                 admin.hosts = [\"a\", 1, \"b\", true]";
