@@ -38,6 +38,6 @@ pub use actor::RunningBridge;
 pub use bridge::{Bridge, BridgeError, LettersError, Turn};
 pub use config::Config;
 pub use intake::{Intake, IntakeError, REQUESTS_MAX};
-pub use message::{CoreData, read_body, read_lines, read_message};
+pub use message::{CoreData, ReadLines, read_body, read_lines, read_message};
 pub use process::{Counts, Outcome, STAGE, position, process};
 pub use status::{Failure, Status, StatusHandle};

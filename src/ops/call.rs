@@ -206,13 +206,15 @@ fn text_of(body: &[u8]) -> Result<&str, OpError> {
 }
 
 fn programs_of(body: &[u8]) -> Result<Vec<Program>, OpError> {
-    read_programs(text_of(body)?).map_err(|errors| import_errors(&errors))
+    read_programs(text_of(body)?).map_err(|errors| import_errors(&errors, 0))
 }
 
-/// All that is wrong with core data, each with its place.
-pub(super) fn import_errors(errors: &[ImportError]) -> OpError {
+/// All that is wrong with core data, each with its place; and `more` that are only counted.
+pub(super) fn import_errors(errors: &[ImportError], more: usize) -> OpError {
     let first = errors.first().map_or_else(String::new, |error| format!("; the first: {error}"));
-    let reason = format!("nothing was stored: {} errors in the programs{first}", errors.len());
+    let unnamed = if more == 0 { String::new() } else { format!(", {more} of them not named") };
+    let reason =
+        format!("nothing was stored: {} errors in the programs{unnamed}{first}", errors.len() + more);
     OpError::Invalid(reason, errors.iter().map(import_error).collect())
 }
 

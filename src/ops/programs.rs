@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bridges::programs::{IntakeError, read_body, read_lines};
+use bridges::programs::{IntakeError, ReadLines, read_body, read_lines};
 use programs::{Entry, Program, ProgramId, Put, REVISION_MAX, Registry, RegistryError, State};
 use serde_json::{Value as Json, json};
 use stream::Shed;
@@ -131,20 +131,25 @@ pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpErr
 
 /// Core data for the log `programs`: accepted is what is synced there. The program bridge puts
 /// it into the registry, now or when it runs next. Of `lines` the good ones are accepted,
-/// whatever the others are.
+/// whatever the others are; as of an import, only the first errors are named.
 pub async fn stream(owner: &Owner, text: &str, lines: bool) -> Result<Json, OpError> {
-    let (changes, errors) = match lines {
+    let read = match lines {
         true => read_lines(text),
-        false => (read_body(text).map_err(|errors| import_errors(&errors))?, Vec::new()),
+        false => {
+            let changes = read_body(text).map_err(|errors| import_errors(&errors, 0))?;
+            ReadLines { changes, ..ReadLines::default() }
+        }
     };
-    let accepted = changes.len();
-    if accepted == 0 && !errors.is_empty() {
-        return Err(import_errors(&errors));
+    let accepted = read.changes.len();
+    if accepted == 0 && read.refused > 0 {
+        return Err(import_errors(&read.errors, read.more_errors));
     }
-    owner.intake().await?.accept(changes).await.map_err(not_accepted)?;
+    owner.intake().await?.accept(read.changes).await.map_err(not_accepted)?;
     Ok(json!({
         "accepted": accepted,
-        "refused": errors.iter().map(import_error).collect::<Vec<_>>(),
+        "refused": read.errors.iter().map(import_error).collect::<Vec<_>>(),
+        "refused_more": read.more_errors,
+        "refused_lines": read.refused,
         "bridge": owner.bridge.get().is_some(),
     }))
 }

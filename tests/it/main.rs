@@ -7,6 +7,7 @@
 
 mod admin_clients;
 mod bad_input;
+mod bad_lines;
 mod browser;
 mod crash;
 mod disk_full;

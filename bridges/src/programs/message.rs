@@ -2,7 +2,7 @@
 //!
 //! The wire form is written down in [`proto::core_data`].
 
-use programs::{ImportError, Program, ProgramId, REVISION_MAX, read_programs};
+use programs::{IMPORT_ERRORS_MAX, ImportError, Program, ProgramId, REVISION_MAX, read_programs};
 use proto::core_data::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::json;
@@ -91,22 +91,35 @@ pub fn read_body(text: &str) -> Result<Vec<CoreData>, Vec<ImportError>> {
     Ok(read_programs(text)?.into_iter().map(|program| CoreData::Put(Box::new(program))).collect())
 }
 
-/// Reads one message a line; each good one is kept, whatever the others are.
-///
-/// The second part is all that is wrong, with its line in the whole text.
-pub fn read_lines(text: &str) -> (Vec<CoreData>, Vec<ImportError>) {
-    let (mut changes, mut errors) = (Vec::new(), Vec::new());
+/// What lines of core data ask for, and what is wrong with them.
+#[derive(Debug, Default, PartialEq)]
+pub struct ReadLines {
+    /// Of each good line, whatever the others are.
+    pub changes: Vec<CoreData>,
+    /// All that is wrong, with its line in the whole text, at most [`IMPORT_ERRORS_MAX`].
+    pub errors: Vec<ImportError>,
+    /// Errors beyond those.
+    pub more_errors: usize,
+    /// Lines that ask for nothing, because of their errors.
+    pub refused: usize,
+}
+
+/// Reads one message a line.
+pub fn read_lines(text: &str) -> ReadLines {
+    let mut read = ReadLines::default();
     for (before, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match read_message(line.as_bytes()) {
-            Ok(read) => changes.extend(read),
+            Ok(changes) => read.changes.extend(changes),
             Err(wrong) => {
-                errors.extend(
-                    wrong.into_iter().map(|error| ImportError { line: before + error.line, ..error }),
-                );
+                read.refused += 1;
+                let room = IMPORT_ERRORS_MAX - read.errors.len();
+                read.more_errors += wrong.len().saturating_sub(room);
+                let placed = |error: ImportError| ImportError { line: before + error.line, ..error };
+                read.errors.extend(wrong.into_iter().take(room).map(placed));
             }
         }
     }
-    (changes, errors)
+    read
 }
 
 /// Whether it is an object with that key, whatever its value.
@@ -230,10 +243,23 @@ mod tests {
         let lines: Vec<&str> = GOLDEN.lines().collect();
         // A broken line first, and arrays among them: what is on a line is all that counts.
         let text = format!("x\n{}\n\n{{\"programId\": 3}}\n{}\n[\n{}\n", lines[1], lines[2], lines[3]);
-        let (changes, errors) = read_lines(&text);
-        let ids: Vec<&str> = changes.iter().map(|change| change.id().as_str()).collect();
+        let read = read_lines(&text);
+        let ids: Vec<&str> = read.changes.iter().map(|change| change.id().as_str()).collect();
         assert_eq!(ids, ["212313", "a", "b", "212312"]);
-        assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 4, 6]);
+        assert_eq!(read.errors.iter().map(|error| error.line).collect::<Vec<_>>(), [1, 4, 6]);
+        assert_eq!((read.refused, read.more_errors), (3, 0));
+    }
+
+    #[test]
+    fn errors_of_lines_stop_at_their_limit_and_the_good_lines_behind_it_are_kept() {
+        let good = GOLDEN.lines().nth(1).unwrap();
+        // Two errors a line, so that the limit falls between lines and, after the single one, inside one.
+        let two = r#"[{"programId": 1}, {"programId": 2}]"#;
+        let text = format!("x\n{}\n{good}", vec![two; 200].join("\n"));
+        let read = read_lines(&text);
+        assert_eq!((read.changes.len(), read.refused), (1, 201));
+        assert_eq!(read.errors.len(), IMPORT_ERRORS_MAX);
+        assert_eq!(read.errors.len() + read.more_errors, 401);
     }
 
     #[test]

@@ -141,8 +141,9 @@ fn a_log_without_room_says_so_and_takes_more_once_there_is_room() {
         // Larger than what a lane may collect in a turn: it waits for room by itself.
         let text: String =
             (0..500).map(|n| put(&format!("p{n}"), &"x".repeat(200), Some(1)) + "\n").collect();
-        let (changes, errors) = read_lines(&text);
-        assert_eq!((changes.len(), errors.len()), (500, 0));
+        let read = read_lines(&text);
+        assert_eq!((read.changes.len(), read.refused), (500, 0));
+        let changes = read.changes;
         let mut accepted = 0;
         let full = loop {
             match intake.accept(changes.clone()).await {

@@ -22,7 +22,7 @@ const CHUNK_BYTES_MAX: usize = 1 << 20;
 const CHUNK_LINES_MAX: usize = 10_000;
 /// What one read of a file or a pipe may bring.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Refused lines that the answer in JSON repeats; all of them are on standard error.
+/// Refused lines that the answer in JSON repeats; standard error has the first of each chunk.
 const REPEATED_MAX: usize = 100;
 
 /// Sends `file`, or standard input if it is `-`.
@@ -145,11 +145,13 @@ impl<'n> Sending<'n> {
             Ok(answer) => {
                 self.accepted += answer["accepted"].as_u64().unwrap_or(0);
                 self.bridge = answer["bridge"] == true;
-                self.refuse_all(lines, answer["refused"].as_array().map_or(&[], Vec::as_slice));
+                let errors = answer["refused"].as_array().map_or(&[][..], Vec::as_slice);
+                self.refuse_all(lines, errors, answer["refused_lines"].as_u64().unwrap_or(0));
                 Ok(())
             }
             Err(ClientError::Op(OpError::Invalid(_, details))) if !details.is_empty() => {
-                self.refuse_all(lines, &details);
+                // It is only said of lines that are all bad.
+                self.refuse_all(lines, &details, lines.len() as u64);
                 Ok(())
             }
             Err(ClientError::Op(OpError::Invalid(reason, _))) if lines.len() == 1 => {
@@ -170,8 +172,10 @@ impl<'n> Sending<'n> {
         }
     }
 
-    /// Errors whose lines count from 1 within `lines`; a line may have several.
-    fn refuse_all(&mut self, lines: &[(u64, &str)], errors: &[Json]) {
+    /// Errors whose lines count from 1 within `lines`; a line may have several. Of all lines
+    /// that were `refused`, these name the first ones.
+    fn refuse_all(&mut self, lines: &[(u64, &str)], errors: &[Json], refused: u64) {
+        let refused_before = self.refused;
         let mut before = None;
         for error in errors {
             let at = error["line"].as_u64().unwrap_or(1).saturating_sub(1);
@@ -181,6 +185,11 @@ impl<'n> Sending<'n> {
             self.refused -= u64::from(before == Some(number));
             self.refuse(number, column, field.unwrap_or(""), reason);
             before = Some(number);
+        }
+        let unnamed = (refused_before + refused).saturating_sub(self.refused);
+        if let (1.., Some((last, _))) = (unnamed, lines.last()) {
+            self.refused += unnamed;
+            self.busy.print(&format!("{}: {unnamed} more lines up to line {last} were refused", self.name));
         }
     }
 
