@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! <data>/lock               flock of the owner, for as long as it lives
-//! <data>/run.json           how commands reach a running owner (0600)
+//! <data>/run.json           how commands reach a running owner
 //! <data>/log/events/        the log                        (crate stream)
 //! <data>/log/programs/      core data on its way to the registry
 //! <data>/registry.redb      programs                       (crate programs)
 //! <data>/programs.snapshot  programs of a registry elsewhere, as last seen (crate tracker)
 //! <data>/table.redb         events and the ledger          (crate consumers)
 //! ```
+//!
+//! Every file is for its owner only (0600), whatever the umask and the directory allow.
 //!
 //! The lock alone decides. A `run.json` that a killed process left is replaced by the
 //! next owner and believed by nobody who got the lock.
@@ -20,7 +22,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::config::Settings;
 
@@ -29,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a command waits for an owner that is starting to say where it is reached.
 const STARTING: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Ends the name of a file that is not whole yet.
+const UNFINISHED: &str = ".new";
 
 /// A data directory, owned or not.
 #[derive(Clone, Debug)]
@@ -191,15 +197,35 @@ impl DataDir {
     /// # Errors
     /// [`DataError::Io`].
     pub fn write_run_file(&self, run: &RunFile) -> Result<(), DataError> {
-        let (path, unfinished) = (self.run_file(), self.0.join("run.json.new"));
+        let path = self.run_file();
+        // A name that nobody can have prepared: the file holds the token.
+        let unfinished = self.0.join(format!("run.json.{}{UNFINISHED}", Uuid::new_v4().simple()));
         let write = || {
-            let mut file =
-                File::options().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&unfinished)?;
             let json = serde_json::to_vec_pretty(run).expect("plain fields are always JSON");
             file.write_all(&json)?;
+            // So that a power loss does not leave a name without content.
+            file.sync_all()?;
             std::fs::rename(&unfinished, &path)
         };
+        self.remove_unfinished_run_files();
         write().map_err(Self::io(path.clone()))
+    }
+
+    /// What owners left that were killed between the two names.
+    fn remove_unfinished_run_files(&self) {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("run.json.") && name.ends_with(UNFINISHED) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// For the owner only. One that stays is harmless.
@@ -270,6 +296,22 @@ mod tests {
         dir.write_run_file(&run(1)).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(dir.path()), mode(&dir.run_file())), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_run_file_is_written_beside_what_others_prepared_and_through_no_link() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(root.path());
+        let victim = root.path().join("victim");
+        std::fs::write(&victim, "kept").unwrap();
+        for name in ["run.json", "run.json.new", "run.json.0.new"] {
+            std::os::unix::fs::symlink(&victim, root.path().join(name)).unwrap();
+        }
+        dir.write_run_file(&run(7)).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(!dir.run_file().is_symlink());
+        assert_eq!(dir.read_run_file().unwrap(), Some(run(7)));
+        assert!(!root.path().join("run.json.0.new").is_symlink(), "what a killed process left is removed");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn rescue(data: &DataDir, log: &Log, left_records: u64, to: &Path) -> Result
         files: copying.files,
     };
     let finish = || {
-        let file = File::create(unfinished.join("manifest.json"))?;
+        let file = stream::create_private_file(&unfinished.join("manifest.json"))?;
         serde_json::to_writer_pretty(&file, &manifest)?;
         file.sync_all()?;
         sync_dir(&unfinished)?;
@@ -106,9 +106,9 @@ impl Copying<'_> {
         }
         names.sort();
         for file in names {
-            let target = to.join(&file);
-            let bytes = std::fs::copy(from.join(&file), &target)?;
-            File::open(&target)?.sync_all()?;
+            let mut target = stream::create_private_file(&to.join(&file))?;
+            let bytes = io::copy(&mut File::open(from.join(&file))?, &mut target)?;
+            target.sync_all()?;
             let name = Path::new(name).join(file).display().to_string();
             self.files.push(Copied { name, bytes });
         }

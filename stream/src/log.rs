@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -268,13 +269,26 @@ pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Creates a file that only its owner may read, whatever the umask and the directory allow. What
+/// had the name before is removed, and a link is not followed.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_private_file(path: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Takes the lock file at `path` for as long as the returned file lives.
 ///
 /// # Errors
 /// [`OpenError::InUse`] if another process, or this one, holds it.
 pub fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {

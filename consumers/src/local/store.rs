@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::{fmt, fs, io};
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageError};
 use tracing::warn;
 
@@ -122,11 +123,9 @@ fn create_if_missing(path: &Path) -> Result<(), OpenError> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let database = Database::create(&unfinished).map_err(|error| OpenError::of(path, error))?;
+    let file = stream::create_private_file(&unfinished).map_err(failed)?;
+    let database = FileBackend::new(file).and_then(|backend| Builder::new().create_with_backend(backend));
+    let database = database.map_err(|error| OpenError::of(path, error))?;
     check_format(path, &database)?;
     drop(database);
     fs::rename(&unfinished, path).map_err(failed)?;
@@ -222,7 +221,6 @@ mod tests {
 
     use proto::{Message, TrackingEvent, Uuid};
     use redb::StorageBackend;
-    use redb::backends::FileBackend;
     use stream::{Batch, Item, Record, RecordKind};
 
     use super::*;

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, BufWriter, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -93,7 +93,7 @@ fn replace(
 ) -> Result<(), SnapshotError> {
     let unfinished = unfinished(path);
     let written = (|| {
-        let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+        let file = stream::create_private_file(&unfinished)?;
         let mut writer = Writer::begin(file, state, in_step_at_ms)?;
         fill(&mut writer)?;
         writer.end()?.sync_all()?;
