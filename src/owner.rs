@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bridges::programs::Intake;
 use consumers::{LocalTable, StatusHandle, Store};
-use programs::{LocalRegistry, RedisRegistry};
+use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::{Log, LogConfig};
 use tokio::sync::OnceCell;
 use tracker::{Tracker, TrackerAdmin};
@@ -55,17 +55,17 @@ pub enum OwnerError {
     #[error("core data is no longer accepted, as the process stops")]
     Closing,
     #[error("the registry {path}: {source}")]
-    Registry { path: String, source: programs::RegistryError },
+    Registry { path: String, source: RegistryError },
     #[error("the registry in Redis: {0}")]
     Redis(String),
     #[error(transparent)]
     Table(#[from] consumers::OpenError),
-    /// The file is so damaged that the library that reads it gave up.
+    /// The registry, or whatever file of which the library that reads it gave up.
     #[error(
-        "{} is damaged and cannot be opened. Put a copy of it back, or move it away to begin with an empty \
-         one; what the log has not handed on yet is still there", path.display()
+        "{} is damaged and cannot be opened{reason}. Put a copy of it back, or move it away to begin with an \
+         empty one; what the log has not handed on yet is still there", path.display()
     )]
-    Damaged { path: PathBuf },
+    Damaged { path: PathBuf, reason: String },
     #[error(transparent)]
     Tracker(#[from] tracker::BindError),
 }
@@ -155,8 +155,12 @@ impl Owner {
             let path = self.data.registry(&self.settings);
             let at = path.clone();
             let opened = open_file(&path, move || LocalRegistry::open(&at)).await?;
-            let place = path.display().to_string();
-            let opened = opened.map_err(|source| OwnerError::Registry { path: place, source })?;
+            let opened = opened.map_err(|error| match error {
+                RegistryError::Damaged(reason) => {
+                    OwnerError::Damaged { path: path.clone(), reason: format!(" ({reason})") }
+                }
+                source => OwnerError::Registry { path: path.display().to_string(), source },
+            })?;
             Ok(Arc::new(AnyRegistry::Local(opened)))
         };
         self.registry.get_or_try_init(open).await
@@ -229,7 +233,7 @@ async fn open_file<T: Send + 'static>(
     open: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OwnerError> {
     let opened = tokio::task::spawn_blocking(open).await;
-    opened.map_err(|_panicked| OwnerError::Damaged { path: path.to_owned() })
+    opened.map_err(|_panicked| OwnerError::Damaged { path: path.to_owned(), reason: String::new() })
 }
 
 #[cfg(test)]
@@ -244,17 +248,28 @@ mod tests {
         whole.table().await.unwrap();
         whole.registry().await.unwrap();
         drop(whole);
-        for name in ["table.redb", "registry.redb"] {
-            let path = root.path().join(name);
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes[4_096..].iter_mut().step_by(64).for_each(|byte| *byte ^= 0xff);
-            std::fs::write(&path, bytes).unwrap();
-        }
-        let owner = Owner::new(Settings::default(), data);
-        let errors = [owner.table().await.err(), owner.registry().await.err()];
-        for (error, name) in errors.into_iter().zip(["table.redb", "registry.redb"]) {
-            let said = error.unwrap_or_else(|| panic!("{name} was opened")).to_string();
-            assert!(said.contains(name), "{said}");
+        let good = ["table.redb", "registry.redb"]
+            .map(|name| (name, std::fs::read(root.path().join(name)).unwrap()));
+        let damages: [fn(&mut Vec<u8>); 4] = [
+            |bytes| bytes[4_096..].iter_mut().step_by(64).for_each(|byte| *byte ^= 0xff),
+            Vec::clear,
+            |bytes| bytes.truncate(100),
+            |bytes| bytes.truncate(5_000),
+        ];
+        for (at, damage) in damages.into_iter().enumerate() {
+            for (name, bytes) in &good {
+                let mut bytes = bytes.clone();
+                damage(&mut bytes);
+                std::fs::write(root.path().join(name), bytes).unwrap();
+            }
+            let owner = Owner::new(Settings::default(), data.clone());
+            let errors = [owner.table().await.err(), owner.registry().await.err()];
+            for (error, name) in errors.into_iter().zip(["table.redb", "registry.redb"]) {
+                let said = error.unwrap_or_else(|| panic!("{name} was opened after damage {at}")).to_string();
+                for part in [name, "is damaged", "move it away to begin with an empty one"] {
+                    assert!(said.contains(part), "after damage {at} {part:?} is not in {said}");
+                }
+            }
         }
     }
 }

@@ -190,7 +190,10 @@ pub enum OpenError {
         source: io::Error,
     },
     /// It is damaged, or no table of ours.
-    #[error("{}: cannot be read as a table: {reason}", path.display())]
+    #[error(
+        "{} is damaged, or no table of events: {reason}. Put a copy of it back, or move it away to begin with \
+         an empty one; what the log has not handed on yet is still there", path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -205,7 +208,7 @@ impl OpenError {
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::InUse { path },
             DatabaseError::Storage(StorageError::Io(source))
-                if source.kind() != io::ErrorKind::InvalidData =>
+                if !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {
                 Self::Io { path, source }
             }

@@ -35,8 +35,8 @@ pub struct LocalRegistry {
 }
 
 impl LocalRegistry {
-    /// Opens the file, or creates it: then with a new epoch, empty and ready, in one
-    /// transaction. Blocks, and verifies the checksum of every page.
+    /// Opens the file, or creates it: then with a new epoch, empty and ready, under its name only
+    /// once it is whole. Blocks, and verifies the checksum of every page.
     ///
     /// # Errors
     /// [`RegistryError::InUse`], [`RegistryError::Damaged`], [`RegistryError::Newer`], or

@@ -1,6 +1,8 @@
 //! Carries redb's many error types and ours through one `?`, so that redb is not a
 //! part of the public error.
 
+use std::io::ErrorKind;
+
 use redb::Error;
 
 use crate::registry::RegistryError;
@@ -24,6 +26,10 @@ impl<E: Into<Error>> From<E> for Fault {
     fn from(error: E) -> Self {
         let error = error.into();
         Self(match error {
+            // The file has less in it than it should, or nothing: asking again does not help.
+            Error::Io(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                RegistryError::Damaged(error.to_string())
+            }
             Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed => {
                 RegistryError::Unavailable(error.into())
             }

@@ -8,12 +8,14 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io,
-    path::Path,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError};
 
 use super::fault::Fault;
@@ -45,7 +47,8 @@ impl fmt::Debug for DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Opens the file, or creates it empty.
+    /// Opens the file, which must be there: one that went away is not to be replaced by an
+    /// empty one.
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
         let in_use = path.display().to_string();
         let opened = move |result| match result {
@@ -54,10 +57,9 @@ impl DatabaseFile {
             }
             other => other.map_err(Fault::from),
         };
-        let first = opened(builder().create(path))?;
         let path = path.to_owned();
-        // A file that went away is not to be replaced by an empty one.
-        Ok(Self::new(first, Box::new(move || opened(builder().open(&path)))))
+        let open = move || opened(builder().open(&path));
+        Ok(Self::new(open()?, Box::new(open)))
     }
 
     /// `open` is called after each failure of the one before.
@@ -113,8 +115,35 @@ fn builder() -> Builder {
     builder
 }
 
-/// A new file survives a crash of the machine only when its directory was synced.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+/// Creates the file for its owner only, if there is none, with what `fill` puts into it.
+///
+/// It gets its name when it is whole and synced. So a process that is killed before that leaves
+/// nothing under the name, and a file under the name that is empty or cut is a damaged one.
+pub(super) fn create_if_missing(
+    path: &Path,
+    fill: impl FnOnce(&Database) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let database = FileBackend::new(file).and_then(|backend| builder().create_with_backend(backend));
+    let filled = database.map_err(Fault::from).and_then(|database| fill(&database));
+    let named = filled.and_then(|()| match fs::hard_link(&unfinished, path) {
+        // A rename would take the file away from another process that was faster.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    });
+    fs::remove_file(&unfinished)?;
+    named?;
+    // A new name survives a crash of the machine only when its directory was synced.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    Ok(File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?)
 }

@@ -73,10 +73,9 @@ pub(super) struct Applied {
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, RegistryError> {
+        file::create_if_missing(path, initialise)?;
         let store = Self { file: DatabaseFile::open(path)?, change_log_max: CHANGE_LOG_MAX };
-        if store.file.with(initialise)? {
-            file::sync_parent(path).map_err(|error| RegistryError::Unavailable(error.into()))?;
-        }
+        store.file.with(initialise)?;
         Ok(store)
     }
 
@@ -191,7 +190,7 @@ impl Store {
 }
 
 /// Makes the tables, the epoch and the ready mark, unless they are there.
-fn initialise(database: &Database) -> Result<bool, Fault> {
+fn initialise(database: &Database) -> Result<(), Fault> {
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);
     {
@@ -202,7 +201,7 @@ fn initialise(database: &Database) -> Result<bool, Fault> {
                 read_state(&meta)?;
                 drop(meta);
                 transaction.abort()?;
-                return Ok(false);
+                return Ok(());
             }
             Some(found) if found > FORMAT => {
                 return Err(RegistryError::Newer { found, known: FORMAT }.into());
@@ -218,7 +217,7 @@ fn initialise(database: &Database) -> Result<bool, Fault> {
         transaction.open_table(CHANGES)?;
     }
     transaction.commit()?;
-    Ok(true)
+    Ok(())
 }
 
 /// Why the edit does not replace what is stored; `None` when it does.

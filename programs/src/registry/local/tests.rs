@@ -147,13 +147,52 @@ async fn a_second_owner_of_the_file_is_refused() {
 fn a_file_that_is_no_registry_is_refused_and_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("programs.redb");
-    for content in [b"programId,name\n".repeat(1_000), vec![0; 8_192], b"redb".to_vec()] {
+    for content in [b"programId,name\n".repeat(1_000), vec![0; 8_192], b"redb".to_vec(), Vec::new()] {
         fs::write(&path, &content).unwrap();
-        assert!(LocalRegistry::open(&path).is_err());
+        let error = LocalRegistry::open(&path).unwrap_err();
+        assert!(matches!(error, RegistryError::Damaged(_)), "{} bytes: {error:?}", content.len());
         assert!(fs::read(&path).unwrap() == content, "it was changed");
     }
     let missing = LocalRegistry::open(&directory.path().join("no/such/directory")).unwrap_err();
     assert!(matches!(missing, RegistryError::Unavailable(_)), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_while_it_creates_the_file_leaves_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("programs.redb");
+    let killed = super::file::create_if_missing(&path, |_| Err(super::fault::damaged("killed".to_owned())));
+    assert!(killed.is_err() && !path.exists());
+    // One that was killed indeed leaves its unfinished file; that of the same number is replaced.
+    let unfinished = directory.path().join(format!("programs.redb.{}.new", std::process::id()));
+    fs::write(&unfinished, b"half of it").unwrap();
+    let registry = LocalRegistry::open(&path).unwrap();
+    assert!(registry.state().await.unwrap().ready);
+    let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(names, ["programs.redb"]);
+}
+
+#[test]
+fn processes_that_create_the_file_at_once_end_with_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("programs.redb");
+    let other = directory.path().join("other.redb");
+    super::file::create_if_missing(&path, |_| {
+        // Somebody was faster.
+        fs::write(&other, b"theirs").unwrap();
+        fs::rename(&other, &path).unwrap();
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"theirs", "what has the name is not replaced");
+}
+
+#[test]
+fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = world();
+    let path = world.directory.path().join("programs.redb");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]

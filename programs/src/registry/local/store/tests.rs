@@ -14,7 +14,7 @@ use crate::program::tests::any_program;
 fn in_memory(change_log_max: u64) -> Store {
     let database = Builder::new().create_with_backend(InMemoryBackend::new()).unwrap();
     let store = Store { file: DatabaseFile::new(database, Box::new(|| unreachable!())), change_log_max };
-    assert!(store.file.with(initialise).unwrap(), "it is new");
+    store.file.with(initialise).unwrap();
     store
 }
 
