@@ -81,6 +81,13 @@ pub enum DataError {
         dir.display(), dir.display()
     )]
     Absent { dir: PathBuf },
+    /// The owner wrote it whole, so somebody else did this to it.
+    #[error(
+        "{} is damaged, so the clickgate that owns {} cannot be reached: {reason}. Stop that one (`fuser {}` \
+         finds it) and start it again, which writes the file anew", path.display(), dir.display(),
+        dir.join("lock").display()
+    )]
+    RunFile { path: PathBuf, dir: PathBuf, reason: serde_json::Error },
     /// The operating system says no.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -236,7 +243,11 @@ impl DataDir {
     /// What the owner says; `None` if it says nothing yet.
     fn read_run_file(&self) -> Result<Option<RunFile>, DataError> {
         match std::fs::read(self.run_file()) {
-            Ok(json) => Ok(serde_json::from_slice(&json).ok()),
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|reason| DataError::RunFile {
+                path: self.run_file(),
+                dir: self.0.clone(),
+                reason,
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(DataError::Io { path: self.run_file(), source }),
         }
@@ -285,6 +296,24 @@ mod tests {
         dir.write_run_file(&run(std::process::id())).unwrap();
         assert!(matches!(dir.access().unwrap(), Access::Ours(_)));
         assert_eq!(dir.read_run_file().unwrap(), None, "the new owner removed it");
+    }
+
+    #[test]
+    fn a_run_file_that_is_no_json_is_an_error_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(root.path());
+        let _claim = dir.claim().unwrap();
+        for text in ["", "{\"pid\": 1", "{\"pid\": 1}", "null"] {
+            std::fs::write(dir.run_file(), text).unwrap();
+            let begin = Instant::now();
+            for error in [dir.claim().err(), dir.access().err()] {
+                let said = error.unwrap().to_string();
+                for part in ["run.json is damaged", "fuser ", "start it again"] {
+                    assert!(said.contains(part), "{text:?}: {part:?} is not in {said}");
+                }
+            }
+            assert!(begin.elapsed() < PATIENCE, "{text:?} was waited for");
+        }
     }
 
     #[test]
