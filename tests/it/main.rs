@@ -14,6 +14,7 @@ mod disk_full;
 mod documents;
 mod drain;
 mod fault_proxy;
+mod files;
 mod http;
 mod mistakes;
 mod newcomer;

@@ -14,4 +14,4 @@ mod publishes;
 mod region;
 mod rows;
 #[path = "../../programs/tests/it/redis.rs"]
-mod server;
+pub mod server;
