@@ -7,13 +7,16 @@ use crate::world::{World, config};
 
 const SAMPLES: &str = include_str!("../../../programs/src/samples.json");
 
+/// What is sent as a query, and the parameters that it means.
+type Sent = (&'static [u8], &'static [(&'static str, &'static str)]);
+
 fn parameters(event: &TrackingEvent) -> Vec<(&str, &str)> {
     event.parameters.iter().map(|Parameter { name, value }| (name.as_str(), value.as_str())).collect()
 }
 
 #[test]
 fn a_query_is_decoded_as_browsers_encode_it_on_every_route() {
-    let sent: [(&[u8], &[(&str, &str)]); 8] = [
+    let sent: [Sent; 8] = [
         (b"u=%%CACHEBUSTER%%&x=%", &[("u", "%\u{fffd}CHEBUSTER%%"), ("x", "%")]),
         (b"u=${CLICK_ID}&x={macro}|[a]", &[("u", "${CLICK_ID}"), ("x", "{macro}|[a]")]),
         (b"u=\"<>\\^`'", &[("u", "\"<>\\^`'")]),
