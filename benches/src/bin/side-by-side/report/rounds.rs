@@ -30,9 +30,8 @@ fn full_speed(out: &mut String, rounds: &Rounds) {
          process. \"Disturbed\": other processes used more than 5 % of a core.\n\n\
          The mix is 70 % pixels, 10 % clicks, 15 % beacons (one entry, posted as the tag does), 2 % HEAD of a click,\n\
          2 % health checks and 1 % the tag, in one shuffled order over connections that all kinds share. With the default\n\
-         levels beacons are synced: the CPU time holds the syncs, and connections that wait for one leave the\n\
-         process less to do at a time, which makes each request dearer. \"All written\" is the mix with beacons that\n\
-         wait for no sync: what the kinds of requests cost by themselves.\n\n\
+         levels beacons are synced, and the CPU time holds the syncs. \"All written\" is the mix with beacons that wait for\n\
+         no sync: what the kinds of requests cost by themselves.\n\n\
          | connections | contestant | requests/s | µs CPU/request | requests/s per core | ready after | MiB before, after | events acknowledged | sent | in the log | |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
@@ -85,10 +84,11 @@ fn latency(out: &mut String, rounds: &[Latency]) {
 fn storing(out: &mut String, storing: &Storing) {
     out.push_str(
         "\n## Storing, every round\n\n\
-         On one core, programs, table and all in one process. The consumer drains a prepared log; its time counts from\n\
-         the start of its process. `up` is under the load of the pixel for three seconds and stores meanwhile; its time\n\
-         and its CPU count from the first hit until all events are stored, which is asked for every 20 ms. `events count`\n\
-         gave the number of events each time: what was acknowledged, and at most what was sent.\n\n\
+         On one core. The consumer drains a prepared log; its time and its CPU count from the start of its process.\n\
+         `up`, which is tracker, consumer and admin address in one process, is under the load of the pixel over 64\n\
+         connections for three seconds and stores meanwhile; its time and its CPU count from the first hit until all\n\
+         events are stored, which is asked for every 20 ms. `events count` gave the number of events each time: what was\n\
+         acknowledged at least, what was sent at most.\n\n\
          | role | answered, requests/s | events stored | s | events/s | µs CPU/event | MiB |\n|---|---|---|---|---|---|---|\n",
     );
     for stored in &storing.consumer {
