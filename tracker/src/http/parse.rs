@@ -114,13 +114,16 @@ fn ends_lines_with_crlf(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }
 
-/// Whether the first line ends with `HTTP/` and two digits, so that it is HTTP of another version.
+/// Whether the first line ends with `HTTP/` and two digits that are none of ours, so that it is
+/// HTTP of another version.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line =
         bytes.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+    let is_ours = matches!(version, b"HTTP/1.0" | b"HTTP/1.1");
+    let is_one = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit());
+    is_one && !is_ours
 }
 
 /// Path and query of a target (RFC 9112, section 3.2), without its fragment, which is not a part

@@ -75,6 +75,9 @@ fn targets_of_every_form_are_read_whatever_they_say() {
         ("PRI * HTTP/2.0", Err(Malformed::Version)),
         ("GET /c/1 http/1.1", Err(Malformed::Syntax)),
         ("GET  /c/1 HTTP/1.1", Err(Malformed::Syntax)),
+        ("GET /c/1  HTTP/1.1", Err(Malformed::Syntax)),
+        ("GET /c/1 /c/2 HTTP/1.1", Err(Malformed::Syntax)),
+        ("GET /c/1 HTTP/11", Err(Malformed::Syntax)),
         ("GET /c/1", Err(Malformed::Syntax)),
     ] {
         let head = format!("{line}\r\nHost: t\r\n\r\n");
