@@ -100,8 +100,8 @@ impl LandingUrl {
     }
 
     /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
-    /// missing one renders as nothing, and so do the values of a segment of the path that would
-    /// lead to the folder above or stay in the same, see [`render`].
+    /// missing one renders as nothing, and so do the values of a segment of the path that they
+    /// would make `.` or `..`.
     pub fn render<'v>(&self, click_id: &'v str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
         Values { click_id, param }.render(&self.0, out);
     }
