@@ -1,12 +1,9 @@
 //! Whether a client already has what it asks for.
 
-/// Whether `If-None-Match`, sent as `values`, names `etag`: by the weak comparison, in a list, or
-/// as `*` (RFC 9110, section 13.1.2). What is no list of tags names nothing.
-pub fn matches(values: &[&[u8]], etag: &str) -> bool {
-    values.iter().any(|value| names(value.trim_ascii(), etag.as_bytes()))
-}
-
-fn names(mut list: &[u8], etag: &[u8]) -> bool {
+/// Whether `value`, of `If-None-Match`, names `etag`: by the weak comparison, in a list, or as `*`
+/// (RFC 9110, section 13.1.2). What is no list of tags names nothing.
+pub fn matches(value: &[u8], etag: &str) -> bool {
+    let (mut list, etag) = (value.trim_ascii(), etag.as_bytes());
     if list == b"*" {
         return true;
     }
@@ -35,14 +32,12 @@ mod tests {
     #[test]
     fn a_tag_is_found_weak_or_strong_alone_or_in_a_list() {
         for value in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "\"b\",W/\"a\" , \"c,d\"", "*", " * ", "\"a\","] {
-            assert!(matches(&[value.as_bytes()], "\"a\""), "{value}");
+            assert!(matches(value.as_bytes(), "\"a\""), "{value}");
         }
-        assert!(matches(&[b"\"b\"", b"\"a\""], "\"a\""), "fields are a list as well");
         for value in
             ["", "a", "\"b\"", "\"a", "w/\"a\"", "\"a\" \"b\"", "\"a\";", "\"b\",,\"a", "**", "W/a", "\""]
         {
-            assert!(!matches(&[value.as_bytes()], "\"a\""), "{value}");
+            assert!(!matches(value.as_bytes(), "\"a\""), "{value}");
         }
-        assert!(!matches(&[], "\"a\""));
     }
 }

@@ -67,8 +67,8 @@ pub struct Headers<'r> {
     pub origin: Option<&'r [u8]>,
     /// `Content-Encoding`.
     pub content_encoding: Option<&'r [u8]>,
-    /// All values of `If-None-Match`, in their order.
-    pub if_none_match: Vec<&'r [u8]>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<&'r [u8]>,
     /// All values of `X-Forwarded-For`, in their order.
     pub forwarded_for: Vec<&'r [u8]>,
 }

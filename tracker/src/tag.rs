@@ -37,7 +37,7 @@ impl File {
     }
 
     fn answer(&self, head: &Head<'_>, content_type: &'static str) -> Answer {
-        let is_known = etag::matches(&head.headers.if_none_match, &self.etag);
+        let is_known = head.headers.if_none_match.is_some_and(|value| etag::matches(value, &self.etag));
         answer::asset(content_type, &self.etag, is_known, self.body.clone())
     }
 }

@@ -34,8 +34,25 @@ fn is_port(text: &[u8]) -> bool {
 }
 
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
+    NAME_BYTES[usize::from(byte)]
 }
+
+/// Every request has a host, so a look into a table per byte.
+const NAME_BYTES: [bool; 256] = {
+    let mut known = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        known[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~%!$&'()*+;=";
+    let mut at = 0;
+    while at < others.len() {
+        known[others[at] as usize] = true;
+        at += 1;
+    }
+    known
+};
 
 #[cfg(test)]
 mod tests {

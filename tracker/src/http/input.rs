@@ -77,6 +77,9 @@ impl Input {
     /// Skips line breaks before a request line (RFC 9112, section 2.2). They do not begin a head,
     /// so whoever sends nothing else is closed as an idle client is.
     pub fn skip_blanks(&mut self) -> Result<(), Malformed> {
+        if !matches!(self.unread(), [b'\r' | b'\n', ..]) {
+            return Ok(());
+        }
         let blanks = self.unread().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         self.at += blanks;
         self.blank_bytes += blanks;
@@ -106,10 +109,11 @@ impl Input {
     /// have its head parsed for each of them. `known_bytes` were there before the last read.
     pub fn is_worth_parsing(&self, parsed_bytes: usize, known_bytes: usize) -> bool {
         let unread = self.unread();
+        if unread.len() >= 2 * parsed_bytes {
+            return true;
+        }
         let new = &unread[known_bytes.saturating_sub(b"\n\r".len()).min(unread.len())..];
-        let ends = memchr::memchr_iter(b'\n', new)
-            .any(|at| matches!(new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]));
-        ends || unread.len() >= 2 * parsed_bytes
+        memchr::memchr_iter(b'\n', new).any(|at| matches!(new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
     }
 
     /// Percent-encodes the bytes of the target that are no UTF-8, as a browser would have sent

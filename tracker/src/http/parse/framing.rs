@@ -58,6 +58,11 @@ impl Fields<'_> {
 
     /// A list of options; an unknown one concerns fields that we do not look at.
     pub fn add_connection(&mut self, value: &[u8]) {
+        // What nearly everybody sends.
+        if value == b"keep-alive" {
+            self.keeps_alive = true;
+            return;
+        }
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             self.closes |= option.eq_ignore_ascii_case(b"close");
             self.keeps_alive |= option.eq_ignore_ascii_case(b"keep-alive");

@@ -31,7 +31,7 @@ fn a_head_is_read_with_all_that_concerns_a_hit() {
         traceparent: Some(b"t"),
         origin: Some(b"o"),
         content_encoding: Some(b"gzip"),
-        if_none_match: vec![b"\"e\""],
+        if_none_match: Some(b"\"e\""),
         forwarded_for: vec![b"1", b"2"],
     };
     let head = Head {
