@@ -13,7 +13,6 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::rules::NAME_BYTES_MAX;
-use render::Values;
 
 /// Longest template, in bytes.
 pub const URL_BYTES_MAX: usize = 4_096;
@@ -102,8 +101,12 @@ impl LandingUrl {
     /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
     /// missing one renders as nothing, and so do the values of a segment of the path that they
     /// would make `.` or `..`.
-    pub fn render<'v>(&self, click_id: &'v str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
-        Values { click_id, param }.render(&self.0, out);
+    pub fn render<'v>(&self, click_id: &str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
+        let write = |macro_: Macro<'_>, out: &mut String| match macro_ {
+            Macro::ClickId => percent_encode(click_id, out),
+            Macro::Parameter(name) => percent_encode(param(name).unwrap_or_default(), out),
+        };
+        render::render(&self.0, write, out);
     }
 }
 

@@ -9,53 +9,42 @@
 //! segment, its values are left out. What the template's own text says stays: one that writes
 //! `..` means it.
 
-use super::{Macro, percent_encode, read_macro};
+use super::{Macro, read_macro};
 
-/// The values of one hit.
-pub(super) struct Values<'v, P> {
-    pub(super) click_id: &'v str,
-    pub(super) param: P,
+/// Appends the URL of a checked template, with what `write` appends for each macro. Allocates
+/// nothing but what `out` grows by.
+pub(super) fn render(template: &str, write: impl Fn(Macro<'_>, &mut String), out: &mut String) {
+    let path_end = find_in_text(template, &['?', '#']).unwrap_or(template.len());
+    let (mut path, behind) = template.split_at(path_end);
+    // Nearly all have their macros only behind the path. Scheme and host have none, so it does
+    // not matter that they are taken for segments here.
+    while path.contains('{') {
+        let segment_end = find_in_text(path, &['/']).unwrap_or(path.len());
+        let (segment, rest) = path.split_at(segment_end);
+        render_segment(segment, &write, out);
+        path = match rest.strip_prefix('/') {
+            Some(next) => {
+                out.push('/');
+                next
+            }
+            None => rest,
+        };
+    }
+    out.push_str(path);
+    fill(behind, &write, out);
 }
 
-impl<'v, P: Fn(&str) -> Option<&'v str>> Values<'v, P> {
-    /// Appends the URL; allocates nothing but what `out` grows by.
-    pub(super) fn render(&self, template: &str, out: &mut String) {
-        let path_end = find_in_text(template, &['?', '#']).unwrap_or(template.len());
-        let (mut path, behind) = template.split_at(path_end);
-        // Nearly all have their macros only behind the path. Scheme and host have none, so it does
-        // not matter that they are taken for segments here.
-        while path.contains('{') {
-            let end = find_in_text(path, &['/']);
-            let (segment, rest) = path.split_at(end.unwrap_or(path.len()));
-            self.render_segment(segment, out);
-            let Some(after) = rest.strip_prefix('/') else { return self.fill(behind, out) };
-            out.push('/');
-            path = after;
-        }
-        out.push_str(path);
-        self.fill(behind, out);
-    }
-
-    fn render_segment(&self, segment: &str, out: &mut String) {
-        let start = out.len();
-        self.fill(segment, out);
-        if segment.contains('{') && is_dot_segment(&out[start..]) {
-            out.truncate(start);
-            pieces(segment, out, |_, _| {});
-        }
-    }
-
-    /// Text with its macros replaced.
-    fn fill(&self, text: &str, out: &mut String) {
-        pieces(text, out, |macro_, out| match macro_ {
-            Macro::ClickId => percent_encode(self.click_id, out),
-            Macro::Parameter(name) => percent_encode((self.param)(name).unwrap_or_default(), out),
-        });
+fn render_segment(segment: &str, write: &impl Fn(Macro<'_>, &mut String), out: &mut String) {
+    let start = out.len();
+    fill(segment, write, out);
+    if segment.contains('{') && is_dot_segment(&out[start..]) {
+        out.truncate(start);
+        fill(segment, &|_: Macro<'_>, _: &mut String| {}, out);
     }
 }
 
-/// Appends the text as it is, and of each macro what `write` appends.
-fn pieces(text: &str, out: &mut String, write: impl Fn(Macro<'_>, &mut String)) {
+/// Appends the text as it is, and what `write` appends for each macro.
+fn fill(text: &str, write: &impl Fn(Macro<'_>, &mut String), out: &mut String) {
     let mut rest = text;
     while let Some((before, from_macro)) = rest.split_once('{') {
         let (inside, after) = from_macro.split_once('}').expect("every brace was checked to be closed");
