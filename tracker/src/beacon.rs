@@ -128,7 +128,8 @@ pub fn decode(body: &[u8]) -> Cow<'_, str> {
 /// [`Malformed`], at the first place that is wrong.
 pub fn parse<'r>(body: &'r str, limits: &Limits) -> Result<Vec<Entry<'r>>, Malformed> {
     let wrong = |reason: &dyn fmt::Display| At(None).wrong("body", reason);
-    let text = body.trim_ascii();
+    // The white space of JSON (RFC 8259, section 2), and no other.
+    let text = body.trim_matches([' ', '\t', '\r', '\n']);
     if text.is_empty() {
         return Err(wrong(&"it is empty"));
     }

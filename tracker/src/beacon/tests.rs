@@ -62,6 +62,8 @@ fn what_is_wrong_is_named_by_its_place() {
         ("", "body: it is empty"),
         ("  ", "body: it is empty"),
         ("x", "body: expected value at line 1 column 1"),
+        ("\u{c}{\"program\": \"1\", \"type\": \"click\"}", "body: expected value at line 1 column 1"),
+        ("{\"program\": \"1\", \"type\": \"click\"}\u{c}", "body: trailing characters at line 1"),
         ("[]", "body: it holds no entry"),
         ("[1]", "[0]: is not an object"),
         ("\"a\"", "body: is not an object"),
