@@ -35,7 +35,7 @@ pub async fn put(owner: &Owner, program: Program) -> Result<Json, OpError> {
     let id = program.id.clone();
     let registry = owner.registry().await?;
     let put = async |revision| registry.put(program.clone().or_revision(revision)).await;
-    let stored = write(&id, program.revision, put).await?;
+    let stored = write_with_revision(&id, program.revision, put).await?;
     forget(owner, &id).await;
     accepted(&id, stored)
 }
@@ -51,7 +51,8 @@ pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Res
         Entry::Removed { version, .. } if revision.is_none() => return Ok(json!(Put::Unchanged { version })),
         Entry::Removed { .. } | Entry::Program { .. } => {}
     }
-    let removed = write(id, revision, async |revision| registry.remove(id, revision).await).await?;
+    let removed =
+        write_with_revision(id, revision, async |revision| registry.remove(id, revision).await).await?;
     forget(owner, id).await;
     accepted(id, removed)
 }
@@ -59,7 +60,7 @@ pub async fn remove(owner: &Owner, id: &ProgramId, revision: Option<u64>) -> Res
 /// Writes with the revision that was given. Without one it is now, or one more than what is
 /// stored: what an operator says last stands, also within one millisecond, or after a source
 /// that numbers its changes higher than the clock.
-async fn write(
+async fn write_with_revision(
     id: &ProgramId,
     given: Option<u64>,
     write: impl AsyncFn(u64) -> Result<Put, RegistryError>,
@@ -96,7 +97,7 @@ fn no_newer(id: &ProgramId) -> OpError {
     ))
 }
 
-/// Of programs without a revision the last word counts, as in [`write`].
+/// Of programs without a revision the last word counts, as in [`write_with_revision`].
 pub async fn import(owner: &Owner, programs: Vec<Program>) -> Result<Json, OpError> {
     let registry = owner.registry().await?;
     let without_revision = programs.iter().filter(|program| program.revision.is_none());
