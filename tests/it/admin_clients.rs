@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::world::{Process, World, eventually};
@@ -86,17 +87,28 @@ fn resident_mib(up: &Process) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
 }
 
-/// Descriptors of the process that are connections to its admin address. One that waits in the
-/// kernel, or that the process has closed, has no inode.
-fn connections(up: &Process) -> usize {
-    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", up.pid().as_raw_nonzero())).unwrap();
-    let port = format!(":{:04X}", up.admin.port());
-    let is_open = |line: &&str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let is_listening = fields[3] == "0A";
-        fields[1].ends_with(&port) && !is_listening && fields[9] != "0"
+/// Descriptors of the process that are sockets. Those that clients have not opened are there from
+/// the start.
+fn sockets(up: &Process) -> usize {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", up.pid().as_raw_nonzero())).unwrap();
+    let is_socket = |path: &PathBuf| {
+        // One that is closed meanwhile is none.
+        std::fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
     };
-    table.lines().skip(1).filter(is_open).count()
+    descriptors.map(|entry| entry.unwrap().path()).filter(is_socket).count()
+}
+
+/// [`sockets`], once those of earlier clients are gone.
+fn calm_sockets(up: &Process) -> usize {
+    let mut last = sockets(up);
+    let mut looks_alike = 0;
+    eventually("earlier clients are gone", || {
+        let now = sockets(up);
+        looks_alike = if now == last { looks_alike + 1 } else { 0 };
+        last = now;
+        looks_alike == 30
+    });
+    last
 }
 
 /// Enough programs that a list of them fits into no buffer of the kernel.
@@ -134,7 +146,10 @@ fn a_silent_client_costs_no_cpu_and_no_memory_and_is_closed() {
     let world = World::new();
     let up = world.start("up");
     many_programs(&world);
+    let calm = calm_sockets(&up);
     let clients = silent_clients(&world, &up);
+    // All but the one that pipelined, which has its answer and is closed sooner.
+    eventually("they are taken", || sockets(&up) >= calm + clients.len() - 1);
     for (what, client) in &clients {
         if what.contains("read") {
             client.peek(&mut [0]).unwrap();
@@ -150,7 +165,7 @@ fn a_silent_client_costs_no_cpu_and_no_memory_and_is_closed() {
     let grown = resident_mib(&up).saturating_sub(memory_before);
     assert!(grown < 32, "{grown} MiB");
 
-    eventually("their connections are gone", || connections(&up) == 0);
+    eventually("their connections are gone", || sockets(&up) <= calm);
     assert!(begin.elapsed() < CLOSED_WITHIN, "{:?}", begin.elapsed());
     for (what, mut client) in clients {
         let answer = read_to_end(&mut client);
@@ -170,12 +185,14 @@ fn a_silent_client_costs_no_cpu_and_no_memory_and_is_closed() {
 fn a_client_that_drips_is_closed_although_it_never_pauses() {
     let world = World::new();
     let up = world.start("up");
+    let calm = calm_sockets(&up);
     let body = change(&world, &up, "POST /programs", "Content-Length: 1000000\r\n");
     let mut clients = [
         ("a head", sending(&up, "GET /page.js HTTP/1.1\r\nX: "), &b"x"[..]),
         ("line breaks", connect(&up), b"\n"),
         ("a body", sending(&up, &body), b" "),
     ];
+    eventually("they are taken", || sockets(&up) >= calm + clients.len());
     let begin = Instant::now();
     let ticks_before = ticks(&up);
     eventually("their connections are gone", || {
@@ -183,7 +200,7 @@ fn a_client_that_drips_is_closed_although_it_never_pauses() {
             let _ = client.write(drop);
         }
         std::thread::sleep(Duration::from_millis(20));
-        connections(&up) == 0
+        sockets(&up) <= calm
     });
     assert!(begin.elapsed() < CLOSED_WITHIN, "{:?}", begin.elapsed());
     let spent = (ticks(&up) - ticks_before) as f64 / begin.elapsed().as_secs_f64();
@@ -217,18 +234,21 @@ fn a_greedy_client_grows_nothing() {
 fn more_clients_than_there_are_places_wait_for_one() {
     let world = World::new();
     let up = world.start("up");
+    let calm = calm_sockets(&up);
+    let begin = Instant::now();
     let idle: Vec<TcpStream> = (0..160).map(|_| connect(&up)).collect();
-    eventually("the places are taken", || connections(&up) >= 128);
     let mut late = sending(&up, &get(&up, "/page.js"));
-    let mut most = 0;
+    eventually("the places are taken", || sockets(&up) >= calm + 128);
+    // Before the idle ones are closed.
+    while begin.elapsed() < Duration::from_secs(6) {
+        let taken = sockets(&up) - calm;
+        // One more may have been accepted when the places ran out.
+        assert!(taken <= 129, "{taken}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     late.set_nonblocking(true).unwrap();
-    eventually("its turn comes, as the idle ones are closed", || {
-        most = most.max(connections(&up));
-        late.peek(&mut [0]).is_ok()
-    });
+    assert_eq!(late.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "there is no place for it");
     late.set_nonblocking(false).unwrap();
-    // One more may have been accepted when the places ran out.
-    assert!(most <= 129, "{most}");
     assert!(text_to_end(&mut late).starts_with("HTTP/1.1 200"));
     drop(idle);
     assert_eq!(up.stop().code(), Some(0));

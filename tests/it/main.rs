@@ -13,8 +13,10 @@ mod crash;
 mod disk_full;
 mod documents;
 mod drain;
+mod drain_states;
 mod fault_proxy;
 mod files;
+mod greedy;
 mod http;
 mod mistakes;
 mod newcomer;
@@ -23,4 +25,8 @@ mod overload;
 mod program_bridge;
 mod redis;
 mod syscalls;
+mod usage;
+#[path = "../../tracker/tests/it/wire.rs"]
+#[allow(dead_code, reason = "the tracker's own tests use the rest")]
+mod wire;
 mod world;
