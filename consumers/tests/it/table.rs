@@ -176,7 +176,7 @@ fn a_table_in_use_and_a_file_of_something_else_are_named() {
 
     std::fs::write(&world.config.table, "no table, but a letter to a friend\n".repeat(100)).unwrap();
     let error = Store::open(&world.config).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("{path}: cannot be read as a table: ")), "{error}");
+    assert!(error.starts_with(&format!("{path} is damaged, or no table of events: ")), "{error}");
 
     let nowhere = consumers::Config { table: "/nonexistent/table.redb".into(), ..world.config.clone() };
     let error = Store::open(&nowhere).unwrap_err();
