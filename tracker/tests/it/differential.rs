@@ -180,6 +180,8 @@ fn ours_and_hyper_differ_only_for_reasons_that_are_written_down() {
     );
     assert!(explained["no difference"] > requests / 2, "most of them are no matter of opinion");
     let idle: Vec<_> = reasons::all().filter(|reason| !explained.contains_key(reason)).collect();
-    assert!(idle.is_empty(), "nothing differs for these reasons any more: {idle:?}");
+    // The rarest of them comes once in some 10,000.
+    let is_long = requests >= 30 * REQUESTS;
+    assert!(!is_long || idle.is_empty(), "nothing differs for these reasons any more: {idle:?}");
     world.stop();
 }

@@ -25,7 +25,7 @@ struct View<'c> {
 
 type Reason = (Way, &'static str, fn(&View) -> bool);
 
-const REASONS: [Reason; 14] = [
+const REASONS: [Reason; 15] = [
     (Way::Stricter, "a bare LF ends no line", |view| {
         view.refused_as == "malformed_request" && view.has_bare_lf()
     }),
@@ -42,6 +42,9 @@ const REASONS: [Reason; 14] = [
     (Way::Stricter, "HTTP/1.0 has no chunks, and no coding but chunked is the last", |view| {
         view.refused_as == "bad_framing" && view.count("transfer-encoding") == 1
     }),
+    (Way::Stricter, "no coding but chunked", |view| {
+        view.refused_as == "unsupported_transfer_coding" && view.count("transfer-encoding") >= 1
+    }),
     (Way::Stricter, "no expectation but one", |view| {
         view.refused_as == "unsupported_expectation" && view.count("expect") >= 1
     }),
@@ -56,9 +59,7 @@ const REASONS: [Reason; 14] = [
     }),
     (Way::Broader, "a body that nobody reads is not looked at", |view| view.has_unread_body()),
     (Way::Broader, "an answer that needs no body comes before it", |view| view.is_cut_short()),
-    (Way::Broader, "a CR without its LF before a request is skipped as well", |view| {
-        view.bytes.starts_with(b"\r") && !view.bytes.starts_with(b"\r\n")
-    }),
+    (Way::Broader, "a CR without its LF before a request is skipped as well", |view| view.has_bare_cr()),
     (Way::Shorter, "a body that nobody reads ends the connection", |view| view.has_unread_body()),
     (Way::Shorter, "an upgrade ends the connection", |view| view.count("upgrade") >= 1),
 ];
@@ -100,6 +101,10 @@ impl<'c> View<'c> {
     fn has_bare_lf(&self) -> bool {
         let is_bare = |at: usize| self.bytes[at] == b'\n' && (at == 0 || self.bytes[at - 1] != b'\r');
         (0..self.bytes.len()).any(is_bare)
+    }
+
+    fn has_bare_cr(&self) -> bool {
+        self.bytes.windows(2).any(|two| two[0] == b'\r' && two[1] != b'\n')
     }
 
     /// The values of all headers of this name, wherever they stand.
@@ -147,9 +152,15 @@ impl<'c> View<'c> {
         digits.parse().ok()
     }
 
+    /// Bytes behind the first head.
+    fn after_head(&self) -> usize {
+        let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        end.map_or(0, |end| self.bytes.len() - end - 4)
+    }
+
     /// A body that swallows all that follows and is not whole then.
     fn is_cut_short(&self) -> bool {
-        self.length().is_some_and(|length| length > self.bytes.len())
+        self.length().is_some_and(|length| length > self.after_head())
             || (self.count("transfer-encoding") >= 1 && self.refused_as.is_empty())
     }
 }
