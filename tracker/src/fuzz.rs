@@ -12,7 +12,6 @@ use crate::{
     hit::{Client, HEADER_BYTES_MAX, Hit},
     http::{
         chunked::{BadChunk, Chunks},
-        malformed::Malformed,
         parse::{HEADERS_MAX, LINE_BYTES_MAX, Request, parse},
     },
     query::{Parameters, decode_form},
@@ -139,11 +138,6 @@ pub fn beacon(bytes: &[u8]) {
         let record = rejected(&hit, &Refused::new(Refusal::Expired, "ended"), "/b");
         assert!(record.request.len() <= 1_024 && record.programid.len() <= 256);
     }
-}
-
-/// What a head is refused for, by name; for the corpus.
-pub fn refusal_of_head(bytes: &[u8]) -> Option<&'static str> {
-    parse(bytes, None, HEADER_BYTES).err().map(Malformed::name)
 }
 
 #[cfg(test)]
