@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use programs::LocalRegistry;
+use programs::catalog::Verdict;
 use stream::{Log, LogConfig};
-use tracker::{Config, Site, Verdict};
+use tracker::{Config, Site};
 use world::programs::{PROGRAMS, id, snapshot};
 
 fn catalog(c: &mut Criterion) {

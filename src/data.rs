@@ -6,7 +6,7 @@
 //! <data>/log/events/        the log                        (crate stream)
 //! <data>/log/programs/      core data on its way to the registry
 //! <data>/registry.redb      programs                       (crate programs)
-//! <data>/programs.snapshot  programs of a registry elsewhere, as last seen (crate tracker)
+//! <data>/programs.snapshot  programs of a registry elsewhere, as last seen (crate programs)
 //! <data>/table.redb         events and the ledger          (crate consumers)
 //! ```
 //!
@@ -141,7 +141,7 @@ impl DataDir {
     /// # Errors
     /// [`DataError::Io`].
     pub fn create(&self) -> Result<(), DataError> {
-        stream::create_private_dir(&self.0).map_err(Self::io(self.0.clone()))
+        supervise::files::create_private_dir(&self.0).map_err(Self::io(self.0.clone()))
     }
 
     /// Takes ownership for a role. Waits a moment if the owner is a short command.

@@ -143,9 +143,3 @@ fn running_tracker(owner: &Owner) -> Result<&tracker::TrackerAdmin, OpError> {
     let none = || OpError::Unavailable("no tracker runs in this process".to_owned());
     owner.running_tracker().ok_or_else(none)
 }
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}

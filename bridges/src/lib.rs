@@ -13,6 +13,4 @@
 //! Nothing here is asked by a hit. A bridge that dies is started again, and meanwhile hits
 //! obey the programs that the trackers know.
 
-mod backoff;
-mod clock;
 pub mod programs;

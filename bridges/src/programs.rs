@@ -40,4 +40,4 @@ pub use config::Config;
 pub use intake::{Intake, IntakeError, REQUESTS_MAX};
 pub use message::{CoreData, ReadLines, read_body, read_lines, read_message};
 pub use process::{Counts, Outcome, STAGE, position, process};
-pub use status::{Failure, Status, StatusHandle};
+pub use status::{Status, StatusHandle};

@@ -36,7 +36,6 @@
 //!
 //! [`reconcile()`] sets the ledger beside the log and finds what is missing.
 
-mod clock;
 mod config;
 mod decode;
 mod ledger;
@@ -59,5 +58,5 @@ pub use process::{Outcome, process};
 pub use pull::{Ended, RunError, Stop, run};
 pub use ranges::Ranges;
 pub use reconcile::{LaneRow, LogLane, Places, Reconciliation, reconcile};
-pub use status::{Failure, Status, StatusHandle};
+pub use status::{Status, StatusHandle};
 pub use table::{PAGE_MAX, Page, Query, Table, TableError, Written};

@@ -12,17 +12,15 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use stream::{Batch, Item, Source, SourceError};
+use supervise::{Backoff, now_ms};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::process::process;
 use crate::status::StatusHandle;
 use crate::table::{Table, TableError};
-
-const FIRST_PAUSE_LIMIT: Duration = Duration::from_millis(100);
 
 /// How the loop is told to stop: until when it may catch up, once it is told.
 ///
@@ -127,7 +125,8 @@ async fn turn<S: Source, T: Table>(
     config: &Config,
     status: &StatusHandle,
 ) -> Result<Turn, RunError> {
-    let mut retry = Retry { config, status, pause_limit: FIRST_PAUSE_LIMIT };
+    let pause_max = Duration::from_millis(config.retry_pause_ms_max);
+    let mut retry = Retry { status, backoff: Backoff::new(pause_max) };
     let batches = loop {
         match gather(source, config.batch_bytes_max.max(1)).await {
             Ok(batches) => break batches,
@@ -195,16 +194,13 @@ fn may_pass(error: &SourceError) -> bool {
 
 /// The pauses of one turn.
 struct Retry<'a> {
-    config: &'a Config,
     status: &'a StatusHandle,
-    pause_limit: Duration,
+    backoff: Backoff,
 }
 
 impl Retry<'_> {
     async fn pause(&mut self, what: &str, error: &impl Display) {
-        let limit = self.pause_limit.min(Duration::from_millis(self.config.retry_pause_ms_max));
-        let pause = limit.mul_f64(fastrand::f64());
-        self.pause_limit = limit.saturating_mul(2);
+        let pause = self.backoff.pause();
         warn!(%error, pause_ms = pause.as_millis(), "{what}, trying again");
         self.status.update(|status| status.failed(format!("{what}: {error}"), now_ms()));
         sleep(pause).await;

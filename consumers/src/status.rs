@@ -1,8 +1,7 @@
 //! What the admin page may know of the pull loop.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde::Serialize;
+use supervise::Failure;
 
 use crate::ledger::Fates;
 use crate::table::Written;
@@ -32,15 +31,6 @@ pub struct Status {
     pub last_error: Option<Failure>,
 }
 
-/// An error and its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// What failed and why.
-    pub reason: String,
-}
-
 impl Status {
     pub(crate) fn stored(&mut self, written: &Written, now_ms: u64) {
         self.fates += written.fates;
@@ -59,22 +49,5 @@ impl Status {
     }
 }
 
-/// A handle to the status; the loop writes it once a transaction. A clone is the same status.
-#[derive(Clone, Debug, Default)]
-pub struct StatusHandle(Arc<Mutex<Status>>);
-
-impl StatusHandle {
-    /// A status of a loop that has not begun.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The status now.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
+/// A handle to the status; the loop writes it once a transaction.
+pub type StatusHandle = supervise::StatusHandle<Status>;

@@ -7,9 +7,14 @@
 //!         all good, or     checked    one transaction     │ committed
 //!         every error      once       at a time           ▼
 //!                                                      subscription ──► refresher ──► catalog (L1)
-//!                                                         ╎ a hole        (crate tracker)
-//!                                                         └╌╌► changes_since ╌╌► snapshot
+//!                                                         ╎ a hole          │            │
+//!                                                         └╌╌► changes_since│            ▼
+//!                                                              ╎            │         decision
+//!                                                              └╌► all      └──► snapshot on disk
 //! ```
+//!
+//! Everything that judges by programs goes through [`catalog`] and [`decision`]: the tracker for
+//! its hits, and bridges for the messages of a broker.
 //!
 //! | what waits | bound | when it is full |
 //! |---|---|---|
@@ -18,25 +23,33 @@
 //! | writers of the local registry | its callers, each with one change, one at a time | they wait |
 //! | changes of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
 //! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
+//! | programs in the catalog | `catalog.entries_max`, 100,000 | the least recently used leaves; its next hit reads it again |
+//! | registry reads on a miss | `catalog.loads_max`, 1,024, one per id | the hit is unverified at once |
+//! | the refresher's mailbox | `catalog.refresh_queue_max`, 1,024 | dropped, counted, asked again |
+//! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
 //! | callers of the registry in Redis | theirs (the catalog's `loads_max`); one connection, limits in time | [`RegistryError::Unavailable`] |
 //!
 //! A writer never waits for a follower. What a follower and a writer may rely on is
 //! said at the seam, [`registry`].
 //!
-//! The crate decides nothing about a hit: [`Program::validity`], [`ParameterRule::check`]
-//! and [`LandingUrl::render`] are pure, and the tracker's decision puts them together.
+//! [`Program::validity`], [`ParameterRule::check`] and [`LandingUrl::render`] are pure, and
+//! [`decision::decide`] puts them together.
 
 mod absent;
-mod causes;
+pub mod catalog;
+pub mod decision;
 mod id;
 mod import;
 mod landing;
 mod program;
+pub mod refresher;
 pub mod registry;
 pub mod rfc3339;
 pub mod rules;
+mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
-pub use causes::causes;
 pub use id::{InvalidProgramId, PROGRAM_ID_BYTES_MAX, ProgramId};
 pub use import::{IMPORT_ERRORS_MAX, ImportError, PROGRAM_BYTES_MAX, read_programs};
 pub use landing::{FallbackUrl, InvalidUrl, LandingUrl, URL_BYTES_MAX};

@@ -12,12 +12,13 @@ use std::sync::Once;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use programs::RedisCounts;
+use supervise::now_ms;
 use tracing::warn;
 use tracker::{Histogram, TrackerAdmin};
 
 use crate::cli::VERSION;
 use crate::config::{PROGRAMS_CURSOR, TABLE_CURSOR};
-use crate::ops::{self, now_ms};
+use crate::ops;
 use crate::owner::Owner;
 use crate::registry::AnyRegistry;
 

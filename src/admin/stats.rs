@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value as Json, json};
+use supervise::now_ms;
 use tokio::time::MissedTickBehavior;
-
-use crate::ops::now_ms;
 
 /// Samples that are kept, one a second.
 pub const SECONDS: usize = 300;

@@ -267,7 +267,7 @@ impl Field for RegistryKind {
     }
 }
 
-impl Field for tracker::Unverified {
+impl Field for programs::decision::Unverified {
     const KIND: Kind = Kind::Text;
 
     fn of(value: Value) -> Result<Self, String> {

@@ -4,11 +4,12 @@ use bridges::programs::{position, read_message};
 use consumers::Replayed;
 use proto::{BootId, DeadLetter};
 use serde_json::{Value as Json, json};
+use supervise::now_ms;
 
 use super::event_json::{dead_letter_json, whole_dead_letter_json};
 use super::events::listing_json;
 use super::programs::not_accepted;
-use super::{OpError, Part, now_ms};
+use super::{OpError, Part};
 use crate::owner::Owner;
 
 pub async fn list(owner: &Owner, part: Part) -> Result<Json, OpError> {

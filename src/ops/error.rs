@@ -1,8 +1,9 @@
 //! Why an operation was not done, the same here and through the admin API.
 
 use consumers::TableError;
-use programs::{RegistryError, causes};
+use programs::RegistryError;
 use serde_json::{Value as Json, json};
+use supervise::causes;
 
 use crate::owner::OwnerError;
 

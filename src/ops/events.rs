@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use consumers::{Listing, Query, Start};
+use programs::decision::Refusal;
 use programs::{Entry, ProgramId, Registry};
 use proto::Uuid;
 use serde_json::{Value as Json, json};
-use tracker::Refusal;
 
 use super::event_json::{event_json, rejected_json};
 use super::{OpError, Part};

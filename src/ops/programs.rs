@@ -6,9 +6,10 @@ use bridges::programs::{IntakeError, ReadLines, read_body, read_lines};
 use programs::{Entry, Program, ProgramId, Put, REVISION_MAX, Registry, RegistryError, State};
 use serde_json::{Value as Json, json};
 use stream::Shed;
+use supervise::now_ms;
 
+use super::OpError;
 use super::call::{import_error, import_errors};
-use super::{OpError, now_ms};
 use crate::owner::Owner;
 
 /// How often a program is written without a revision of its own, if each time somebody else writes

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consumers::{StatusHandle, run};
-use programs::causes;
 use serde_json::{Value as Json, json};
 use stream::{Log, LogConfig, OpenError};
+use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use stream::Log;
+use supervise::now_ms;
 
 use crate::cli::VERSION;
 use crate::data::DataDir;
-use crate::ops::now_ms;
 use crate::owner::EVENTS;
 
 /// What `manifest.json` says.
@@ -73,7 +73,7 @@ pub fn rescue(data: &DataDir, log: &Log, left_records: u64, to: &Path) -> Result
         files: copying.files,
     };
     let finish = || {
-        let file = stream::create_private_file(&unfinished.join("manifest.json"))?;
+        let file = supervise::files::create_private_file(&unfinished.join("manifest.json"))?;
         serde_json::to_writer_pretty(&file, &manifest)?;
         file.sync_all()?;
         sync_dir(&unfinished)?;
@@ -94,7 +94,7 @@ impl Copying<'_> {
     /// Copies the files of one directory, not those below it.
     fn directory(&mut self, name: &str) -> io::Result<()> {
         let (from, to) = (self.from.join(name), self.to.join(name));
-        stream::create_private_dir(&to)?;
+        supervise::files::create_private_dir(&to)?;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&from)? {
             let entry = entry?;
@@ -106,7 +106,7 @@ impl Copying<'_> {
         }
         names.sort();
         for file in names {
-            let mut target = stream::create_private_file(&to.join(&file))?;
+            let mut target = supervise::files::create_private_file(&to.join(&file))?;
             let bytes = io::copy(&mut File::open(from.join(&file))?, &mut target)?;
             target.sync_all()?;
             let name = Path::new(name).join(file).display().to_string();

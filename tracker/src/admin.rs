@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use actix::Recipient;
+use programs::catalog::CatalogStatistics;
+use programs::refresher::{FillError, RefresherAddress};
 use programs::{ProgramId, Registry};
 use stream::Log;
 
 use crate::{
-    catalog::CatalogStatistics,
     config::{Config, ConfigError},
+    edge::explain::{ExplainError, ExplainRequest, Explanation, explain},
     edge::{Health, Site},
-    explain::{ExplainError, ExplainRequest, Explanation, explain},
-    latency::{Histogram, Latencies},
-    refresher::{Fill, FollowError, RefresherAddress},
+    metrics::latency::{Histogram, Latencies},
 };
 
 /// Questions to, and orders for, a running tracker. Cheap to clone.
@@ -21,17 +20,6 @@ pub struct TrackerAdmin {
     pub(crate) site: Arc<Site>,
     pub(crate) refresher: RefresherAddress,
     pub(crate) latencies: Arc<Latencies>,
-}
-
-/// Why the catalog was not filled.
-#[derive(Debug, thiserror::Error)]
-pub enum FillError {
-    /// The refresher is starting or gone; try again.
-    #[error("the refresher is not there at the moment")]
-    Away,
-    /// The registry did not give the programs; the catalog is as it was.
-    #[error(transparent)]
-    Registry(#[from] FollowError),
 }
 
 impl TrackerAdmin {
@@ -76,7 +64,7 @@ impl TrackerAdmin {
     /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
     /// `None` without one.
     pub fn snapshot_in_step_at_ms(&self) -> Option<u64> {
-        self.refresher.snapshot().in_step_at_ms()
+        self.refresher.snapshot_in_step_at_ms()
     }
 
     /// Loads all programs again; returns how many are held. Hits go on meanwhile.
@@ -84,9 +72,7 @@ impl TrackerAdmin {
     /// # Errors
     /// See [`FillError`].
     pub async fn fill(&self) -> Result<u64, FillError> {
-        let refresher: Option<Recipient<Fill>> = self.refresher.fill();
-        let filled = refresher.ok_or(FillError::Away)?.send(Fill).await;
-        Ok(filled.map_err(|_| FillError::Away)??)
+        self.refresher.fill().await
     }
 
     /// Forgets one program, or all; the next hit on each reads it again.

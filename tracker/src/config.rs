@@ -4,10 +4,11 @@
 //! at either. Units are in the names; [`Config::check`] lists every error at once.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use programs::FallbackUrl;
+use programs::catalog::CatalogConfig;
+use programs::decision::{ParameterLimits, Unverified};
 use serde::{Deserialize, Serialize};
 use stream::Level;
 
@@ -94,17 +95,6 @@ pub struct Levels {
     pub beacon: Level,
 }
 
-/// What becomes of a hit whose program cannot be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unverified {
-    /// It is taken and its event says `unverified`. `/event` refuses it all the same:
-    /// its answer is the program's data, which we do not have.
-    Accept,
-    /// It is refused with reason `unverified_program`.
-    Refuse,
-}
-
 /// Bounds of one request; beyond them the reason is `too_large`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -126,36 +116,6 @@ pub struct Limits {
     pub bodies_bytes_max: usize,
     /// Entries of a beacon.
     pub entries_max: usize,
-}
-
-/// The catalog in memory (L1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CatalogConfig {
-    /// Programs held.
-    pub entries_max: u64,
-    /// Age at which a program is read again, give or take `jitter_percent`.
-    pub fresh_seconds: u64,
-    /// How far the age is spread, so that a load is not repeated all at once.
-    pub jitter_percent: u64,
-    /// How long a program is still served after that when the registry is away.
-    pub stale_seconds: u64,
-    /// Ids known not to exist, in a cache of their own: random ids evict no program.
-    pub unknown_entries_max: u64,
-    /// How long such an id is believed not to exist.
-    pub unknown_seconds: u64,
-    /// Longest wait for the registry on a miss; then the verdict is `unverified`.
-    pub registry_timeout_ms: u64,
-    /// Registry reads under way at once; a miss beyond that is `unverified` at once.
-    pub loads_max: usize,
-    /// Programs that may wait for the refresher to read them again. When there are so many, a hit
-    /// on the program a second later asks again.
-    pub refresh_queue_max: usize,
-    /// Where the last-good snapshot is kept, from which a tracker starts while the registry is
-    /// away; without one it does not.
-    pub snapshot_path: Option<PathBuf>,
-    /// The snapshot is written at most once in this time, and only if something changed.
-    pub snapshot_seconds: u64,
 }
 
 impl Default for Config {
@@ -212,24 +172,6 @@ impl Default for Limits {
     }
 }
 
-impl Default for CatalogConfig {
-    fn default() -> Self {
-        Self {
-            entries_max: 100_000,
-            fresh_seconds: 600,
-            jitter_percent: 10,
-            stale_seconds: 900,
-            unknown_entries_max: 10_000,
-            unknown_seconds: 5,
-            registry_timeout_ms: 250,
-            loads_max: 1_024,
-            refresh_queue_max: 1_024,
-            snapshot_path: None,
-            snapshot_seconds: 60,
-        }
-    }
-}
-
 /// Separated by blanks.
 const RESERVED: &str = "cb ord _ t r v sum id click value currency gdpr gdpr_consent gpp gpp_sid us_privacy";
 
@@ -240,6 +182,17 @@ const ALLOWED: &str = "utm_* gclid gbraid wbraid dclid gclsrc fbclid msclkid ttc
 
 fn owned(names: &str) -> Vec<String> {
     names.split_whitespace().map(str::to_owned).collect()
+}
+
+impl Limits {
+    /// What of them holds for each parameter.
+    pub fn of_parameters(&self) -> ParameterLimits {
+        ParameterLimits {
+            parameters_max: self.parameters_max,
+            name_bytes_max: self.name_bytes_max,
+            value_bytes_max: self.value_bytes_max,
+        }
+    }
 }
 
 /// One setting that cannot be used.

@@ -12,6 +12,8 @@ use std::{
 };
 
 use http::StatusCode;
+use programs::catalog::{Catalog, CatalogCounters, Verdict};
+use programs::decision::{Accepted, Refusal, Refused, Rules, decide};
 use programs::{Program, Registry};
 use proto::{
     Message as _, Rejected, Uuid,
@@ -21,21 +23,25 @@ use serde::Serialize;
 use stream::{Class, Lane, Level, Log, Number, RecordKind};
 
 use crate::{
-    answer::{self, Answer, Reply},
-    catalog::{Catalog, Verdict},
     config::Config,
-    counters::{CatalogCounters, Counters, Outcome},
-    decide::{Accepted, Rules, decide},
-    event::Event,
-    head::Head,
-    hit::{Hit, wants_image},
-    refusal::{Refusal, Refused},
-    reject::{RejectLimit, rejected},
-    routes::{HitRoute, Target},
-    tag::Tag,
+    edge::answer::{Answer, Reply},
+    edge::event::Event,
+    edge::reject::{RejectLimit, rejected},
+    edge::tag::Tag,
+    metrics::counters::{Counters, Outcome},
+    request::head::Head,
+    request::hit::{Hit, wants_image},
+    request::routes::{HitRoute, Target},
 };
 
+pub mod answer;
 mod beacon;
+mod etag;
+mod event;
+pub mod explain;
+pub mod reject;
+mod tag;
+
 pub use beacon::data_of;
 
 /// What all workers share.
@@ -76,7 +82,7 @@ impl Site {
     /// calling thread.
     pub fn new<R: Registry>(config: Config, log: Log, registry: Arc<R>) -> Self {
         let catalog = Catalog::new(config.catalog.clone(), registry, CatalogCounters::new());
-        let (rules, counters) = (Rules::new(&config), Counters::new());
+        let (rules, counters) = (rules_of(&config), Counters::new());
         let tag = Tag::new(&config.prefixes);
         Self { config, rules, catalog, counters, tag, log, draining: AtomicBool::new(false) }
     }
@@ -101,6 +107,11 @@ impl Site {
             draining,
         }
     }
+}
+
+/// What of the configuration a decision needs.
+fn rules_of(config: &Config) -> Rules {
+    Rules::new(&config.reserved_parameters, &config.allowed_parameters, config.unverified)
 }
 
 /// One worker's side of the tracker. Stays on its thread.
@@ -152,7 +163,7 @@ impl Edge {
         let site = &*self.site;
         let hit = Hit::read(route, program, head, &site.config, received_at_ms);
         let verdict = site.verdict(&hit, received_at_ms).await;
-        match decide(&hit, &verdict, received_at_ms, &site.rules, &mut ()) {
+        match decide(&hit.candidate(), &verdict, received_at_ms, &site.rules, &mut ()) {
             Ok(accepted) => self.accept(&hit, accepted).await,
             Err(refused) => self.refuse(&hit, &verdict, &refused),
         }
@@ -250,10 +261,10 @@ impl Edge {
         let outcome = self.note_refused(hit, refused);
         let answer = match hit.route {
             HitRoute::Impression => return (outcome, Reply::Pixel),
-            HitRoute::Event => answer::refusal(refused.reason, refused.reason.status()),
-            HitRoute::Conversion if hit.wants_image() => answer::pixel(refused.reason.status()),
+            HitRoute::Event => answer::refusal(refused.reason, answer::status_of(refused.reason)),
+            HitRoute::Conversion if hit.wants_image() => answer::pixel(answer::status_of(refused.reason)),
             HitRoute::Conversion | HitRoute::Beacon => {
-                answer::error(refused.reason.status(), refused.reason.name())
+                answer::error(answer::status_of(refused.reason), refused.reason.name())
             }
             HitRoute::Click => {
                 let program = if let Verdict::Known(program) = verdict { Some(&**program) } else { None };

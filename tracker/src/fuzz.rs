@@ -5,19 +5,20 @@
 
 use std::borrow::Cow;
 
+use programs::decision::{Parameters, Refusal, Refused};
+
 use crate::{
-    beacon,
     config::{Config, Limits},
-    head::{Head, Method},
-    hit::{Client, HEADER_BYTES_MAX, Hit},
+    edge::reject::rejected,
     http::{
         chunked::{BadChunk, Chunks},
         parse::{HEADERS_MAX, LINE_BYTES_MAX, Request, parse},
     },
-    query::{Parameters, decode_form},
-    refusal::{Refusal, Refused},
-    reject::rejected,
-    routes::{HitRoute, Target},
+    request::beacon,
+    request::head::{Head, Method},
+    request::hit::{Client, HEADER_BYTES_MAX, Hit},
+    request::query::{decode_form, parse_query},
+    request::routes::{HitRoute, Target},
 };
 
 const HEADER_BYTES: usize = 40 * 1_024;
@@ -103,7 +104,7 @@ fn chunks(sent: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BadChun
 pub fn query(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let limits = Limits::default();
-    let parameters = Parameters::parse(&text, &limits);
+    let parameters = parse_query(&text, &limits.of_parameters());
     within_limits(&parameters, &limits);
     let sent = text.split('&').filter(|pair| !pair.is_empty()).count();
     assert_eq!(parameters.len() + parameters.left_out() as usize, sent);

@@ -4,16 +4,20 @@
 //! # The path of one hit
 //!
 //! ```text
-//! http ─────── routes ─ hit ─ catalog ── decide ── event ── lane.append ─┐ one write(2) for all
-//!              pure   borrows  L1        pure      bytes    numbers it   │ hits of this turn
-//!                               │ miss                                   ▼
-//! answer ◄──────────────────────┼───────────────────────── lane.reached(level, number)
-//!                               ▼
-//!                            registry ──► refresher ──► catalog
+//! http ── request ──────── catalog ─── decision ── edge ──────────────────┐ one write(2) for all
+//!         route, hit       L1          pure        event, lane.append     │ hits of this turn
+//!         pure, borrows     │ miss                 numbers it             ▼
+//! answer ◄──────────────────┼───────────────────────────── lane.reached(level, number)
+//!                           ▼
+//!                        registry ──► refresher ──► catalog
 //! ```
 //!
+//! Catalog, decision and refresher are those of the crate `programs`, since bridges judge by
+//! the same. The rooms here: `http/` reads and writes connections, `request/` takes a request
+//! apart, `edge/` makes the event and the answer, `metrics/` counts.
+//!
 //! All of it runs on the worker thread that accepted the connection; nothing is sent to
-//! another thread per hit. A refused hit takes the same way to `decide`, is counted by
+//! another thread per hit. A refused hit takes the same way to the decision, is counted by
 //! reason, and within bounds leaves a record.
 //!
 //! # Every queue, and what happens when it is full
@@ -44,49 +48,22 @@
 //! of it.
 
 mod admin;
-mod answer;
-mod beacon;
-
-mod catalog;
-mod client;
-mod client_time;
-mod clock;
-
 mod config;
-
-mod counters;
-mod decide;
 mod edge;
-mod etag;
-mod event;
-mod explain;
 #[doc(hidden)]
 pub mod fuzz;
-mod head;
-mod hit;
 mod http;
-mod latency;
-mod lifeline;
-mod query;
-mod refresher;
-mod refusal;
-mod reject;
-mod routes;
-
-mod snapshot;
-mod tag;
+mod metrics;
+mod request;
 #[cfg(test)]
 mod testing;
 
-pub use admin::{FillError, TrackerAdmin};
-pub use answer::{Answer, Reply};
-pub use catalog::{Catalog, CatalogStatistics, CatalogWriter, Verdict};
-pub use config::{CatalogConfig, Config, ConfigError, Levels, Limits, Prefixes, Unverified};
+pub use admin::TrackerAdmin;
+pub use config::{Config, ConfigError, Levels, Limits, Prefixes};
+pub use edge::answer::{Answer, Reply};
+pub use edge::explain::{ExplainError, ExplainRequest, Explanation};
 pub use edge::{Edge, Health, Site};
-pub use explain::{Decision, ExplainError, ExplainRequest, Explanation, Step};
-pub use head::{Head, Headers, Method};
 pub use http::server::{BindError, RunError, Tracker, TrackerHandle};
-pub use latency::Histogram;
-pub use refresher::FollowError;
-pub use refusal::Refusal;
-pub use routes::HitRoute;
+pub use metrics::latency::Histogram;
+pub use request::head::{Head, Headers, Method};
+pub use request::routes::HitRoute;

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Arbiter, AsyncContext, AtomicResponse, Context,
-    ContextFutureSpawner, Handler, Message, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, AtomicResponse, Context, ContextFutureSpawner,
+    Handler, Message, WrapFuture,
 };
-use programs::{Registry, causes};
+use programs::Registry;
 use proto::DeadLetter;
 use stream::Source;
+use supervise::{ArbiterOwner, Backoff, causes};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -24,7 +25,6 @@ use tracing::{error, warn};
 use super::bridge::{Bridge, LettersError};
 use super::config::Config;
 use super::status::StatusHandle;
-use crate::backoff::Backoff;
 
 const MAILBOX_MAX: usize = 4;
 /// Longest pause before a bridge that died is replaced.
@@ -180,9 +180,9 @@ where
     R: Registry,
     L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Send + Unpin + 'static,
 {
-    let arbiter = ArbiterOwner(Arbiter::new());
+    let arbiter = ArbiterOwner::start();
     let (lifeline, snapped) = oneshot::channel();
-    let actor = BridgeActor::start_in_arbiter(&arbiter.0.handle(), move |_| BridgeActor {
+    let actor = BridgeActor::start_in_arbiter(&arbiter.handle(), move |_| BridgeActor {
         bridge: Some(bridge),
         _lifeline: lifeline,
     });
@@ -205,14 +205,5 @@ async fn asked_until(stopped: &mut watch::Receiver<Option<Instant>>) -> Instant 
     match stopped.wait_for(Option::is_some).await {
         Ok(until) => until.unwrap_or_else(Instant::now),
         Err(_gone) => Instant::now(),
-    }
-}
-
-/// Ends its thread when dropped.
-struct ArbiterOwner(Arbiter);
-
-impl Drop for ArbiterOwner {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }

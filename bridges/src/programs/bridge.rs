@@ -7,16 +7,15 @@
 
 use std::sync::Arc;
 
-use programs::{Registry, RegistryError, causes};
+use programs::{Registry, RegistryError};
 use proto::DeadLetter;
 use stream::{Batch, Item, Source, SourceError};
+use supervise::{Backoff, Failure, causes, now_ms};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::config::Config;
 use super::process::process;
-use super::status::{Failure, StatusHandle};
-use crate::backoff::Backoff;
-use crate::clock::now_ms;
+use super::status::StatusHandle;
 
 /// Why dead letters could not be kept; they will be given again.
 pub type LettersError = Box<dyn std::error::Error + Send + Sync>;

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use programs::ProgramId;
 use stream::{Class, Lane, LaneError, Level, Log, NotDurable, Number, RecordKind, Shed};
+use supervise::now_ms;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::message::CoreData;
-use crate::clock::now_ms;
 
 /// Callers that wait for one another.
 pub const REQUESTS_MAX: usize = 16;

@@ -1,8 +1,7 @@
 //! What the admin address may know of the bridge.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde::Serialize;
+use supervise::Failure;
 
 use super::process::Counts;
 
@@ -26,31 +25,5 @@ pub struct Status {
     pub error: Option<Failure>,
 }
 
-/// An error and its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// What failed and why, down to the last cause.
-    pub reason: String,
-}
-
-/// A handle to the status; the bridge writes it. A clone is the same status.
-#[derive(Clone, Debug, Default)]
-pub struct StatusHandle(Arc<Mutex<Status>>);
-
-impl StatusHandle {
-    /// A status of a bridge that has not begun.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The status now.
-    pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
+/// A handle to the status; the bridge writes it.
+pub type StatusHandle = supervise::StatusHandle<Status>;

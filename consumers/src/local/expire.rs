@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use redb::{ReadableTable, WriteTransaction};
+use supervise::now_ms;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -19,7 +20,6 @@ use super::schema::{
     parse_timed, timed,
 };
 use super::store::Store;
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::table::TableError;
 

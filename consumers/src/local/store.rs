@@ -123,7 +123,7 @@ fn create_if_missing(path: &Path) -> Result<(), OpenError> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
-    let file = stream::create_private_file(&unfinished).map_err(failed)?;
+    let file = supervise::files::create_private_file(&unfinished).map_err(failed)?;
     let database = FileBackend::new(file).and_then(|backend| Builder::new().create_with_backend(backend));
     let database = database.map_err(|error| OpenError::of(path, error))?;
     check_format(path, &database)?;

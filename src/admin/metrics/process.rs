@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn this_process_has_started_before_now_and_uses_what_a_process_uses() {
         let process = read().unwrap();
-        let now = crate::ops::now_ms() as f64 / 1_000.0;
+        let now = supervise::now_ms() as f64 / 1_000.0;
         assert!((now - 3_600.0..=now + 1.0).contains(&process.start_seconds), "{}", process.start_seconds);
         assert!(process.resident_bytes > 1 << 20 && process.open_fds >= 3 && process.threads >= 1);
     }

@@ -10,23 +10,23 @@ use std::borrow::Cow;
 
 use futures_util::future::join_all;
 use http::StatusCode;
+use programs::decision::decide;
+use programs::decision::{Refusal, Refused};
 use proto::Uuid;
 use serde::Serialize;
 use stream::{Class, Level, Number};
 
 use crate::{
-    answer::{self, Answer},
-    beacon::{Entry, Kind, decode, parse},
-    counters::Outcome,
-    decide::decide,
     edge::Edge,
-    head::{Head, Method},
-    hit::{Client, Hit},
+    edge::answer::{self, Answer},
+    edge::reject::rejected_body,
     http::{body::BodyError, parse::Framing},
-    query::decode_form,
-    refusal::{Refusal, Refused},
-    reject::rejected_body,
-    routes::HitRoute,
+    metrics::counters::Outcome,
+    request::beacon::{Entry, Kind, decode, parse},
+    request::head::{Head, Method},
+    request::hit::{Client, Hit},
+    request::query::decode_form,
+    request::routes::HitRoute,
 };
 
 /// The methods of the route.
@@ -190,7 +190,7 @@ impl Edge {
         let mut waiting: Vec<(usize, Number)> = Vec::with_capacity(hits.len());
         let mut text = Uuid::encode_buffer();
         for (index, (hit, verdict)) in hits.iter().zip(&verdicts).enumerate() {
-            lines.push(match decide(hit, verdict, received_at_ms, &site.rules, &mut ()) {
+            lines.push(match decide(&hit.candidate(), verdict, received_at_ms, &site.rules, &mut ()) {
                 Ok(accepted) => {
                     let id = self.message_id(hit);
                     let outcome =
@@ -228,7 +228,7 @@ impl Edge {
 
     fn malformed(&self, head: &Head<'_>, detail: &str, received_at_ms: u64) -> (Outcome, Answer) {
         let reason = Refusal::MalformedBeacon;
-        self.unreadable(head, reason, detail, reason.status(), received_at_ms)
+        self.unreadable(head, reason, detail, answer::status_of(reason), received_at_ms)
     }
 
     /// A beacon whose entries are not known: refused as a whole.

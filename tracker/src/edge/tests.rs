@@ -1,13 +1,13 @@
+use programs::testing::{Held, patient, program};
 use stream::LogConfig;
+use supervise::now_ms;
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
 use super::*;
 use crate::{
-    clock::now_ms,
-    config::Unverified,
-    head::Method,
-    testing::{Held, TestHead, head, patient, program},
+    request::head::Method,
+    testing::{TestHead, head},
 };
 
 /// An edge on a log and a registry of its own; the registry knows program `1`.
@@ -83,7 +83,9 @@ fn with_the_registry_away_hits_are_taken_as_unverified_or_refused_as_configured(
     run(async {
         let fallback_url = Some("https://fallback.example.com/".into());
         let accept = Bench::new(Config { fallback_url, ..Config::default() }).await;
-        let refuse = Bench::new(Config { unverified: Unverified::Refuse, ..Config::default() }).await;
+        let refuse =
+            Bench::new(Config { unverified: programs::decision::Unverified::Refuse, ..Config::default() })
+                .await;
         for (bench, statuses, outcomes) in [
             (
                 accept,

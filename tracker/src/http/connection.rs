@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use supervise::now_ms;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -25,13 +26,12 @@ use super::{
     wait::{NextHead, Wait},
 };
 use crate::{
-    answer::{self, Answer, Reply},
-    clock::now_ms,
-    counters::Timeout,
+    edge::answer::{self, Answer, Reply},
     edge::{Edge, Site},
-    head::Method,
-    latency::WorkerLatencies,
-    routes::Target,
+    metrics::counters::Timeout,
+    metrics::latency::WorkerLatencies,
+    request::head::Method,
+    request::routes::Target,
 };
 
 /// Requests that one connection may have answered before it gives way. A pipeline of hits that

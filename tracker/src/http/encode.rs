@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 
-use crate::answer::{Answer, Reply};
+use crate::edge::answer::{Answer, Reply};
 
 /// What a client that expects it is told before it sends a body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -128,7 +128,7 @@ fn has_length(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer;
+    use crate::edge::answer;
 
     fn text(wire: &Wire, reply: Reply, form: Form, now_ms: u64) -> String {
         wire.with(reply, form, now_ms, |bytes| String::from_utf8_lossy(bytes).into_owned())

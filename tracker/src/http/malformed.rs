@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::answer::{self, Answer};
+use crate::edge::answer::{self, Answer};
 
 /// The kinds of requests that are refused, by the names that answers and metrics use.
 ///

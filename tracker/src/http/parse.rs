@@ -10,7 +10,7 @@ use std::{mem::MaybeUninit, net::IpAddr};
 use httparse::{Error, Header, Status};
 
 use super::{host::is_host, malformed::Malformed};
-use crate::head::{Head, Headers, Method};
+use crate::request::head::{Head, Headers, Method};
 
 mod framing;
 

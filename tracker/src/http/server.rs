@@ -18,6 +18,7 @@ use std::{
 use actix_server::Server;
 use actix_service::{fn_factory, fn_service};
 use programs::Registry;
+use programs::refresher::{RefresherAddress, keep_refreshing};
 use stream::{LaneError, Log};
 use tokio::{
     net::TcpStream,
@@ -30,8 +31,7 @@ use crate::{
     config::{Config, ConfigError},
     edge::{Edge, Site},
     http::{budget::Budget, buffers::Buffers, closing::Closing, connection::Worker, encode::Wire},
-    latency::Latencies,
-    refresher::{RefresherAddress, keep_refreshing},
+    metrics::latency::Latencies,
 };
 
 /// Connections that wait in the kernel for a worker.

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use programs::decision::Unverified;
 use proto::{EventType, ids};
-use tracker::{Config, Prefixes, Unverified};
+use tracker::{Config, Prefixes};
 
 use crate::world::{World, config};
 

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use programs::decision::Decision;
 use stream::Level;
-use tracker::{BindError, Config, Decision, ExplainRequest, Levels, Tracker, TrackerAdmin};
+use tracker::{BindError, Config, ExplainRequest, Levels, Tracker, TrackerAdmin};
 
 use crate::world::{World, config};
 

@@ -11,11 +11,12 @@ use std::{
 };
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use programs::catalog::CatalogConfig;
 use programs::{LocalRegistry, Program, Registry};
 use proto::{LaneReport, Message, Rejected, TrackingEvent};
 use stream::{Item, Log, LogConfig, RecordKind, Source};
 use tempfile::TempDir;
-use tracker::{CatalogConfig, Config, RunError, Tracker, TrackerAdmin, TrackerHandle};
+use tracker::{Config, RunError, Tracker, TrackerAdmin, TrackerHandle};
 
 /// The cursor that the tests read the log with.
 const CURSOR: &str = "table";

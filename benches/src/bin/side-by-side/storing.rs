@@ -158,7 +158,7 @@ fn ended(bench: &Bench, server: Server, took: Duration, cpu: Duration, sent: Eve
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    stream::create_private_dir(to)?;
+    supervise::files::create_private_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());

@@ -4,8 +4,8 @@
 //! the first reader (RFC 9112, section 11.2). So everything that leaves a doubt is refused.
 
 use crate::{
-    head::Headers,
     http::{host::is_host, malformed::Malformed},
+    request::head::Headers,
 };
 
 /// Where a body ends (RFC 9112, section 6.3).

@@ -1,0 +1,163 @@
+//! Sees to it that there is a refresher.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::{Recipient, Supervisor};
+use supervise::{ArbiterOwner, lifeline};
+use tracing::error;
+
+use super::{Fill, FollowError, Follower, ReadAgain, Refresher};
+use crate::Registry;
+use crate::{
+    catalog::Catalog,
+    snapshot::{LastGood, SnapshotCounters, SnapshotStatus},
+};
+
+/// Pause before a refresher that panicked is started again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for the last-good snapshot to be written at the end.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+
+/// Where the refresher of the moment is reached, and how old its file is.
+#[derive(Clone, Default)]
+pub struct RefresherAddress {
+    fill: Arc<Mutex<Option<Recipient<Fill>>>>,
+    snapshot: SnapshotStatus,
+}
+
+impl RefresherAddress {
+    /// Has all programs loaded again; returns how many are held.
+    ///
+    /// # Errors
+    /// See [`FillError`].
+    pub async fn fill(&self) -> Result<u64, FillError> {
+        let refresher = self.fill.lock().expect("nothing panics while it is held").clone();
+        let filled = refresher.ok_or(FillError::Away)?.send(Fill).await;
+        Ok(filled.map_err(|_| FillError::Away)??)
+    }
+
+    /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
+    /// `None` without one.
+    pub fn snapshot_in_step_at_ms(&self) -> Option<u64> {
+        self.snapshot.in_step_at_ms()
+    }
+
+    fn set(&self, refresher: Recipient<Fill>) {
+        *self.fill.lock().expect("nothing panics while it is held") = Some(refresher);
+    }
+
+    /// Nobody is reached any more.
+    pub fn clear(&self) {
+        *self.fill.lock().expect("nothing panics while it is held") = None;
+    }
+}
+
+/// Why the catalog was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    /// The refresher is starting or gone; try again.
+    #[error("the refresher is not there at the moment")]
+    Away,
+    /// The registry did not give the programs; the catalog is as it was.
+    #[error(transparent)]
+    Registry(#[from] FollowError),
+}
+
+/// The file, if there is to be one. Without it the tracker follows all the same.
+fn last_good(catalog: &Catalog, address: &RefresherAddress) -> Option<LastGood> {
+    let counters = SnapshotCounters::new();
+    let (path, every) = catalog.snapshot_place()?;
+    let started = LastGood::start(path, every, address.snapshot.clone(), counters);
+    started.inspect_err(|error| error!(%error, "the last-good snapshot cannot be kept")).ok()
+}
+
+/// Runs the refresher on a thread of its own, and another one after a panic.
+pub async fn keep_refreshing<R: Registry>(
+    catalog: Catalog,
+    registry: Arc<R>,
+    mailbox_max: usize,
+    address: RefresherAddress,
+) {
+    let last_good = last_good(&catalog, &address);
+    let _finish = Finish(last_good.clone());
+    loop {
+        let arbiter = ArbiterOwner::start();
+        let (line, snapped) = lifeline();
+        if let Some(writer) = catalog.writer() {
+            let follower = Follower::new(Arc::clone(&registry), writer, last_good.clone());
+            let refresher = Refresher::new(follower, mailbox_max, line);
+            // Held here: a supervised actor without an address ends after its next stop.
+            let actor = Supervisor::start_in_arbiter(&arbiter.handle(), move |_| refresher);
+            catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
+            address.set(actor.clone().recipient());
+            snapped.await;
+            error!("the refresher is gone; starting another");
+        }
+        drop(arbiter);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Lets the file be finished when the tracker ends; everything is served by then.
+struct Finish(Option<LastGood>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if let Some(last_good) = &self.0 {
+            last_good.finish(FINISH_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+    use crate::{
+        catalog::CatalogConfig,
+        catalog::CatalogCounters,
+        testing::{Held, program},
+    };
+
+    async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let held = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), held).await.is_ok(), "never {what}");
+    }
+
+    #[test]
+    fn a_refresher_that_panicked_is_replaced_and_the_catalog_is_fresh_again() {
+        actix_rt::System::new().block_on(async {
+            let registry = Held::new();
+            registry.put(program("1", "one", 1)).await.unwrap();
+            let config = CatalogConfig::default();
+            let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
+            let address = RefresherAddress::default();
+            let keeper = keep_refreshing(catalog.clone(), Arc::clone(&registry), 16, address.clone());
+            let keeper = actix_rt::spawn(keeper);
+            until("fresh", || catalog.is_fresh()).await;
+
+            // Due to be read again, and not too old to be served.
+            let old = supervise::now_ms() + 661_000;
+            registry.panics.store(true, SeqCst);
+            catalog.find("1", old).await;
+            until("not fresh", || !catalog.is_fresh()).await;
+            registry.panics.store(false, SeqCst);
+            until("fresh again", || catalog.is_fresh()).await;
+
+            registry.forget_reads();
+            catalog.find("1", old).await;
+            until("asked", || registry.reads_of("1") > 0).await;
+            assert_eq!(address.fill().await.unwrap(), 1);
+            keeper.abort();
+        });
+    }
+}

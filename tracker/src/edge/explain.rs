@@ -1,0 +1,158 @@
+//! Why a request is taken or refused, step by step.
+//!
+//! The steps come out of the very function that decides over a hit; there is no second
+//! set of rules that could say something else. Nothing is recorded or counted.
+//!
+//! A beacon is explained by the form it has as a pixel, `GET /b?d={…}`, one entry at a time.
+
+use programs::decision::{self, Decision, Step};
+use programs::rfc3339;
+use serde::{Deserialize, Serialize};
+use supervise::now_ms;
+
+use crate::{
+    edge::{Site, data_of},
+    http::{malformed::Malformed, parse::parse as parse_head},
+    request::beacon::parse,
+    request::hit::{Client, Hit},
+    request::routes::Target,
+};
+
+/// The request to explain.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// `GET` unless said.
+    #[serde(default = "get")]
+    pub method: String,
+    /// A path with its query, or a whole URL; the query may have what must be escaped.
+    pub url: String,
+    /// Names and values, in order.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The moment to decide for, in milliseconds since 1970; now unless said.
+    #[serde(default)]
+    pub at_ms: Option<u64>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// What a request would get.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `event`, `impression`, `click`, `conversion` or `beacon`.
+    pub route: &'static str,
+    /// The moment it was decided for.
+    pub at: String,
+    /// The checks in their order, up to the first that failed.
+    pub steps: Vec<Step>,
+    /// Whether an event would be put into the log.
+    pub recorded: bool,
+    /// The result of the steps.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// Why a request cannot be explained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// It is not a request.
+    #[error("{field} {value:?} cannot be used: {reason}")]
+    NotARequest {
+        /// `method`, `url` or `headers`.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It is a request, but not to a tracking route.
+    #[error("{0:?} is not a path of /event, /i, /c, /v or /b")]
+    NotAHit(String),
+}
+
+/// Decides over `request` as the edge would.
+pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
+    let bytes = bytes_of(request)?;
+    let wrong = |field, reason: &str| {
+        let value = if field == "url" { request.url.clone() } else { String::new() };
+        ExplainError::NotARequest { field, value, reason: reason.to_owned() }
+    };
+    let head = match parse_head(&bytes, None, site.config.limits.header_bytes_max) {
+        Ok(Some(request)) => request.head,
+        Ok(None) => return Err(wrong("url", "it is not one line")),
+        Err(kind @ (Malformed::HeadersTooLarge | Malformed::Host)) => {
+            return Err(wrong("headers", kind.name()));
+        }
+        Err(kind) => return Err(wrong("url", kind.name())),
+    };
+    let at_ms = request.at_ms.unwrap_or_else(now_ms);
+    let data;
+    let hit = match Target::of(head.path, &site.config.prefixes) {
+        Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
+        Target::Beacon => {
+            data = data_of(&head).map_err(|reason| wrong("url", reason))?;
+            let entries = parse(&data, &site.config.limits);
+            let mut entries = entries.map_err(|error| wrong("url", &error.to_string()))?;
+            let entry = entries.pop().filter(|_| entries.is_empty());
+            let entry = entry.ok_or_else(|| wrong("url", "d: one entry can be explained at a time"))?;
+            Hit::of_entry(entry, &head, Client::read(&head, &site.config), at_ms)
+        }
+        _ => return Err(ExplainError::NotAHit(head.path.to_owned())),
+    };
+    let verdict = site.verdict(&hit, now_ms()).await;
+    let (steps, decision) = decision::explain(&hit.candidate(), &verdict, at_ms, &site.rules);
+    Ok(Explanation {
+        route: hit.route.name(),
+        at: rfc3339::format_ms(at_ms),
+        steps,
+        recorded: hit.client.counted && decision == Decision::Accepted,
+        decision,
+    })
+}
+
+/// The query as a browser sends it, so that a beacon's JSON can be typed as it is.
+fn as_sent(url: &str) -> String {
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let mut sent = path.to_owned();
+    for byte in query.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                sent.push_str(&format!("%{byte:02X}"))
+            }
+            b'!'..=b'~' => sent.push(byte.into()),
+            _ => sent.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    sent
+}
+
+/// The request as it would arrive.
+fn bytes_of(request: &ExplainRequest) -> Result<Vec<u8>, ExplainError> {
+    let wrong = |field, value: &str, reason: &str| ExplainError::NotARequest {
+        field,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return Err(wrong("method", &request.method, "the tracking routes take GET and HEAD"));
+    }
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, as_sent(&request.url)).into_bytes();
+    if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        bytes.extend_from_slice(b"host: explained\r\n");
+    }
+    for (name, value) in &request.headers {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(wrong("headers", name, "it is not the name of a header"));
+        }
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(wrong("headers", value, "a header holds no control characters"));
+        }
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Ok(bytes)
+}
