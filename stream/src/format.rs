@@ -314,5 +314,5 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "format_tests.rs"]
+#[path = "tests/format.rs"]
 mod tests;

@@ -38,17 +38,7 @@ mod source;
 mod status;
 
 #[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod fault_tests;
-#[cfg(test)]
-mod lane_tests;
-#[cfg(test)]
-mod prepare_tests;
-#[cfg(test)]
-mod recovery_tests;
-#[cfg(test)]
-mod sync_tests;
+mod tests;
 
 pub use check::{SegmentReport, check};
 pub use config::LogConfig;

@@ -70,7 +70,7 @@ fn every_version_is_read_for_ever_and_the_newest_is_written_byte_for_byte() {
     let expected = [(40, "first"), (41, "second"), (42, ""), (46, "after the abandoned")];
     let expected = expected.map(|(number, text)| (number, text.to_owned()));
     for (version, hex) in
-        [(1, include_str!("../golden/segment.v1.hex")), (2, include_str!("../golden/segment.v2.hex"))]
+        [(1, include_str!("../../golden/segment.v1.hex")), (2, include_str!("../../golden/segment.v2.hex"))]
     {
         let written: String = segment(version).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(segment(version), golden(hex), "version {version} is written as\n{written}\n");

@@ -270,7 +270,7 @@ fn without_room_for_a_segment_the_lane_sheds_and_goes_on_when_there_is_room() {
 fn a_restart_reads_what_the_format_version_before_wrote() {
     use crate::disk::Disk;
     // The golden segment is the third of its lane; its lane file is of the same age.
-    let hex: String = include_str!("../golden/segment.v1.hex").split_whitespace().collect();
+    let hex: String = include_str!("../../golden/segment.v1.hex").split_whitespace().collect();
     let bytes: Vec<u8> =
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
     let disk = SimulatedDisk::default();
