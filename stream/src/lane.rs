@@ -31,9 +31,11 @@ use crate::record::{Class, Level, Number, RecordKind, Shed};
 
 pub(crate) mod core;
 mod debt;
+pub(crate) mod desk;
 pub(crate) mod file;
 pub(crate) mod prepare;
 pub(crate) mod report;
+pub(crate) mod segment;
 pub(crate) mod shared;
 pub(crate) mod syncer;
 

@@ -116,7 +116,7 @@ impl Log {
             })?;
             cursors.insert(name.clone(), positions);
         }
-        let sum = |of: fn(&crate::lane::shared::Segment) -> u64| -> u64 {
+        let sum = |of: fn(&crate::lane::segment::Segment) -> u64| -> u64 {
             lanes.values().map(|lane| lane.segments().iter().map(|segment| of(segment)).sum::<u64>()).sum()
         };
         let (bytes, rejected) = (sum(|s| s.bytes.load(Relaxed)), sum(|s| s.rejected_bytes.load(Relaxed)));

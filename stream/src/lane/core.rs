@@ -14,9 +14,10 @@ use crate::format::{
     SegmentId, batch_bytes, push_record, seal_batch,
 };
 use crate::lane::file::{LaneFile, LaneState};
-use crate::lane::prepare::{Prepared, Room, prepare};
+use crate::lane::prepare::prepare;
 use crate::lane::report::Tally;
-use crate::lane::shared::{LaneShared, OpenSegment, Segment};
+use crate::lane::segment::{OpenSegment, Prepared, Room, Segment};
+use crate::lane::shared::LaneShared;
 use crate::lane::syncer::Syncer;
 use crate::log::shared::{LogShared, now_ms};
 use crate::record::{Class, Number, RecordKind, Shed};

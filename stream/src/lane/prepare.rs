@@ -19,6 +19,7 @@ use std::thread::JoinHandle;
 
 use crate::disk::{DiskFile, write_all};
 use crate::format::SegmentId;
+use crate::lane::segment::{Prepared, Room};
 use crate::lane::shared::{LaneShared, Lifeline};
 use crate::log::shared::LogShared;
 
@@ -28,22 +29,6 @@ const FILL_BYTES: usize = 1 << 20;
 /// A lane whose waiters ask for a sync more often than once in so many bytes gets
 /// filled segments.
 const BYTES_PER_SYNC: u64 = 32 << 10;
-
-/// How the room of a segment was made sure of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// By fallocate(2): no byte is written in advance.
-    Reserved,
-    /// By writing zeros: a sync of what replaces them writes data only.
-    Filled,
-}
-
-/// A segment file of full size that nobody has written to: all zeros, its name durable.
-pub(crate) struct Prepared {
-    pub id: SegmentId,
-    pub file: Arc<dyn DiskFile>,
-    pub room: Room,
-}
 
 /// Creates a segment file.
 pub(crate) fn prepare(log: &LogShared, id: SegmentId, room: Room) -> io::Result<Prepared> {

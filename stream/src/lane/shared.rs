@@ -1,43 +1,15 @@
 //! What the threads around a lane share: its worker, its syncer, the readers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::BootId;
 use tokio::sync::Notify;
 
-use crate::disk::DiskFile;
-use crate::format::SegmentId;
+use crate::lane::desk::SyncDesk;
 use crate::lane::file::LaneState;
-use crate::lane::prepare::Prepared;
-use crate::record::Number;
-
-/// One segment file, as the threads of this process see it.
-pub(crate) struct Segment {
-    pub id: SegmentId,
-    /// First number; set before the segment is listed.
-    pub first: Number,
-    /// Bytes of whole batches, header included. Readers read up to here.
-    pub bytes: AtomicU64,
-    /// Of those, records of kind `Rejected`.
-    pub rejected_bytes: AtomicU64,
-    /// The number after its last one.
-    pub end: AtomicU64,
-    /// Half-open ranges in it that no batch holds, after a salvage.
-    pub lost: Vec<(Number, Number)>,
-    /// Nothing will be appended.
-    pub sealed: AtomicBool,
-}
-
-/// A segment and its descriptor, for those who write and sync it. Readers open
-/// files of their own, so that a long backlog costs no descriptors.
-#[derive(Clone)]
-pub(crate) struct OpenSegment {
-    pub segment: Arc<Segment>,
-    pub file: Arc<dyn DiskFile>,
-}
+use crate::lane::segment::Segment;
 
 /// A lane of this boot, or of an earlier one that still has segments.
 pub(crate) struct LaneShared {
@@ -120,84 +92,5 @@ impl Drop for Lifeline {
         if std::thread::panicking() {
             self.lane.poison(self.thread, &std::io::Error::other("it panicked"));
         }
-    }
-}
-
-/// Where the worker lays down work for its syncer. It holds at most one sync
-/// request, one wish for a next segment, and the segments rotated out since the
-/// syncer last looked; a worker cannot rotate without a next segment, which only
-/// the syncer makes, so that is one.
-#[derive(Default)]
-pub(crate) struct SyncDesk {
-    work: Mutex<Work>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-pub(crate) struct Work {
-    pub sync_wanted: bool,
-    pub rotated_out: Vec<OpenSegment>,
-    pub current: Option<OpenSegment>,
-    pub next: Option<Prepared>,
-    /// What became of the segment that is filled beside the syncer.
-    pub filled: Option<std::io::Result<Prepared>>,
-    /// The worker has written its last.
-    pub closing: bool,
-    /// End without closing the lane: its worker did not.
-    pub stop: bool,
-}
-
-impl SyncDesk {
-    pub fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().expect("no thread panics while it holds the sync desk")
-    }
-
-    /// Changes the work and wakes the syncer.
-    pub fn tell(&self, change: impl FnOnce(&mut Work)) {
-        change(&mut self.lock());
-        self.changed.notify_one();
-    }
-
-    /// Waits for work, `interval` at most.
-    pub fn wait(&self, interval: Duration) {
-        let idle = |work: &mut Work| {
-            let Work { sync_wanted, rotated_out, filled, closing, stop, .. } = work;
-            !*sync_wanted && rotated_out.is_empty() && filled.is_none() && !*closing && !*stop
-        };
-        let guard = self.lock();
-        drop(
-            self.changed
-                .wait_timeout_while(guard, interval, idle)
-                .expect("no thread panics at the sync desk"),
-        );
-    }
-}
-
-impl Segment {
-    /// An empty one.
-    pub fn new(id: SegmentId, first: Number) -> Self {
-        Self {
-            id,
-            first,
-            bytes: 0.into(),
-            rejected_bytes: 0.into(),
-            end: first.into(),
-            lost: Vec::new(),
-            sealed: false.into(),
-        }
-    }
-
-    pub fn is_sealed(&self) -> bool {
-        self.sealed.load(Acquire)
-    }
-
-    pub fn end(&self) -> Number {
-        self.end.load(Relaxed)
-    }
-
-    /// Publishes a batch that was written; `bytes` last, since readers go by it.
-    pub fn wrote(&self, end: Number, bytes: u64) {
-        self.end.store(end, Relaxed);
-        self.bytes.store(bytes, Release);
     }
 }

@@ -12,9 +12,11 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 use crate::format::SegmentId;
+use crate::lane::desk::Work;
 use crate::lane::file::{LaneFacts, LaneFile, LaneState};
-use crate::lane::prepare::{Demand, Filler, Prepared, Room, prepare};
-use crate::lane::shared::{LaneShared, Lifeline, OpenSegment, Work};
+use crate::lane::prepare::{Demand, Filler, prepare};
+use crate::lane::segment::{OpenSegment, Prepared, Room};
+use crate::lane::shared::{LaneShared, Lifeline};
 use crate::log::shared::LogShared;
 
 pub(crate) struct Syncer {

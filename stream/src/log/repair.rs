@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, read_all, read_readable, replace, write_all};
 use crate::format::{BATCH_HEADER_BYTES, BatchKind, FORMAT_VERSION, SegmentHeader, SegmentId, seal_batch};
-use crate::lane::shared::Segment;
+use crate::lane::segment::Segment;
 use crate::log::error::{OpenError, at};
 use crate::log::scan::{Scan, Survey, without_zeros};
 use crate::record::Number;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
-use crate::lane::prepare::Room;
+use crate::lane::segment::Room;
 use crate::lane::syncer::{Step, Syncer};
 use crate::*;
 
