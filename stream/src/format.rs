@@ -12,7 +12,7 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | magic `CLKGSEG\n` |
-//! | 8 | 2 | format version, now 2 |
+//! | 8 | 2 | format version, now 1 |
 //! | 10 | 2 | header length, 64 |
 //! | 12 | 4 | lane |
 //! | 16 | 16 | boot id (UUIDv7) |
@@ -29,14 +29,14 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 4 | magic `CGB\x02` (version 1: `CGB\x01`) |
+//! | 0 | 4 | magic `CGB`, then the format version as a byte |
 //! | 4 | 4 | body length |
 //! | 8 | 4 | CRC-32C of bytes 12.. of the header and of the body, started from the CRC-32C of (boot, lane, sequence), so that a batch at home in another file does not check here |
 //! | 12 | 1 | kind: 0 records, 1 abandoned, 2 lost |
 //! | 13 | 3 | zero |
 //! | 16 | 8 | first number |
 //! | 24 | 8 | count of numbers |
-//! | 32 | 8 | `synced_to`: every number below it was synced when this batch was written (absent in version 1) |
+//! | 32 | 8 | `synced_to`: every number below it was synced when this batch was written |
 //! | 40 | – | body, then zeros up to a multiple of 8 |
 //!
 //! The body of kind 0 is `count` records: length `u32`, kind `u8`
@@ -47,17 +47,13 @@
 //!
 //! # Versions
 //!
-//! | version | difference | read by |
-//! |---|---|---|
-//! | 1 | no `synced_to` in the batch header (32 bytes): damage in such a segment is judged by the lane file alone | 1, 2 |
-//! | 2 | this page | 2 |
+//! This page is version 1. A newer program reads older segments; an older one refuses a
+//! newer segment with "written by version N". Golden files of each version are in
+//! `golden/`.
 //!
-//! Recovery writes segments again with a header of its own version; their batches stay
-//! as they were, so a segment of version 2 may hold batches of version 1. The marks it
-//! adds say 0 in `synced_to`, which says nothing.
-//!
-//! A newer program reads older segments; an older one refuses a newer segment
-//! with "written by version N". Golden files of each version are in `golden/`.
+//! Recovery writes a segment again with a header of its own version and leaves the
+//! batches as they were, so each batch says its version too. The marks that recovery adds
+//! say 0 in `synced_to`, which claims nothing.
 
 use bytes::Bytes;
 use proto::BootId;
@@ -65,13 +61,13 @@ use proto::BootId;
 use crate::record::{Number, Record, RecordKind};
 
 /// The version this program writes.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 1;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(crate) const BATCH_HEADER_BYTES: usize = 40;
 /// Length and kind in front of each payload.
 pub(crate) const RECORD_FRAME_BYTES: usize = 5;
 const SEGMENT_MAGIC: &[u8; 8] = b"CLKGSEG\n";
-const BATCH_MAGIC: [u8; 3] = *b"CGB";
+const BATCH_MAGIC: [u8; 4] = [b'C', b'G', b'B', FORMAT_VERSION as u8];
 const ALIGN: usize = 8;
 
 /// Which segment: the parts of its name.
@@ -175,7 +171,6 @@ pub(crate) struct BatchHeader {
     pub count: u64,
     pub synced_to: Number,
     body_bytes: usize,
-    header_bytes: usize,
 }
 
 impl BatchHeader {
@@ -185,7 +180,7 @@ impl BatchHeader {
 
     /// Bytes on disk, padding included.
     pub fn total_bytes(&self) -> usize {
-        padded(self.header_bytes + self.body_bytes)
+        batch_bytes(self.body_bytes)
     }
 }
 
@@ -211,8 +206,7 @@ pub(crate) fn seal_batch(
 ) {
     let body_bytes = batch.len() - at - BATCH_HEADER_BYTES;
     let header = &mut batch[at..at + BATCH_HEADER_BYTES];
-    header[..3].copy_from_slice(&BATCH_MAGIC);
-    header[3] = FORMAT_VERSION as u8;
+    header[..4].copy_from_slice(&BATCH_MAGIC);
     header[4..8].copy_from_slice(&u32::try_from(body_bytes).expect("a batch is below 4 GiB").to_le_bytes());
     header[12] = kind as u8;
     header[13..16].fill(0);
@@ -237,17 +231,12 @@ pub(crate) fn push_record(body: &mut Vec<u8>, kind: RecordKind, encode: impl FnO
 /// The batch at the start of `bytes`; `None` if there is no whole, undamaged one
 /// of the segment `id`.
 pub(crate) fn check_batch(bytes: &[u8], id: &SegmentId) -> Option<BatchHeader> {
-    if bytes.get(..3)? != BATCH_MAGIC {
+    if bytes.get(..4)? != BATCH_MAGIC {
         return None;
     }
-    let header_bytes = match bytes.get(3)? {
-        1 => 32,
-        2 => BATCH_HEADER_BYTES,
-        _ => return None,
-    };
-    let header = bytes.get(..header_bytes)?;
+    let header = bytes.get(..BATCH_HEADER_BYTES)?;
     let body_bytes = u32_at(header, 4) as usize;
-    let checked = bytes.get(12..header_bytes.checked_add(body_bytes)?)?;
+    let checked = bytes.get(12..BATCH_HEADER_BYTES.checked_add(body_bytes)?)?;
     if crc32c::crc32c_append(id.seed(), checked) != u32_at(header, 8) {
         return None;
     }
@@ -257,10 +246,10 @@ pub(crate) fn check_batch(bytes: &[u8], id: &SegmentId) -> Option<BatchHeader> {
         2 => BatchKind::Lost,
         _ => return None,
     };
-    let (first, count) = (u64_at(header, 16), u64_at(header, 24));
+    let first = u64_at(header, 16);
+    let count = u64_at(header, 24);
     first.checked_add(count)?;
-    let synced_to = if header_bytes == BATCH_HEADER_BYTES { u64_at(header, 32) } else { 0 };
-    Some(BatchHeader { kind, first, count, synced_to, body_bytes, header_bytes })
+    Some(BatchHeader { kind, first, count, synced_to: u64_at(header, 32), body_bytes })
 }
 
 /// The records of a checked batch that starts `bytes`, sharing its memory.
@@ -268,7 +257,7 @@ pub(crate) fn check_batch(bytes: &[u8], id: &SegmentId) -> Option<BatchHeader> {
 /// `None` if the body does not hold what the header says: a batch that checks
 /// and is wrong nevertheless, so a writer's mistake.
 pub(crate) fn records(bytes: &Bytes, header: &BatchHeader) -> Option<Vec<Record>> {
-    let mut body = bytes.slice(header.header_bytes..header.header_bytes + header.body_bytes);
+    let mut body = bytes.slice(BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + header.body_bytes);
     let mut records = Vec::with_capacity(usize::try_from(header.count).ok()?.min(body.len()));
     for number in header.first..header.end() {
         if body.len() < RECORD_FRAME_BYTES {
@@ -291,7 +280,7 @@ pub(crate) fn records(bytes: &Bytes, header: &BatchHeader) -> Option<Vec<Record>
 /// Bytes that records of `kind` take in a checked batch, frames included. `None` if
 /// its body does not hold what its header says, as for [`records`].
 pub(crate) fn bytes_of_kind(bytes: &[u8], header: &BatchHeader, kind: RecordKind) -> Option<u64> {
-    let mut body = &bytes[header.header_bytes..header.header_bytes + header.body_bytes];
+    let mut body = &bytes[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + header.body_bytes];
     let (mut sum, mut count) = (0, 0);
     while !body.is_empty() {
         let frame = body.get(..RECORD_FRAME_BYTES)?;
@@ -312,7 +301,3 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
-
-#[cfg(test)]
-#[path = "tests/format.rs"]
-mod tests;

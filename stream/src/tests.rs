@@ -1,7 +1,8 @@
-//! The log under test: crashes against a model, faults, recovery, levels and cursors.
+//! The log under test: format, crashes against a model, faults, recovery, levels, cursors.
 
 mod crash;
 mod fault;
+mod format;
 mod lane;
 mod prepare;
 mod recovery;

@@ -1,7 +1,11 @@
+//! The segment format: its golden bytes, and damage at every byte.
+
+use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
+use crate::format::*;
 use crate::log::scan::{Scan, Survey, without_zeros};
+use crate::record::{Number, RecordKind};
 
 const ID: SegmentId = SegmentId {
     boot: proto::Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001),
@@ -9,25 +13,18 @@ const ID: SegmentId = SegmentId {
     sequence: 2,
 };
 
-/// A segment as the version wrote it: three records in two batches, and numbers
+/// A segment as this version writes it: three records in two batches, and numbers
 /// 43 to 45 abandoned between them.
-fn segment(version: u16) -> Vec<u8> {
-    let header = SegmentHeader { version, first: 40, created_at_ms: 1_790_000_000_123 };
+fn segment() -> Vec<u8> {
+    let header = SegmentHeader { version: FORMAT_VERSION, first: 40, created_at_ms: 1_790_000_000_123 };
     let mut bytes = header.encode(&ID).to_vec();
-    push_batch(&mut bytes, version, BatchKind::Records, 40, &["first", "second", ""], 0);
-    push_batch(&mut bytes, version, BatchKind::Abandoned, 43, &[], 3);
-    push_batch(&mut bytes, version, BatchKind::Records, 46, &["after the abandoned"], 0);
+    push_batch(&mut bytes, BatchKind::Records, 40, &["first", "second", ""], 0);
+    push_batch(&mut bytes, BatchKind::Abandoned, 43, &[], 3);
+    push_batch(&mut bytes, BatchKind::Records, 46, &["after the abandoned"], 0);
     bytes
 }
 
-fn push_batch(
-    bytes: &mut Vec<u8>,
-    version: u16,
-    kind: BatchKind,
-    first: Number,
-    payloads: &[&str],
-    abandoned: u64,
-) {
+fn push_batch(bytes: &mut Vec<u8>, kind: BatchKind, first: Number, payloads: &[&str], abandoned: u64) {
     let at = bytes.len();
     bytes.resize(at + BATCH_HEADER_BYTES, 0);
     for payload in payloads {
@@ -35,21 +32,6 @@ fn push_batch(
     }
     let count = payloads.len() as u64 + abandoned;
     seal_batch(bytes, at, &ID, kind, first, count, 41);
-    if version == 1 {
-        as_version_1(bytes, at);
-    }
-}
-
-/// Turns the batch at `at` into what version 1 wrote: no `synced_to`, so eight
-/// bytes less of header.
-fn as_version_1(bytes: &mut Vec<u8>, at: usize) {
-    let body_bytes = u32_at(bytes, at + 4) as usize;
-    bytes.drain(at + 32..at + 40);
-    bytes.truncate(at + 32 + body_bytes);
-    bytes[at + 3] = 1;
-    let crc = crc32c::crc32c_append(ID.seed(), &bytes[at + 12..]);
-    bytes[at + 8..at + 12].copy_from_slice(&crc.to_le_bytes());
-    bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
 }
 
 fn golden(hex: &str) -> Vec<u8> {
@@ -69,30 +51,27 @@ fn payloads(bytes: &[u8]) -> Vec<(Number, String)> {
 fn every_version_is_read_for_ever_and_the_newest_is_written_byte_for_byte() {
     let expected = [(40, "first"), (41, "second"), (42, ""), (46, "after the abandoned")];
     let expected = expected.map(|(number, text)| (number, text.to_owned()));
-    for (version, hex) in
-        [(1, include_str!("../../golden/segment.v1.hex")), (2, include_str!("../../golden/segment.v2.hex"))]
-    {
-        let written: String = segment(version).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(segment(version), golden(hex), "version {version} is written as\n{written}\n");
-        assert_eq!(payloads(&golden(hex)), expected, "version {version}");
-        let scan = Scan::of(&golden(hex).into(), &ID).unwrap();
-        assert_eq!(scan.damaged_at, None);
-        assert_eq!(Survey::of(ID, 0, &scan).synced_to, if version == 1 { 0 } else { 41 });
-    }
-    assert_eq!(FORMAT_VERSION, 2, "a new version gets its golden file here");
+    let golden = golden(include_str!("../../golden/segment.v1.hex"));
+    let written: String = segment().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(segment(), golden, "it is written as\n{written}\n");
+    assert_eq!(payloads(&golden), expected);
+    let scan = Scan::of(&golden.into(), &ID).unwrap();
+    assert_eq!(scan.damaged_at, None);
+    assert_eq!(Survey::of(ID, 0, &scan).synced_to, 41);
+    assert_eq!(FORMAT_VERSION, 1, "a new version gets its golden file here");
 }
 
 #[test]
 fn a_newer_segment_is_refused_with_its_version() {
-    let header = SegmentHeader { version: 3, first: 0, created_at_ms: 0 }.encode(&ID);
+    let header = SegmentHeader { version: 2, first: 0, created_at_ms: 0 }.encode(&ID);
     let error = Scan::of(&Bytes::copy_from_slice(&header), &ID).unwrap_err();
-    assert_eq!(error, WrittenByNewer(3));
-    assert!(error.to_string().starts_with("written by version 3"), "{error}");
+    assert_eq!(error, WrittenByNewer(2));
+    assert!(error.to_string().starts_with("written by version 2"), "{error}");
 }
 
 #[test]
 fn a_batch_at_home_in_another_segment_does_not_check() {
-    let bytes = segment(2);
+    let bytes = segment();
     for other in [
         SegmentId { lane: 4, ..ID },
         SegmentId { sequence: 3, ..ID },
@@ -105,7 +84,7 @@ fn a_batch_at_home_in_another_segment_does_not_check() {
 
 #[test]
 fn a_segment_cut_at_any_byte_keeps_its_whole_batches_and_knows_where_it_is_torn() {
-    let whole = segment(2);
+    let whole = segment();
     let ends: Vec<usize> = {
         let scan = Scan::of(&whole.clone().into(), &ID).unwrap();
         scan.batches.iter().map(|(at, batch)| at + batch.total_bytes()).collect()
@@ -122,7 +101,7 @@ fn a_segment_cut_at_any_byte_keeps_its_whole_batches_and_knows_where_it_is_torn(
 
 #[test]
 fn a_flipped_bit_anywhere_loses_its_batch_and_no_other() {
-    let whole = segment(2);
+    let whole = segment();
     for at in SEGMENT_HEADER_BYTES..whole.len() {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x04;
@@ -151,7 +130,7 @@ proptest! {
         let _ = Scan::of(&bytes.clone().into(), &ID);
         // With the magic in place, too.
         if let Some(place) = bytes.get_mut(at..at + 4) {
-            place.copy_from_slice(b"CGB\x02");
+            place.copy_from_slice(b"CGB\x01");
         }
         let scan = Scan::of(&bytes.into(), &ID).unwrap();
         prop_assert!(scan.batches.is_empty());

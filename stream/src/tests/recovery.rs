@@ -267,9 +267,9 @@ fn without_room_for_a_segment_the_lane_sheds_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn a_restart_reads_what_the_format_version_before_wrote() {
+fn a_restart_reads_the_golden_segment_of_each_version() {
     use crate::disk::Disk;
-    // The golden segment is the third of its lane; its lane file is of the same age.
+    // The golden segment is the third of its lane, which has no lane file.
     let hex: String = include_str!("../../golden/segment.v1.hex").split_whitespace().collect();
     let bytes: Vec<u8> =
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
