@@ -183,7 +183,7 @@ pub(crate) fn batch_of(letter: &DeadLetter) -> Result<Batch, String> {
         kind: RecordKind::from_code(code),
         payload: letter.payload.clone().into(),
     };
-    Ok(Batch { boot, lane: letter.lane, items: vec![Item::Record(record)] })
+    Ok(Batch::of_lane(boot, letter.lane, vec![Item::Record(record)]))
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
 
     fn one(kind: RecordKind, payload: Vec<u8>) -> What {
         let record = Record { number: 3, kind, payload: payload.into() };
-        let batch = Batch { boot: BOOT, lane: 1, items: vec![Item::Record(record)] };
+        let batch = Batch::of_lane(BOOT, 1, vec![Item::Record(record)]);
         decode(&batch, NOW).entries.remove(0).what
     }
 
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_dead_letter_becomes_the_batch_that_it_was() {
         let record = Record { number: 3, kind: RecordKind::Other(9), payload: Bytes::from_static(b"x") };
-        let batch = Batch { boot: BOOT, lane: 1, items: vec![Item::Record(record)] };
+        let batch = Batch::of_lane(BOOT, 1, vec![Item::Record(record)]);
         let What::Dead(letter) = decode(&batch, NOW).entries.remove(0).what else { panic!("it is poison") };
         assert_eq!(batch_of(&letter).unwrap(), batch);
 

@@ -11,7 +11,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use stream::{Batch, Item, Source, SourceError};
+use stream::{Batch, Checkpoint, Source, SourceError, gather};
 use supervise::{Backoff, now_ms};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -127,17 +127,17 @@ async fn turn<S: Source, T: Table>(
 ) -> Result<Turn, RunError> {
     let pause_max = Duration::from_millis(config.retry_pause_ms_max);
     let mut retry = Retry { status, backoff: Backoff::new(pause_max) };
-    let batches = loop {
-        match gather(source, config.batch_bytes_max.max(1)).await {
-            Ok(batches) => break batches,
-            Err(error) if may_pass(&error) => retry.pause("the source cannot be read", &error).await,
-            Err(error) => return Err(RunError::Source(error)),
+    let mut batches = Vec::new();
+    while let Err(error) = gather(source, config.batch_bytes_max, &mut batches).await {
+        if !error.is_retryable() {
+            return Err(RunError::Source(error));
         }
-    };
+        retry.pause("the source cannot be read", &error).await;
+    }
     if batches.is_empty() {
         return Ok(Turn::Idle);
     }
-    let full = batches.iter().map(bytes_of).sum::<usize>() >= config.batch_bytes_max;
+    let full = batches.iter().map(Batch::bytes).sum::<usize>() >= config.batch_bytes_max;
     let written = loop {
         let now_ms = now_ms();
         match process(&batches, table, now_ms).await {
@@ -152,44 +152,14 @@ async fn turn<S: Source, T: Table>(
     if written.fates.dead_letters > 0 {
         warn!(dead_letters = written.fates.dead_letters, "records that cannot be stored became dead letters");
     }
-    loop {
-        match source.commit().await {
-            Ok(()) => return Ok(if full { Turn::Full } else { Turn::Partial }),
-            Err(error) if may_pass(&error) => retry.pause("the cursor cannot be moved", &error).await,
-            Err(error) => return Err(RunError::Source(error)),
+    let checkpoints = Checkpoint::of(&batches);
+    while let Err(error) = source.commit(&checkpoints).await {
+        if !error.is_retryable() {
+            return Err(RunError::Source(error));
         }
+        retry.pause("the cursor cannot be moved", &error).await;
     }
-}
-
-/// Takes batches until there are `bytes_max` or there is nothing more at the moment.
-///
-/// An error behind the first batch waits for the next turn, where the source says it again.
-async fn gather<S: Source>(source: &mut S, bytes_max: usize) -> Result<Vec<Batch>, SourceError> {
-    let (mut batches, mut bytes) = (Vec::new(), 0);
-    while bytes < bytes_max {
-        match source.next(bytes_max - bytes).await {
-            Ok(Some(batch)) => {
-                bytes += bytes_of(&batch);
-                batches.push(batch);
-            }
-            Err(error) if batches.is_empty() => return Err(error),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    Ok(batches)
-}
-
-/// Payload and, so that a batch of empty items counts too, the items themselves.
-fn bytes_of(batch: &Batch) -> usize {
-    let payload = |item: &Item| match item {
-        Item::Record(record) => record.payload.len(),
-        Item::Abandoned { .. } | Item::End { .. } => 0,
-    };
-    (1 + batch.items.len()) * size_of::<Item>() + batch.items.iter().map(payload).sum::<usize>()
-}
-
-fn may_pass(error: &SourceError) -> bool {
-    matches!(error, SourceError::Unavailable(_))
+    Ok(if full { Turn::Full } else { Turn::Partial })
 }
 
 /// The pauses of one turn.

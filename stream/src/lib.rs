@@ -48,5 +48,5 @@ pub use lane::{Lane, NotDurable};
 pub use log::{LaneError, Log, OpenError, create_private_dir, create_private_file, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
-pub use source::{Batch, Item, Source, SourceError};
+pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};

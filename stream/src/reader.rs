@@ -20,7 +20,7 @@ use crate::lane::segment::Segment;
 use crate::lane::shared::LaneShared;
 use crate::log::shared::LogShared;
 use crate::record::Record;
-use crate::source::{Batch, Item, Source, SourceError};
+use crate::source::{Batch, Checkpoint, Item, Source, SourceError};
 
 /// Least that is read at once.
 const READ_BYTES_MIN: u64 = 64 << 10;
@@ -48,8 +48,8 @@ impl Source for LogSource {
         self.read(bytes_max)
     }
 
-    async fn commit(&mut self) -> Result<(), SourceError> {
-        self.save()
+    async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
+        self.save(checkpoints)
     }
 }
 
@@ -75,7 +75,10 @@ impl LogSource {
                 Ok(items) if items.is_empty() => {}
                 Ok(items) => {
                     self.last = Some(*key);
-                    return Ok(Some(Batch { boot: key.0, lane: key.1, items }));
+                    let (boot, lane) = *key;
+                    let Position { next, ended } = self.positions[key];
+                    let checkpoint = Checkpoint::Lane { boot, lane, next, ended };
+                    return Ok(Some(Batch { boot, lane, items, checkpoint }));
                 }
                 Err(error) => unreadable = unreadable.or(Some(error)),
             }
@@ -83,8 +86,8 @@ impl LogSource {
         unreadable.map_or(Ok(None), Err)
     }
 
-    pub(crate) fn save(&mut self) -> Result<(), SourceError> {
-        self.log.commit(&self.name, &self.positions).map_err(SourceError::Unavailable)?;
+    pub(crate) fn save(&mut self, checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
+        self.log.commit(&self.name, checkpoints).map_err(SourceError::Unavailable)?;
         let lanes = self.log.lanes();
         self.positions.retain(|key, _| lanes.contains_key(key));
         self.open.retain(|key, _| lanes.contains_key(key));

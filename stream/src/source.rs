@@ -1,7 +1,12 @@
 //! The seam between the stream and whoever persists it.
 //!
-//! A source hands out batches in the order of each lane and remembers how far its
-//! consumer has come. The log's side is [`crate::LogSource`].
+//! A source is read in several *places* at once: lanes of the log, later shards of a
+//! stream. Order holds within a place only. Each batch carries a [`Checkpoint`], which
+//! names its place and how far the batch reaches in it; handing the checkpoint back to
+//! [`Source::commit`] says that everything up to there is persisted. Places are committed
+//! independently, so that one whose batches cannot be stored holds up no other.
+//!
+//! The log's side is [`crate::LogSource`].
 
 use std::future::Future;
 
@@ -9,7 +14,7 @@ use proto::{BootId, DeadLetter};
 
 use crate::record::{Number, Record};
 
-/// A contiguous piece of one lane.
+/// A contiguous piece of one lane, read from one place of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The process start that wrote it.
@@ -18,9 +23,29 @@ pub struct Batch {
     pub lane: u32,
     /// In order of their numbers.
     pub items: Vec<Item>,
+    /// To be given to [`Source::commit`] once this batch, and all before it from the same
+    /// place, are persisted.
+    pub checkpoint: Checkpoint,
 }
 
 impl Batch {
+    /// A batch whose place is the lane itself. Its checkpoint is behind its last item.
+    pub fn of_lane(boot: BootId, lane: u32, items: Vec<Item>) -> Self {
+        let next = items.last().map_or(0, Item::end);
+        let ended = matches!(items.last(), Some(Item::End { .. }));
+        Self { boot, lane, items, checkpoint: Checkpoint::Lane { boot, lane, next, ended } }
+    }
+
+    /// Bytes of memory that it stands for: its payload and the items themselves, so that
+    /// a batch of empty items counts too.
+    pub fn bytes(&self) -> usize {
+        let payload = |item: &Item| match item {
+            Item::Record(record) => record.payload.len(),
+            Item::Abandoned { .. } | Item::End { .. } => 0,
+        };
+        (1 + self.items.len()) * size_of::<Item>() + self.items.iter().map(payload).sum::<usize>()
+    }
+
     /// A record of this batch as what a reader puts aside: `stage` names the reader, `now_ms` is
     /// its clock in milliseconds since 1970.
     pub fn dead_letter(&self, record: &Record, stage: &str, reason: String, now_ms: u64) -> DeadLetter {
@@ -59,8 +84,46 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// The number after the last one that it is about.
+    pub fn end(&self) -> Number {
+        match self {
+            Self::Record(record) => record.number.saturating_add(1),
+            Self::Abandoned { first, count } => first.saturating_add(*count),
+            Self::End { issued, .. } => *issued,
+        }
+    }
+}
+
+/// A place of a source, and how far it was read there.
+///
+/// Consumers do not look into it; they hand it back. A stream's shard and sequence number
+/// become a second variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Checkpoint {
+    /// In a lane of the log.
+    Lane {
+        /// The process start that wrote the lane.
+        boot: BootId,
+        /// The lane.
+        lane: u32,
+        /// Every number below it was read.
+        next: Number,
+        /// The lane's end was read too.
+        ended: bool,
+    },
+}
+
+impl Checkpoint {
+    /// The checkpoints of `batches`, for one commit of all of them.
+    pub fn of(batches: &[Batch]) -> Vec<Self> {
+        batches.iter().map(|batch| batch.checkpoint.clone()).collect()
+    }
+}
+
 /// Where batches come from: the local log, or Kinesis.
-pub trait Source {
+pub trait Source: Send {
     /// The next batch, of about `bytes_max` at most; `None` when there is nothing
     /// new at the moment. Does not wait for new records.
     ///
@@ -68,13 +131,44 @@ pub trait Source {
     ///
     /// # Errors
     /// See [`SourceError`].
-    fn next(&mut self, bytes_max: usize) -> impl Future<Output = Result<Option<Batch>, SourceError>>;
+    fn next(&mut self, bytes_max: usize) -> impl Future<Output = Result<Option<Batch>, SourceError>> + Send;
 
-    /// Says that everything handed out so far is persisted. Durable on return.
+    /// Says that everything up to each of `checkpoints`, in its place, is persisted.
+    /// Durable on return. What was committed before in a place that is not named, or
+    /// further on, stays committed.
     ///
     /// # Errors
-    /// See [`SourceError`]. The position is then the one before.
-    fn commit(&mut self) -> impl Future<Output = Result<(), SourceError>>;
+    /// See [`SourceError`]. Some of the checkpoints may be committed then; giving all of
+    /// them again is harmless.
+    fn commit(&mut self, checkpoints: &[Checkpoint]) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Adds batches to `batches` until there are about `bytes_max` or the source has nothing more
+/// at the moment.
+///
+/// The future may be dropped: what was handed out until then is in `batches`.
+///
+/// # Errors
+/// See [`SourceError`]; only if `batches` is empty. An error behind the first batch waits for
+/// the next call, to which the source says it again.
+pub async fn gather<S: Source>(
+    source: &mut S,
+    bytes_max: usize,
+    batches: &mut Vec<Batch>,
+) -> Result<(), SourceError> {
+    let bytes_max = bytes_max.max(1);
+    let mut bytes: usize = batches.iter().map(Batch::bytes).sum();
+    while bytes < bytes_max {
+        match source.next(bytes_max - bytes).await {
+            Ok(Some(batch)) => {
+                bytes += batch.bytes();
+                batches.push(batch);
+            }
+            Err(error) if batches.is_empty() => return Err(error),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Why a source could not go on.
@@ -86,4 +180,14 @@ pub enum SourceError {
     /// What was stored is damaged; a person must decide.
     #[error("{0}")]
     Damaged(String),
+}
+
+impl SourceError {
+    /// Whether the same call may succeed later; otherwise a person must decide.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Damaged(_) => false,
+        }
+    }
 }

@@ -1,9 +1,22 @@
 //! The log under test: format, crashes against a model, faults, recovery, levels, cursors.
 
+use crate::*;
+
 mod crash;
 mod fault;
 mod format;
 mod lane;
 mod prepare;
 mod recovery;
+mod source;
 mod sync;
+
+/// Everything that a source has at the moment.
+fn read_all(source: &mut LogSource) -> Vec<Batch> {
+    std::iter::from_fn(|| source.read(1 << 20).unwrap()).collect()
+}
+
+/// Says that `batches` are persisted.
+fn commit(source: &mut LogSource, batches: &[Batch]) {
+    source.save(&Checkpoint::of(batches)).unwrap();
+}

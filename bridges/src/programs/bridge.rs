@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use programs::{Registry, RegistryError};
 use proto::DeadLetter;
-use stream::{Batch, Item, Source, SourceError};
+use stream::{Batch, Checkpoint, Source, SourceError, gather};
 use supervise::{Backoff, Failure, causes, now_ms};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -63,7 +63,7 @@ impl BridgeError {
     /// Whether time may heal it; else a person must look.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Source(error) => matches!(error, SourceError::Unavailable(_)),
+            Self::Source(error) => error.is_retryable(),
             Self::Registry(error) => matches!(error, RegistryError::Unavailable(_)),
             Self::Letters(_) => true,
         }
@@ -142,7 +142,7 @@ where
 
     async fn try_turn(&mut self) -> Result<Turn, BridgeError> {
         if self.held.is_empty() {
-            self.read().await?;
+            gather(&mut self.source, self.config.batch_bytes_max, &mut self.held).await?;
         }
         if self.held.is_empty() {
             return Ok(Turn::Idle);
@@ -152,7 +152,7 @@ where
         if !outcome.dead.is_empty() {
             discarded = (self.letters)(outcome.dead).await.map_err(BridgeError::Letters)?;
         }
-        self.source.commit().await?;
+        self.source.commit(&Checkpoint::of(&self.held)).await?;
         self.held.clear();
         self.status.update(|status| {
             status.counts += outcome.counts;
@@ -160,29 +160,4 @@ where
         });
         Ok(Turn::Full)
     }
-
-    /// Fills `held`. An error counts only if there is nothing to go on with.
-    async fn read(&mut self) -> Result<(), SourceError> {
-        let mut bytes = 0;
-        while bytes < self.config.batch_bytes_max.max(1) {
-            match self.source.next(self.config.batch_bytes_max - bytes).await {
-                Ok(Some(batch)) => {
-                    bytes += held_bytes(&batch);
-                    self.held.push(batch);
-                }
-                Ok(None) => break,
-                Err(error) if self.held.is_empty() => return Err(error),
-                Err(_again_by_the_next_turn) => break,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn held_bytes(batch: &Batch) -> usize {
-    let payload = |item: &Item| match item {
-        Item::Record(record) => record.payload.len(),
-        Item::Abandoned { .. } | Item::End { .. } => 0,
-    };
-    (1 + batch.items.len()) * size_of::<Item>() + batch.items.iter().map(payload).sum::<usize>()
 }

@@ -119,7 +119,7 @@ fn work(numbers: std::ops::Range<u64>) -> Work {
         };
         Item::Record(Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() })
     };
-    Work::of(&[Batch { boot: Uuid::from_u128(1), lane: 0, items: numbers.map(item).collect() }], 1)
+    Work::of(&[Batch::of_lane(Uuid::from_u128(1), 0, numbers.map(item).collect())], 1)
 }
 
 fn stored(store: &Store) -> BTreeSet<u64> {

@@ -268,7 +268,7 @@ mod tests {
             ..TrackingEvent::default()
         };
         let record = Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() };
-        Work::of(&[Batch { boot: Uuid::from_u128(1), lane: 0, items: vec![Item::Record(record)] }], 1)
+        Work::of(&[Batch::of_lane(Uuid::from_u128(1), 0, vec![Item::Record(record)])], 1)
     }
 
     #[test]

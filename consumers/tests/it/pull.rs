@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use consumers::{Config, Ended, LocalTable, RunError, Status, StatusHandle, TableError, run};
-use stream::{Item, SourceError};
+use stream::{Checkpoint, Item, SourceError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -181,7 +181,7 @@ async fn what_arrives_just_before_the_stop_is_stored() {
             self.2.send(Some(Instant::now() + Duration::from_secs(60))).unwrap();
             Ok(None)
         }
-        async fn commit(&mut self) -> Result<(), SourceError> {
+        async fn commit(&mut self, _checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
             Ok(())
         }
     }
@@ -200,7 +200,7 @@ async fn a_loop_between_a_source_and_a_table_that_are_send_can_be_spawned() {
         async fn next(&mut self, _bytes_max: usize) -> Result<Option<stream::Batch>, SourceError> {
             Ok(None)
         }
-        async fn commit(&mut self) -> Result<(), SourceError> {
+        async fn commit(&mut self, _checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
             Ok(())
         }
     }

@@ -1,15 +1,13 @@
 //! What a test needs: events, batches, a table, and a source that hands out again what was
 //! not committed.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use consumers::{Config, LedgerRow, LocalTable, Page, Query, Store, Table, TableError, Work, Written};
 use proto::{BootId, Message, Rejected, TrackingEvent, Uuid};
-use stream::{Batch, Item, Record, RecordKind, Source, SourceError};
+use stream::{Batch, Checkpoint, Item, Record, RecordKind, Source, SourceError};
 use tempfile::TempDir;
 
 pub const NOW: u64 = 1_790_000_000_000;
@@ -51,7 +49,7 @@ pub fn of_kind(number: u64, kind: RecordKind, payload: Vec<u8>) -> Item {
 }
 
 pub fn batch(boot: BootId, lane: u32, items: Vec<Item>) -> Batch {
-    Batch { boot, lane, items }
+    Batch::of_lane(boot, lane, items)
 }
 
 /// Events `numbers` of program "p" in lane 0 of boot 1; event and number are the same.
@@ -107,19 +105,43 @@ pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// A value that a test and what it tests both see.
+#[derive(Default)]
+pub struct Shared<T>(Arc<Mutex<T>>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Shared<T> {
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(Mutex::new(value)))
+    }
+
+    pub fn borrow(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn borrow_mut(&self) -> MutexGuard<'_, T> {
+        self.borrow()
+    }
+}
+
 /// A lane that outlives its readers: every new source starts at what was committed.
 #[derive(Clone, Default)]
 pub struct Stream {
-    pub batches: Rc<RefCell<Vec<Batch>>>,
-    pub committed: Rc<RefCell<usize>>,
+    pub batches: Shared<Vec<Batch>>,
+    pub committed: Shared<usize>,
     /// Taken one at a time by `next` and `commit` before they do anything.
-    pub next_errors: Rc<RefCell<VecDeque<SourceError>>>,
-    pub commit_errors: Rc<RefCell<VecDeque<SourceError>>>,
+    pub next_errors: Shared<VecDeque<SourceError>>,
+    pub commit_errors: Shared<VecDeque<SourceError>>,
 }
 
 impl Stream {
     pub fn of(batches: Vec<Batch>) -> Self {
-        Self { batches: Rc::new(RefCell::new(batches)), ..Self::default() }
+        Self { batches: Shared::new(batches), ..Self::default() }
     }
 
     pub fn source(&self) -> Reader {
@@ -142,7 +164,7 @@ impl Source for Reader {
         Ok(batch)
     }
 
-    async fn commit(&mut self) -> Result<(), SourceError> {
+    async fn commit(&mut self, _checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
         if let Some(error) = self.stream.commit_errors.borrow_mut().pop_front() {
             return Err(error);
         }

@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::lane::file::{self as lane_file, LaneState};
 use crate::lane::shared::LaneShared;
 use crate::record::Class;
+use crate::source::Checkpoint;
 
 /// What lanes, syncers and readers share.
 pub(crate) struct LogShared {
@@ -58,15 +59,28 @@ impl LogShared {
         self.config.log_bytes_max / 20
     }
 
-    /// Makes the positions of a cursor durable, then removes what all have passed.
-    pub fn commit(&self, name: &str, positions: &Positions) -> std::io::Result<()> {
-        let mut known: Positions = positions.clone();
+    /// Moves a cursor to `checkpoints`, durably, then removes what all cursors have passed.
+    /// Lanes that no checkpoint names stay where they are. A cursor has one reader, so
+    /// nobody else moves it meanwhile.
+    pub fn commit(&self, name: &str, checkpoints: &[Checkpoint]) -> std::io::Result<()> {
+        let mut positions = self.cursors().get(name).cloned().unwrap_or_default();
         {
             let lanes = self.lanes();
-            known.retain(|key, _| lanes.contains_key(key));
+            for checkpoint in checkpoints {
+                let Checkpoint::Lane { boot, lane, next, ended } = *checkpoint;
+                // A lane that was trimmed whole has nothing left to commit.
+                if let Some(known) = lanes.get(&(boot, lane)) {
+                    let position = positions.entry((boot, lane)).or_default();
+                    // An older checkpoint comes late and takes nothing back; one beyond what
+                    // was written would have the reader skip what is written next.
+                    position.next = position.next.max(next.min(known.written.load(Acquire)));
+                    position.ended |= ended && known.state() != LaneState::Open;
+                }
+            }
+            positions.retain(|key, _| lanes.contains_key(key));
         }
-        cursor::save(&*self.disk, &self.dir.join("cursors"), name, &known)?;
-        self.cursors().insert(name.to_owned(), known);
+        cursor::save(&*self.disk, &self.dir.join("cursors"), name, &positions)?;
+        self.cursors().insert(name.to_owned(), positions);
         self.trim()
     }
 

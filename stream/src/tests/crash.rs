@@ -36,6 +36,10 @@ enum Act {
     Read,
     /// What was read is stored, then the cursor is committed.
     Commit,
+    /// The same for what was read of one lane; the other one's is still being stored.
+    CommitOne {
+        lane: usize,
+    },
     Close {
         lane: usize,
     },
@@ -62,6 +66,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (lane(), any::<bool>()).prop_map(|(lane, waited_for)| Act::Sync { lane, waited_for }),
         3 => Just(Act::Read),
         2 => Just(Act::Commit),
+        2 => lane().prop_map(|lane| Act::CommitOne { lane }),
         1 => lane().prop_map(|lane| Act::Close { lane }),
         1 => Just(Act::Kill),
         2 => any::<u64>().prop_map(|seed| Act::LosePower { seed }),
@@ -83,6 +88,8 @@ struct Model {
     acknowledged: BTreeSet<Key>,
     /// Read, and not stored yet: lost with the process.
     handed: Vec<(Key, Vec<u8>)>,
+    /// Of the batches that were read and are not committed.
+    checkpoints: Vec<(LaneKey, Checkpoint)>,
     /// The consumer's own durable storage.
     stored: BTreeMap<Key, Vec<u8>>,
     abandoned: BTreeSet<Key>,
@@ -148,7 +155,8 @@ impl World {
                 }
             }
             Act::Read => self.read(),
-            Act::Commit => self.commit(),
+            Act::Commit => self.commit(|_| true),
+            Act::CommitOne { lane } => self.commit(|(_, id)| id as usize % 2 == *lane),
             Act::Close { lane } => {
                 if let Some((mut core, mut syncer)) = self.lanes[*lane].take() {
                     core.close();
@@ -211,6 +219,7 @@ impl World {
     fn read(&mut self) {
         while let Some(batch) = self.source.read(700).expect("readable") {
             let key = (batch.boot, batch.lane);
+            self.model.checkpoints.push((key, batch.checkpoint));
             for item in batch.items {
                 match item {
                     Item::Record(record) => {
@@ -225,10 +234,13 @@ impl World {
         }
     }
 
-    fn commit(&mut self) {
-        self.model.stored.extend(self.model.handed.drain(..));
+    fn commit(&mut self, is_stored: impl Fn(LaneKey) -> bool) {
+        let handed = self.model.handed.extract_if(.., |((lane, _), _)| is_stored(*lane));
+        self.model.stored.extend(handed);
+        let checkpoints = self.model.checkpoints.extract_if(.., |(lane, _)| is_stored(*lane));
+        let checkpoints: Vec<Checkpoint> = checkpoints.map(|(_, checkpoint)| checkpoint).collect();
         // May fail for want of room; then the records come again.
-        let _ = self.source.save();
+        let _ = self.source.save(&checkpoints);
     }
 
     fn restart(&mut self, power_loss: Option<u64>) {
@@ -242,6 +254,7 @@ impl World {
         self.disk.fail_syncs(0);
         self.disk.shorten_writes(0);
         self.model.handed.clear();
+        self.model.checkpoints.clear();
         self.log = open(&self.disk, false).unwrap_or_else(|error| match error {
             // Torn and full: there must be room to repair it. That start died half-way.
             OpenError::Io { source, .. } if is_no_room(&source) => {

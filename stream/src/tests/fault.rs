@@ -11,6 +11,7 @@ use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
 use crate::lane::file::{LaneFacts, LaneFile};
+use crate::tests::{commit, read_all};
 use crate::*;
 
 fn config(cursors: &[&str]) -> LogConfig {
@@ -37,8 +38,7 @@ fn put(core: &mut LaneCore, bytes: usize) {
 
 /// Items that a source hands out until it has no more.
 fn items(source: &mut LogSource) -> usize {
-    let batches = std::iter::from_fn(|| source.read(1 << 20).unwrap());
-    batches.map(|batch| batch.items.len()).sum()
+    read_all(source).iter().map(|batch| batch.items.len()).sum()
 }
 
 #[test]
@@ -52,21 +52,19 @@ fn cursors_that_commit_at_the_same_time_remove_nothing_that_one_of_them_has_not_
             put(&mut core, 900);
         }
         let (mut behind, mut ahead) = (log.source("behind").unwrap(), log.source("ahead").unwrap());
-        let mut read = 0;
-        for _ in 0..10 {
-            read += behind.read(1).unwrap().unwrap().items.len();
-        }
-        items(&mut ahead);
-        ahead.save().unwrap();
+        let read: Vec<Batch> = (0..10).map(|_| behind.read(1).unwrap().unwrap()).collect();
+        let read_ahead = read_all(&mut ahead);
+        commit(&mut ahead, &read_ahead);
         let together = Arc::new(Barrier::new(2));
         let start = together.clone();
         let other = std::thread::spawn(move || {
             start.wait();
-            (0..20).for_each(|_| ahead.save().unwrap());
+            (0..20).for_each(|_| commit(&mut ahead, &read_ahead));
         });
         together.wait();
-        behind.save().unwrap();
+        commit(&mut behind, &read);
         other.join().unwrap();
+        let read: usize = read.iter().map(|batch| batch.items.len()).sum();
         assert_eq!(read + items(&mut behind), 41, "round {round}: forty and the opening report");
     }
 }
@@ -80,17 +78,19 @@ fn after_a_kill_a_full_disk_opens_and_its_reader_makes_room() {
         syncer.step();
         put(&mut core, 900);
     }
-    log.source("table").unwrap().save().unwrap();
+    commit(&mut log.source("table").unwrap(), &[]);
     put(&mut core, 100); // written, not synced
     disk.limit_room(Some(disk.used_bytes()));
     disk.kill();
 
     let log = open(&disk, config(&["table"])).unwrap();
     let mut source = log.source("table").unwrap();
-    assert_eq!(items(&mut source), 12, "the report, ten events, the end");
+    let batches = read_all(&mut source);
+    let items: usize = batches.iter().map(|batch| batch.items.len()).sum();
+    assert_eq!(items, 12, "the report, ten events, the end");
     // What recovery gave back is taken again by somebody else.
     disk.limit_room(Some(disk.used_bytes()));
-    source.save().unwrap();
+    commit(&mut source, &batches);
     assert!(log.lanes().is_empty(), "all of it was trimmed");
     assert!(log.open_core().is_ok(), "and there is room for a lane");
 }
@@ -129,7 +129,7 @@ fn one_lane_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
     let batch = source.read(1 << 20).unwrap().expect("the other lane is read");
     assert_eq!((batch.lane, batch.items.len()), (1, 2));
     assert!(matches!(source.read(1 << 20), Err(SourceError::Unavailable(_))), "then it is said");
-    source.save().unwrap();
+    commit(&mut source, &[batch]);
     assert_eq!(log.cursors()[0].lanes[0].next, 0, "what was not handed out was not passed");
     drop(source);
 

@@ -22,10 +22,14 @@ fn in_a_worker<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
     LocalSet::new().block_on(&runtime, work)
 }
 
-/// All events of the log that the cursor has not passed, and how its lanes ended.
+/// All events of the log that the cursor has not passed, and how its lanes ended. The cursor
+/// has passed them then.
 async fn drain(source: &mut LogSource) -> (Vec<Vec<u8>>, Vec<(Number, bool)>) {
-    let (mut events, mut ends) = (Vec::new(), Vec::new());
+    let mut events = Vec::new();
+    let mut ends = Vec::new();
+    let mut checkpoints = Vec::new();
     while let Some(batch) = source.next(16 << 10).await.unwrap() {
+        checkpoints.push(batch.checkpoint);
         for item in batch.items {
             match item {
                 Item::Record(record) if record.kind == RecordKind::Event => {
@@ -36,6 +40,7 @@ async fn drain(source: &mut LogSource) -> (Vec<Vec<u8>>, Vec<(Number, bool)>) {
             }
         }
     }
+    source.commit(&checkpoints).await.unwrap();
     (events, ends)
 }
 
@@ -71,11 +76,7 @@ fn what_is_appended_is_read_in_order_and_the_closed_lane_says_so() {
         lane.reached(Level::Synced, number).await.unwrap();
     });
     log.close();
-    let (events, ends) = in_a_worker(async move {
-        let drained = drain(&mut source).await;
-        source.commit().await.unwrap();
-        drained
-    });
+    let (events, ends) = in_a_worker(async move { drain(&mut source).await });
     assert_eq!(events[..5_000], expected);
     assert_eq!(events[5_000], b"last");
     assert!(matches!(ends[..], [(issued, true)] if issued > 5_001), "{ends:?}");
@@ -133,7 +134,6 @@ fn every_class_is_shed_at_its_fill_and_goes_on_after_a_trim() {
 
         let mut source = opened.source("table").unwrap();
         drain(&mut source).await;
-        source.commit().await.unwrap();
         assert!(opened.fill_percent() < 20, "{} %", opened.fill_percent());
         append(&lane, "room again").unwrap();
     });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
 use crate::lane::syncer::Syncer;
+use crate::tests::{commit, read_all};
 use crate::*;
 
 fn config() -> LogConfig {
@@ -194,13 +195,13 @@ fn segments_are_trimmed_below_every_cursor_and_not_above() {
     let files = || segments(&disk).len();
     let before = files();
     let mut table = log.source("table").unwrap();
-    while table.read(1 << 20).unwrap().is_some() {}
-    table.save().unwrap();
+    let batches = read_all(&mut table);
+    commit(&mut table, &batches);
     assert_eq!(files(), before, "the shipper has not read them");
     let mut shipper = log.source("shipper").unwrap();
-    while shipper.read(1 << 20).unwrap().is_some() {}
+    let batches = read_all(&mut shipper);
     assert_eq!(files(), before, "the shipper has not committed");
-    shipper.save().unwrap();
+    commit(&mut shipper, &batches);
     assert_eq!(files(), before - 3, "the current segment and the prepared one stay");
 }
 
@@ -212,7 +213,7 @@ fn a_reader_goes_on_where_it_committed_also_in_the_middle_of_a_batch_of_batches(
     let mut source = log.source("table").unwrap();
     let first = source.read(1).unwrap().expect("something is there");
     assert!(!first.items.is_empty());
-    source.save().unwrap();
+    commit(&mut source, std::slice::from_ref(&first));
     let mut handed = first.items.len();
     while let Some(batch) = source.read(1).unwrap() {
         handed += batch.items.len();
