@@ -25,6 +25,10 @@ pub struct LogConfig {
     pub room_retry: Duration,
     /// Names of the cursors. A segment is kept until each of them has passed it.
     pub cursors: Vec<String>,
+    /// Whether a shipper takes the records to a stream, so that [`crate::Level::Stream`] waits
+    /// until [`crate::Log::advance_stream`] says that it has them. Without one it is
+    /// [`crate::Level::Synced`]. No by default.
+    pub has_shipper: bool,
 }
 
 impl Default for LogConfig {
@@ -37,6 +41,7 @@ impl Default for LogConfig {
             full_pause: Duration::from_millis(100),
             room_retry: Duration::from_secs(1),
             cursors: Vec::new(),
+            has_shipper: false,
         }
     }
 }

@@ -12,6 +12,8 @@
 //!                                                │
 //!            when idle, after 1 ms at the latest ▼ desk: "sync"
 //!            syncer thread, one fdatasync in flight ─► Synced: wake the worker once
+//!
+//! shipper, if there is one: Log::advance_stream ─► Stream: wake the worker once
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -38,11 +40,13 @@ pub(crate) mod report;
 pub(crate) mod segment;
 pub(crate) mod shared;
 pub(crate) mod syncer;
+mod waiters;
 
 use self::core::LaneCore;
 use self::debt::SyncDebt;
 use self::shared::LaneShared;
 use self::syncer::Syncer;
+use self::waiters::{StreamWaiters, Ticket};
 
 /// How often a lane appends its report, if there is something new to say.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -57,13 +61,16 @@ pub struct Lane {
 struct LaneCell {
     core: RefCell<LaneCore>,
     shared: Arc<LaneShared>,
+    /// Whether [`Level::Stream`] is more than [`Level::Synced`].
+    has_shipper: bool,
     flush_due: Cell<bool>,
-    /// Futures of [`Lane::reached`] that live.
+    /// Futures of [`Lane::reached`] that live and may still ask whether a number was abandoned.
     waiting: Cell<usize>,
     flusher: RefCell<Option<Waker>>,
     until_written: RefCell<Vec<Waker>>,
     /// With the number that each waits for.
     until_synced: RefCell<Vec<(Number, Waker)>>,
+    until_streamed: StreamWaiters,
     sync_debt: SyncDebt,
 }
 
@@ -85,15 +92,17 @@ impl Lane {
         let cell = Rc::new(LaneCell {
             shared: core.shared.clone(),
             core: RefCell::new(core),
+            has_shipper: log.config.has_shipper,
             flush_due: Cell::new(false),
             waiting: Cell::new(0),
             flusher: RefCell::default(),
             until_written: RefCell::default(),
             until_synced: RefCell::default(),
+            until_streamed: StreamWaiters::default(),
             sync_debt: SyncDebt::default(),
         });
         tokio::task::spawn_local(flush_at_the_end_of_each_turn(Rc::downgrade(&cell)));
-        tokio::task::spawn_local(wake_when_synced(cell.shared.clone(), Rc::downgrade(&cell)));
+        tokio::task::spawn_local(wake_when_a_watermark_moves(cell.shared.clone(), Rc::downgrade(&cell)));
         tokio::task::spawn_local(report_now_and_then(Rc::downgrade(&cell)));
         Ok((Self { cell }, syncer))
     }
@@ -143,7 +152,13 @@ impl Lane {
         number: Number,
     ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
         self.cell.waiting.set(self.cell.waiting.get() + 1);
-        Reached { cell: self.cell.clone(), level, number }
+        Reached { cell: self.cell.clone(), level, number, until_streamed: None }
+    }
+
+    /// How many wait for the stream.
+    #[cfg(test)]
+    pub(crate) fn waiting_for_stream(&self) -> usize {
+        self.cell.until_streamed.count()
     }
 
     /// Counts a hit that was refused, for the lane report.
@@ -156,46 +171,54 @@ struct Reached {
     cell: Rc<LaneCell>,
     level: Level,
     number: Number,
+    /// Once the record was written and only the stream is waited for.
+    until_streamed: Option<Ticket>,
 }
 
 impl Future for Reached {
     type Output = Result<(), NotDurable>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let cell = &*self.cell;
-        if self.level == Level::Memory {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let cell = &*this.cell;
+        if this.level == Level::Memory {
             return Poll::Ready(Ok(()));
         }
+        // Before anything else: what a failed lane says of its watermarks is not to be trusted.
         if cell.shared.is_poisoned() {
             return Poll::Ready(Err(NotDurable::Poisoned));
         }
+        if let Some(ticket) = this.until_streamed {
+            return cell.poll_streamed(ticket, this.number, context);
+        }
         let written = cell.shared.written.load(Acquire);
-        if cell.core.borrow().is_abandoned(self.number) {
+        if cell.core.borrow().is_abandoned(this.number) {
             return Poll::Ready(Err(NotDurable::Abandoned));
         }
-        if self.level == Level::Written {
-            if self.number < written {
-                return Poll::Ready(Ok(()));
+        let is_written = this.number < written;
+        match this.level {
+            Level::Memory | Level::Written => cell.poll_written(is_written, context),
+            // The stream gets what is written, so that comes first.
+            Level::Stream if cell.has_shipper && !is_written => cell.poll_written(is_written, context),
+            Level::Stream if cell.has_shipper => {
+                // It is not abandoned and never will be, so it need not be remembered that
+                // others were: the stream may be away for hours.
+                cell.waiting.set(cell.waiting.get() - 1);
+                let ticket = *this.until_streamed.insert(cell.until_streamed.ticket(this.number));
+                cell.poll_streamed(ticket, this.number, context)
             }
-            cell.until_written.borrow_mut().push(context.waker().clone());
-        } else {
             // Without a shipper, `Stream` promises what `Synced` does.
-            if self.number < cell.shared.synced.load(Acquire) {
-                return Poll::Ready(Ok(()));
-            }
-            cell.until_synced.borrow_mut().push((self.number, context.waker().clone()));
-            cell.sync_debt.want(self.number);
-            if self.number < written && cell.sync_debt.is_owed() {
-                cell.want_flush();
-            }
+            Level::Synced | Level::Stream => cell.poll_synced(this.number, is_written, context),
         }
-        Poll::Pending
     }
 }
 
 impl Drop for Reached {
     fn drop(&mut self) {
-        self.cell.waiting.set(self.cell.waiting.get() - 1);
+        match self.until_streamed {
+            Some(ticket) => self.cell.until_streamed.leave(ticket),
+            None => self.cell.waiting.set(self.cell.waiting.get() - 1),
+        }
     }
 }
 
@@ -227,6 +250,45 @@ impl LaneCell {
         // In this order: the syncer reads what is written after it takes the request.
         self.sync_debt.asked(self.shared.written.load(Acquire), self.until_synced.borrow().len());
         self.shared.desk.tell(|work| work.sync_wanted = true);
+    }
+
+    fn poll_written(&self, is_written: bool, context: &mut Context<'_>) -> Poll<Result<(), NotDurable>> {
+        if is_written {
+            return Poll::Ready(Ok(()));
+        }
+        self.until_written.borrow_mut().push(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_synced(
+        &self,
+        number: Number,
+        is_written: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), NotDurable>> {
+        if number < self.shared.synced.load(Acquire) {
+            return Poll::Ready(Ok(()));
+        }
+        self.until_synced.borrow_mut().push((number, context.waker().clone()));
+        self.sync_debt.want(number);
+        // What is not written yet brings a flush anyway, and that asks for the sync.
+        if is_written && self.sync_debt.is_owed() {
+            self.want_flush();
+        }
+        Poll::Pending
+    }
+
+    fn poll_streamed(
+        &self,
+        ticket: Ticket,
+        number: Number,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), NotDurable>> {
+        if number < self.shared.streamed.load(Acquire) {
+            return Poll::Ready(Ok(()));
+        }
+        self.until_streamed.wait(ticket, context.waker());
+        Poll::Pending
     }
 
     fn wake_written(&self) {
@@ -301,15 +363,18 @@ async fn flush_due(lane: &Weak<LaneCell>) -> Option<Rc<LaneCell>> {
     .await
 }
 
-async fn wake_when_synced(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
+async fn wake_when_a_watermark_moves(shared: Arc<LaneShared>, lane: Weak<LaneCell>) {
     loop {
-        shared.synced_moved.notified().await;
+        shared.watermark_moved.notified().await;
         let Some(cell) = lane.upgrade() else { return };
+        // A failed lane reaches no level any more, so everybody is told.
         if shared.is_poisoned() {
             cell.wake_written();
             cell.wake_synced_below(Number::MAX);
+            cell.until_streamed.wake_below(Number::MAX);
         }
         cell.wake_synced_below(shared.synced.load(Acquire));
+        cell.until_streamed.wake_below(shared.streamed.load(Acquire));
         if cell.sync_debt.is_owed() {
             cell.want_flush();
         }

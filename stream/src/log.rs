@@ -25,7 +25,7 @@ use crate::lane::Lane;
 use crate::lane::file as lane_file;
 use crate::lane::syncer::Syncer;
 use crate::reader::LogSource;
-use crate::record::{Class, RECORD_BYTES_MAX};
+use crate::record::{Class, Number, RECORD_BYTES_MAX};
 use crate::status::{CursorStatus, LaneStatus};
 
 mod error;
@@ -187,6 +187,18 @@ impl Log {
         Ok(LogSource::new(self.shared.clone(), name.to_owned(), positions))
     }
 
+    /// Says that the stream has every number of a lane below `end`: those who wait for
+    /// [`Level::Stream`](crate::Level::Stream) below it go on. Only the shipper says so, in
+    /// whatever order its requests are answered. What was said before is not taken back,
+    /// and nothing is taken for shipped that is not written yet. A lane that is gone has
+    /// nobody who waits.
+    pub fn advance_stream(&self, boot: BootId, lane: u32, end: Number) {
+        let lane = self.shared.lanes().get(&(boot, lane)).cloned();
+        if let Some(lane) = lane {
+            lane.advance_streamed(end);
+        }
+    }
+
     /// How full the log is, in per cent of `log_bytes_max`; may exceed 100 a little.
     pub fn fill_percent(&self) -> u64 {
         self.bytes() * 100 / self.shared.config.log_bytes_max
@@ -204,7 +216,8 @@ impl Log {
 
     /// Every lane that the log still knows.
     pub fn lanes(&self) -> Vec<LaneStatus> {
-        self.shared.lanes().values().map(|lane| LaneStatus::of(lane)).collect()
+        let has_shipper = self.shared.config.has_shipper;
+        self.shared.lanes().values().map(|lane| LaneStatus::of(lane, has_shipper)).collect()
     }
 
     /// Every declared cursor.

@@ -95,7 +95,7 @@ pub enum Level {
     Written,
     /// fdatasync returned: survives the machine.
     Synced,
-    /// The stream (Kinesis) has it; without a shipper the same as `Synced`.
+    /// The stream (Kinesis) has it, as its shipper says; without a shipper the same as `Synced`.
     Stream,
 }
 

@@ -27,6 +27,9 @@ pub struct LaneStatus {
     pub issued: Number,
     /// Numbers below it were synced.
     pub synced: Number,
+    /// Numbers below it were taken by the stream, as far as this process knows; without a
+    /// shipper the same as `synced`.
+    pub streamed: Number,
     /// Numbers that never became durable, as far as this process knows.
     pub abandoned: u64,
     /// Segment files.
@@ -38,7 +41,7 @@ pub struct LaneStatus {
 }
 
 impl LaneStatus {
-    pub(crate) fn of(lane: &LaneShared) -> Self {
+    pub(crate) fn of(lane: &LaneShared, has_shipper: bool) -> Self {
         // Before the segments: what is issued by now is in them, or was given up.
         let issued = lane.written.load(Acquire);
         let segments = lane.segments();
@@ -56,13 +59,15 @@ impl LaneStatus {
             }
             add(from, segment.end());
         }
+        let synced = lane.synced.load(Acquire);
         Self {
             boot: lane.boot,
             lane: lane.id,
             state: lane.state(),
             poisoned: lane.is_poisoned(),
             issued,
-            synced: lane.synced.load(Acquire),
+            synced,
+            streamed: if has_shipper { lane.streamed.load(Acquire) } else { synced },
             abandoned: lane.abandoned.load(Relaxed),
             segments: segments.len(),
             bytes: segments.iter().map(|segment| segment.bytes.load(Relaxed)).sum(),

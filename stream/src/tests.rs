@@ -9,6 +9,7 @@ mod lane;
 mod prepare;
 mod recovery;
 mod source;
+mod stream_level;
 mod sync;
 
 /// Everything that a source has at the moment.

@@ -1,7 +1,7 @@
 //! What the threads around a lane share: its worker, its syncer, the readers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::BootId;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::lane::desk::SyncDesk;
 use crate::lane::file::LaneState;
 use crate::lane::segment::Segment;
+use crate::record::Number;
 
 /// A lane of this boot, or of an earlier one that still has segments.
 pub(crate) struct LaneShared {
@@ -19,14 +20,16 @@ pub(crate) struct LaneShared {
     pub written: AtomicU64,
     /// Numbers below it were synced.
     pub synced: AtomicU64,
+    /// Numbers below it were taken by the stream. Only the shipper moves it.
+    pub streamed: AtomicU64,
     /// Numbers that were given out and never became durable.
     pub abandoned: AtomicU64,
     pub poisoned: AtomicBool,
     /// Oldest first. The last one is the current one while the lane is open.
     pub segments: Mutex<VecDeque<Arc<Segment>>>,
     state: AtomicU64,
-    /// Tells the worker that `synced` moved or the lane was poisoned.
-    pub synced_moved: Notify,
+    /// Tells the worker that `synced` or `streamed` moved, or that the lane was poisoned.
+    pub watermark_moved: Notify,
     pub desk: SyncDesk,
 }
 
@@ -37,11 +40,12 @@ impl LaneShared {
             id,
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
+            streamed: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
             segments: Mutex::default(),
             state: AtomicU64::new(state as u64),
-            synced_moved: Notify::new(),
+            watermark_moved: Notify::new(),
             desk: SyncDesk::default(),
         }
     }
@@ -67,7 +71,18 @@ impl LaneShared {
         if !self.poisoned.swap(true, Release) {
             tracing::error!(boot = %self.boot, lane = self.id, %error, "{what} failed; the lane takes nothing more");
         }
-        self.synced_moved.notify_one();
+        self.watermark_moved.notify_one();
+    }
+
+    /// The stream has what is below `end`.
+    pub fn advance_streamed(&self, end: Number) {
+        // What is not written yet cannot have been shipped, and would be acknowledged unshipped.
+        let end = end.min(self.written.load(Acquire));
+        // The shipper's requests are answered in any order, some of them twice.
+        let before = self.streamed.fetch_max(end, AcqRel);
+        if before < end {
+            self.watermark_moved.notify_one();
+        }
     }
 
     pub fn is_poisoned(&self) -> bool {

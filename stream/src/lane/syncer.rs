@@ -69,7 +69,7 @@ impl Syncer {
         while self.step() == Step::Again {
             self.shared.desk.wait(interval);
         }
-        self.shared.synced_moved.notify_one();
+        self.shared.watermark_moved.notify_one();
     }
 
     /// Does what lies on the desk.
@@ -120,7 +120,7 @@ impl Syncer {
         if written > self.shared.synced.load(Acquire) {
             current.file.sync_data()?;
             self.shared.synced.store(written, Release);
-            self.shared.synced_moved.notify_one();
+            self.shared.watermark_moved.notify_one();
         }
         Ok(())
     }
