@@ -1,8 +1,8 @@
 //! The bytes that released versions wrote, read for ever (rule 5 of `tracking.proto`).
 
 use crate::{
-    BootId, ConsentDecision, Count, DeadLetter, EventType, LaneReport, Message, Origin, Parameter, Rejected,
-    TrackingEvent, sample,
+    AbandonedNumbers, BootId, ConsentDecision, Count, DeadLetter, Envelope, EventPlace, EventType, LaneEnd,
+    LaneReport, Message, Origin, OtherRecord, Parameter, Rejected, TrackingEvent, envelope, sample,
 };
 
 const BOOT: BootId = uuid::uuid!("01920000-0000-7000-8000-000000000001");
@@ -82,6 +82,10 @@ fn dead_letter() -> DeadLetter {
     }
 }
 
+fn enveloped(number: u64, kind: envelope::Kind) -> Envelope {
+    Envelope { boot: BOOT.as_bytes().to_vec(), lane: 1, number, kind: Some(kind) }
+}
+
 fn golden(hex: &str) -> Vec<u8> {
     let hex: String = hex.split_whitespace().collect();
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
@@ -99,6 +103,39 @@ fn every_released_shape_is_read_and_the_newest_is_written_byte_for_byte() {
     holds("LaneReport", include_str!("../golden/lane_report.v1.hex"), &report());
     holds("Rejected", include_str!("../golden/rejected.v1.hex"), &rejected());
     holds("DeadLetter", include_str!("../golden/dead_letter.v1.hex"), &dead_letter());
+}
+
+#[test]
+fn every_kind_of_envelope_is_read_and_written_byte_for_byte() {
+    let rejected = envelope::Kind::Rejected(rejected().encode_to_vec());
+    holds("Rejected", include_str!("../golden/envelope_rejected.v1.hex"), &enveloped(302, rejected));
+    let report = envelope::Kind::LaneReport(report().encode_to_vec());
+    holds("LaneReport", include_str!("../golden/envelope_lane_report.v1.hex"), &enveloped(300, report));
+    let abandoned = envelope::Kind::Abandoned(AbandonedNumbers { count: 3 });
+    holds("abandoned", include_str!("../golden/envelope_abandoned.v1.hex"), &enveloped(303, abandoned));
+    let end = envelope::Kind::LaneEnd(LaneEnd { clean: true });
+    holds("the end", include_str!("../golden/envelope_lane_end.v1.hex"), &enveloped(306, end));
+    let other = envelope::Kind::Other(OtherRecord { kind: 77, payload: b"newer".to_vec() });
+    holds("another kind", include_str!("../golden/envelope_other.v1.hex"), &enveloped(301, other));
+}
+
+#[test]
+fn an_envelope_is_told_from_an_event_by_its_first_bytes() {
+    let envelope = enveloped(306, envelope::Kind::LaneEnd(LaneEnd { clean: false }));
+    let wire = envelope.to_wire();
+    assert_eq!(wire[..4], [0, b'C', b'G', b'E']);
+    assert_eq!(Envelope::from_wire(&wire), Ok(Some(envelope)));
+    assert!(TrackingEvent::decode(wire.as_slice()).is_err(), "no reader takes it for an event");
+    for event in [event(), TrackingEvent::default()] {
+        assert_eq!(Envelope::from_wire(&event.encode_to_vec()), Ok(None));
+    }
+    assert!(Envelope::from_wire(b"\0CGE\xff").is_err());
+}
+
+#[test]
+fn the_place_of_an_event_is_read_from_its_bytes_alone() {
+    let place = EventPlace { boot: BOOT.as_bytes().to_vec(), lane: 1, number: 300 };
+    assert_eq!(EventPlace::decode(event().encode_to_vec().as_slice()), Ok(place));
 }
 
 #[test]

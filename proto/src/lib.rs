@@ -6,6 +6,8 @@
 //!        each lane ── LaneReport ─────► log ─────────────────────────► consumer ──► ledger
 //! ```
 //!
+//! In a stream everything but an event travels in an [`Envelope`], which says its kind.
+//!
 //! The messages are in `tracking.proto`, with the compatibility rule at its head.
 //! Nothing here queues: an encoded event is as large as its fields, which the
 //! tracker bounds (100 parameters of 64 + 1,024 bytes, 20 KiB of request line).
@@ -15,6 +17,7 @@
 
 pub mod core_data;
 pub mod ids;
+mod wire;
 
 #[cfg(test)]
 mod golden;

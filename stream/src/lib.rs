@@ -23,7 +23,8 @@
 //! What is acknowledged at [`Level::Written`] survives the process; at
 //! [`Level::Synced`] it survives the machine. The file format is written down in
 //! the module `format`, recovery in `log::recovery`, the numbers of a lane that
-//! reconciling works with in [`LaneStatus`].
+//! reconciling works with in [`LaneStatus`], the form in which a lane travels through a
+//! stream in the module `wire`.
 
 mod check;
 mod config;
@@ -36,6 +37,7 @@ mod reader;
 mod record;
 mod source;
 mod status;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -50,3 +52,4 @@ pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};
+pub use wire::{LaneItem, UNREAD_ENVELOPE, WireError};

@@ -11,6 +11,7 @@ mod recovery;
 mod source;
 mod stream_level;
 mod sync;
+mod wire;
 
 /// Everything that a source has at the moment.
 fn read_all(source: &mut LogSource) -> Vec<Batch> {
