@@ -263,7 +263,7 @@ pub enum Config {
     #[command(after_help = "A variable of the environment is the key in capitals behind CLICKGATE__, with \
         two underscores for each dot: CLICKGATE__TRACKER__LISTEN.\n\nExample:\n  clickgate config keys")]
     Keys {
-        /// As a table in Markdown, as the README has it
+        /// As a table in Markdown, as docs/configuration.md has it
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
     },

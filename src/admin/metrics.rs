@@ -1,7 +1,7 @@
 //! `/metrics`: what is counted as it happens, and what is looked up when somebody asks.
 //!
-//! What there is, is one [`list`]; its sentences are the HELP lines and the README's table,
-//! and a test keeps the three the same.
+//! What there is, is one [`list`]; its sentences are the HELP lines and the table of
+//! `docs/metrics.md`, and a test keeps the three the same.
 
 mod list;
 mod process;

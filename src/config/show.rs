@@ -22,7 +22,7 @@ pub fn keys_table() -> Table {
     table
 }
 
-/// As [`keys_table`], for the README.
+/// As [`keys_table`], for `docs/configuration.md`.
 pub fn keys_markdown() -> String {
     let defaults = Settings::default();
     let mut text = "| key | default | bounds | meaning |\n|---|---|---|---|\n".to_owned();

@@ -1,37 +1,38 @@
-//! The README's tables say what the command says.
+//! The README and the pages of `docs/` say what is true.
 //!
-//! When one of these fails, `CLICKGATE_WRITE_README=1 cargo test --test it documents` writes
-//! the tables anew.
+//! Two tables are generated: the settings in `docs/configuration.md` and the metrics in
+//! `docs/metrics.md`. When one of them is out of date,
+//! `CLICKGATE_WRITE_DOCS=1 cargo test --test it documents` writes it anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::http::{self, Answer, Client};
 use crate::world::{Process, World, eventually};
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The README's table with the headings of `table` must be `table`.
-fn expect_in_readme(table: &str) {
-    let readme = std::fs::read_to_string(README).unwrap();
+/// The table of the page `name` with the headings of `table` must be `table`.
+fn expect_in(name: &str, table: &str) {
+    let page = std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
     let headings = table.lines().next().unwrap();
-    let begin = readme.find(headings).unwrap_or_else(|| panic!("the README has no table {headings}"));
+    let begin = page.find(headings).unwrap_or_else(|| panic!("{name} has no table {headings}"));
     let is_row = |line: &&str| line.starts_with('|');
-    let bytes: usize = readme[begin..].split_inclusive('\n').take_while(is_row).map(str::len).sum();
-    let stands = &readme[begin..begin + bytes];
+    let bytes: usize = page[begin..].split_inclusive('\n').take_while(is_row).map(str::len).sum();
+    let found = &page[begin..begin + bytes];
     #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
-    let write = std::env::var("CLICKGATE_WRITE_README").is_ok();
-    if write && stands != table {
-        let written = [&readme[..begin], table, &readme[begin + bytes..]].concat();
-        return std::fs::write(README, written).unwrap();
+    let write = std::env::var("CLICKGATE_WRITE_DOCS").is_ok();
+    if write && found != table {
+        let written = [&page[..begin], table, &page[begin + bytes..]].concat();
+        return std::fs::write(format!("{ROOT}/{name}"), written).unwrap();
     }
-    let (is, should): (BTreeSet<&str>, BTreeSet<&str>) = (stands.lines().collect(), table.lines().collect());
+    let (is, should): (BTreeSet<&str>, BTreeSet<&str>) = (found.lines().collect(), table.lines().collect());
     let (more, less): (Vec<_>, Vec<_>) = (is.difference(&should).collect(), should.difference(&is).collect());
-    assert_eq!(stands, table, "in the README and not true: {more:#?}, true and not there: {less:#?}");
+    assert_eq!(found, table, "in {name} and not true: {more:#?}, true and not there: {less:#?}");
 }
 
 #[test]
-fn the_readme_lists_every_setting_as_config_keys_says_it() {
-    expect_in_readme(&World::new().ok(&["config", "keys", "--markdown"]));
+fn the_configuration_page_lists_every_setting_as_config_keys_says_it() {
+    expect_in("docs/configuration.md", &World::new().ok(&["config", "keys", "--markdown"]));
 }
 
 pub fn scrape(process: &Process) -> String {
@@ -71,7 +72,7 @@ fn table_of(scraped: &str) -> String {
 }
 
 #[test]
-fn the_readme_lists_every_metric_that_a_scrape_finds_and_no_other() {
+fn the_metrics_page_lists_every_metric_that_a_scrape_finds_and_no_other() {
     let world = World::new();
     let up = world.start("up");
     for target in ["/event/212312", "/i/212313.gif", "/c/212314", "/c/nosuch", "/nowhere"] {
@@ -86,5 +87,5 @@ fn the_readme_lists_every_metric_that_a_scrape_finds_and_no_other() {
     assert_eq!(value(&scraped, "clickgate_request_seconds_count{route=\"click\"}"), 2.0);
     assert_eq!(value(&scraped, "clickgate_records{place=\"missing\"}"), 0.0);
     assert!(value(&scraped, "clickgate_catalog_age_seconds") < 20.0);
-    expect_in_readme(&table_of(&scraped));
+    expect_in("docs/metrics.md", &table_of(&scraped));
 }

@@ -8,7 +8,7 @@ use super::origins::OtherSite;
 use super::{Browser, Running, ask_admin};
 use crate::world::{Process, World, eventually};
 
-/// A page with the tag, as the README says to embed it.
+/// A page with the tag, as `docs/http.md` says to embed it.
 pub fn publisher(up: &Process, attributes: &str) -> OtherSite {
     let (tag, html) = (up.tracker, "<!doctype html><title>a publisher</title>");
     OtherSite::serve(format!("{html}<script src=\"http://{tag}/clickgate.js\" {attributes}></script><body>"))
