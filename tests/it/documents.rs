@@ -2,18 +2,23 @@
 //!
 //! Two tables are generated: the settings in `docs/configuration.md` and the metrics in
 //! `docs/metrics.md`. When one of them is out of date,
-//! `CLICKGATE_WRITE_DOCS=1 cargo test --test it documents` writes it anew.
+//! `CLICKGATE_WRITE_DOCS=1 cargo test --test it documents` writes it anew. The modules hold the
+//! rest: links, names of settings and metrics, commands.
+
+mod commands;
+mod links;
+mod markdown;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::http::{self, Answer, Client};
 use crate::world::{Process, World, eventually};
-
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use markdown::{Document, ROOT};
 
 /// The table of the page `name` with the headings of `table` must be `table`.
 fn expect_in(name: &str, table: &str) {
-    let page = std::fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let page = Document::read(name).text;
     let headings = table.lines().next().unwrap();
     let begin = page.find(headings).unwrap_or_else(|| panic!("{name} has no table {headings}"));
     let is_row = |line: &&str| line.starts_with('|');
