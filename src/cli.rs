@@ -162,16 +162,16 @@ pub enum Events {
         #[arg(long, value_name = "ID")]
         program: String,
     },
-    /// Show a program's events by time
+    /// Show a program's events by the time at which they were received
     #[command(after_help = "Times are RFC 3339, a day, or milliseconds since 1970.\n\nExample:\n  \
         clickgate events query --program 212312 --from 2026-11-22 --to 2026-11-23T12:00:00Z")]
     Query {
         #[arg(long, value_name = "ID")]
         program: String,
-        /// The earliest time
+        /// Received at this time or later
         #[arg(long, value_name = "TIME")]
         from: Option<String>,
-        /// The time before which they are
+        /// Received before this time
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
         /// Show at most this many
@@ -210,18 +210,21 @@ pub enum DeadLetters {
     },
     /// Show one with its payload
     #[command(after_help = "Example:\n  clickgate dead-letters show 0")]
-    Show { sequence: u64 },
+    Show {
+        /// As `dead-letters list` shows it
+        id: String,
+    },
     /// Store them as if they had just come; one that still cannot be stored stays
     #[command(after_help = "Example:\n  clickgate dead-letters replay 0 1 2")]
     Replay {
         #[arg(required = true)]
-        sequences: Vec<u64>,
+        ids: Vec<String>,
     },
     /// Give them up; `reconcile` counts them as dropped
     #[command(after_help = "Example:\n  clickgate dead-letters drop 0")]
     Drop {
         #[arg(required = true)]
-        sequences: Vec<u64>,
+        ids: Vec<String>,
     },
 }
 

@@ -5,6 +5,7 @@ mod programs;
 
 use std::path::Path;
 
+use consumers::{Cursor, Start};
 use serde_json::{Value as Json, json};
 use tracker::ExplainRequest;
 
@@ -134,24 +135,25 @@ fn reconcile(context: &mut Context) -> Result<(), Failure> {
 fn dead_letters(context: &mut Context, command: cli::DeadLetters) -> Result<(), Failure> {
     match command {
         cli::DeadLetters::List { limit } => {
-            let answer = context.ask(Op::DeadLettersList(Part { after: None, limit: limit as usize }))?;
+            let answer =
+                context.ask(Op::DeadLettersList(Part { start: Start::Newest, limit: limit as usize }))?;
             Ok(context.out.document(&answer, render::dead_letters)?)
         }
-        cli::DeadLetters::Show { sequence } => {
-            let answer = context.ask(Op::DeadLettersShow(sequence))?;
+        cli::DeadLetters::Show { id } => {
+            let answer = context.ask(Op::DeadLettersShow(Cursor::new(id)))?;
             Ok(context.out.document(&answer, render::fields)?)
         }
-        cli::DeadLetters::Replay { sequences } => each(context, &sequences, Op::DeadLettersReplay),
-        cli::DeadLetters::Drop { sequences } => each(context, &sequences, Op::DeadLettersDrop),
+        cli::DeadLetters::Replay { ids } => each(context, ids, Op::DeadLettersReplay),
+        cli::DeadLetters::Drop { ids } => each(context, ids, Op::DeadLettersDrop),
     }
 }
 
 /// Does one after the other, and goes on behind one that fails.
-fn each(context: &mut Context, sequences: &[u64], op: fn(u64) -> Op) -> Result<(), Failure> {
+fn each(context: &mut Context, ids: Vec<String>, op: fn(Cursor) -> Op) -> Result<(), Failure> {
     let mut client = context.client()?;
     let mut failed = Vec::new();
-    for &sequence in sequences {
-        match client.ask(&op(sequence)) {
+    for id in ids {
+        match client.ask(&op(Cursor::new(id))) {
             Ok(answer) => context.out.line(&answer, render::dead_letter_result)?,
             Err(error) => failed.push(error.to_string()),
         }

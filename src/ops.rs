@@ -24,7 +24,7 @@ pub use log::reconciliation;
 use std::path::PathBuf;
 
 use ::programs::{Program, ProgramId};
-use consumers::Query;
+use consumers::{Cursor, Query, Start};
 use proto::Uuid;
 use serde_json::{Value as Json, json};
 use tracker::ExplainRequest;
@@ -62,20 +62,20 @@ pub enum Op {
     /// Stores the log of a dead machine; an absolute path.
     LogShip(PathBuf),
     DeadLettersList(Part),
-    DeadLettersShow(u64),
-    DeadLettersReplay(u64),
-    DeadLettersDrop(u64),
+    DeadLettersShow(Cursor),
+    DeadLettersReplay(Cursor),
+    DeadLettersDrop(Cursor),
     Explain(ExplainRequest),
     CacheFill,
     /// One program, or all.
     CachePurge(Option<ProgramId>),
 }
 
-/// A part of a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A part of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The `next` of an earlier answer; the newest items without it.
-    pub after: Option<u64>,
+    /// Where it starts; where an earlier answer says `next`, to go on.
+    pub start: Start,
     /// Items; at most [`consumers::PAGE_MAX`].
     pub limit: usize,
 }
@@ -119,9 +119,9 @@ impl Op {
             Self::LogStatus => log::status(owner).await,
             Self::LogShip(dir) => ship::ship(owner, &dir).await,
             Self::DeadLettersList(part) => dead_letters::list(owner, part).await,
-            Self::DeadLettersShow(sequence) => dead_letters::show(owner, sequence).await,
-            Self::DeadLettersReplay(sequence) => dead_letters::replay(owner, sequence).await,
-            Self::DeadLettersDrop(sequence) => dead_letters::drop(owner, sequence).await,
+            Self::DeadLettersShow(id) => dead_letters::show(owner, &id).await,
+            Self::DeadLettersReplay(id) => dead_letters::replay(owner, &id).await,
+            Self::DeadLettersDrop(id) => dead_letters::drop(owner, &id).await,
             Self::Explain(request) => {
                 let explained = owner.decider().await?.explain(&request).await;
                 Ok(json!(explained.map_err(|error| OpError::Invalid(error.to_string(), Vec::new()))?))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bridges::programs::Intake;
-use consumers::{LocalTable, StatusHandle, Store};
+use consumers::StatusHandle;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::{Log, LogConfig};
 use tokio::sync::OnceCell;
@@ -15,6 +15,10 @@ use tracker::{Tracker, TrackerAdmin};
 use crate::config::{PROGRAMS_CURSOR, Settings};
 use crate::data::DataDir;
 use crate::registry::{AnyRegistry, RegistryKind};
+
+/// The table that the configuration chooses. One kind so far; everybody asks it through
+/// [`consumers::Table`].
+pub type EventTable = consumers::LocalTable;
 
 /// The name of the log of events.
 pub const EVENTS: &str = "events";
@@ -36,7 +40,7 @@ pub struct Owner {
     /// No core data is accepted any more.
     closing: AtomicBool,
     registry: OnceCell<Arc<AnyRegistry>>,
-    table: OnceCell<LocalTable>,
+    table: OnceCell<EventTable>,
     /// The tracker that runs in this process.
     tracker: OnceCell<TrackerAdmin>,
     /// The pull loop that runs in this process.
@@ -170,11 +174,11 @@ impl Owner {
     ///
     /// # Errors
     /// [`OwnerError::Table`].
-    pub async fn table(&self) -> Result<&LocalTable, OwnerError> {
+    pub async fn table(&self) -> Result<&EventTable, OwnerError> {
         let open = async || {
             let config = self.consumer_config();
             let path = config.table.clone();
-            Ok(LocalTable::new(open_file(&path, move || Store::open(&config)).await??))
+            Ok(open_file(&path, move || EventTable::open(&config)).await??)
         };
         self.table.get_or_try_init(open).await
     }

@@ -155,17 +155,28 @@ pub fn reconciliation(answer: &Json) -> String {
 
 /// A table of dead letters.
 pub fn dead_letters(answer: &Json) -> String {
-    let mut table = Table::new(&["sequence", "failed at", "stage", "kind", "bytes", "reason"]);
+    let mut table = Table::new(&["id", "failed at", "stage", "kind", "bytes", "reason"]);
     for letter in items(answer, "items") {
-        let names = ["sequence", "failedAt", "stage", "recordKind", "payloadBytes", "reason"];
+        let names = ["id", "failedAt", "stage", "recordKind", "payloadBytes", "reason"];
         table.row(names.map(|name| cell(&letter[name])));
     }
-    if table.is_empty() { "there are no dead letters".to_owned() } else { table.to_string() }
+    if table.is_empty() {
+        return "there are no dead letters".to_owned();
+    }
+    let held = &answer["held"];
+    let mut text = format!(
+        "{table}{} dead letters; {} of the consumer, which stalls at {}\n",
+        held["letters"], held["of_consumer"], held["of_consumer_max"]
+    );
+    if held["of_consumer"].as_u64() >= held["of_consumer_max"].as_u64() {
+        text.push_str("The consumer is STALLED until some are replayed or dropped\n");
+    }
+    text
 }
 
 /// What became of one dead letter.
 pub fn dead_letter_result(answer: &Json) -> String {
-    format!("dead letter {}: {}", answer["sequence"], cell(&answer["result"]))
+    format!("dead letter {}: {}", cell(&answer["id"]), cell(&answer["result"]))
 }
 
 /// A table of segment files.

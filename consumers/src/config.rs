@@ -11,6 +11,11 @@ pub struct Config {
     pub expiry_days: u32,
     /// Days until the sweep removes a rejected hit; at least 1.
     pub rejected_days: u32,
+    /// Dead letters of the consumer that are kept; at least 1. At the bound the consumer stalls,
+    /// as a record that can neither be stored nor put aside must not be lost.
+    pub dead_letters_max: u64,
+    /// Bytes of all of them, as they are stored; the same at this bound.
+    pub dead_letters_bytes_max: u64,
     /// Payload bytes that are gathered into one table transaction; at least 1. One source batch
     /// may go over it.
     pub batch_bytes_max: usize,
@@ -37,6 +42,8 @@ impl Default for Config {
             table: PathBuf::from("data/table.redb"),
             expiry_days: 30,
             rejected_days: 7,
+            dead_letters_max: 10_000,
+            dead_letters_bytes_max: 256 << 20,
             batch_bytes_max: 4 * 1024 * 1024,
             poll_ms: 20,
             commit_ms: 100,

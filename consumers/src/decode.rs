@@ -1,69 +1,75 @@
 //! From the bytes of a batch to what is to be written. Pure.
 //!
-//! A record that cannot become an item is *poison*. It becomes a dead letter with
-//! its reason and its bytes, and the records behind it go on. A record of a kind
-//! that only a newer version knows goes the same way: it is kept, and
-//! `dead-letters replay` after the upgrade stores it.
+//! A record that cannot become an item is *poison*. It becomes a dead letter with its reason and
+//! its bytes, and the records behind it go on. A record of a kind that only a newer version knows
+//! goes the same way: it is kept, and `dead-letters replay` after the upgrade stores it.
 //!
-//! Not poison: an event whose own boot, lane or number differ from where it was
-//! found (the log's place counts, the event is kept as it is), and one without
-//! `received_at_ms`, as an unchanged AWS sample sends it.
+//! Everything that keeps an event from being stored is found here, before a table does anything:
+//! a sender's id must not be taken by an event that then cannot be stored.
+//!
+//! Not poison: an event whose own boot, lane or number differ from where it was found. The log's
+//! place counts, and the event is kept as it is.
 
 use bytes::Bytes;
-use proto::{BootId, DeadLetter, LaneReport, Message, Rejected, TrackingEvent, Uuid};
+use proto::{BootId, DeadLetter, LaneReport, Message, Rejected, Stage, TrackingEvent, Uuid, ids};
 use stream::{Batch, Item, Record, RecordKind};
 
 use crate::ledger::{LaneEnd, Report};
 
-/// The stage in the dead letters of this crate.
-pub(crate) const STAGE: &str = "consumer";
-
 /// The longest program id that a table takes, in bytes.
 pub const PROGRAM_BYTES_MAX: usize = 255;
 
-/// What one transaction is to write.
+/// What one call of [`Table::write`](crate::Table::write) is to write.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Work {
-    /// The pieces in the order of the source.
-    pub pieces: Vec<Piece>,
-    /// The consumer's clock when it decoded them, milliseconds since 1970.
-    pub now_ms: u64,
+pub struct WriteBatch {
+    /// The batches in the order of the source.
+    pub batches: Vec<DecodedBatch>,
 }
 
-impl Work {
-    /// Decodes `batches`.
+impl WriteBatch {
+    /// Decodes `batches`; `now_ms` is the time of death of what is poison.
     pub fn of(batches: &[Batch], now_ms: u64) -> Self {
-        Self { pieces: batches.iter().map(|batch| decode(batch, now_ms)).collect(), now_ms }
+        Self { batches: batches.iter().map(|batch| decode(batch, now_ms)).collect() }
     }
 }
 
 /// A decoded batch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Piece {
+pub struct DecodedBatch {
     /// The process start that wrote it.
     pub boot: BootId,
     /// Its lane.
     pub lane: u32,
     /// Its records, in order.
-    pub entries: Vec<Entry>,
+    pub records: Vec<DecodedRecord>,
     /// Numbers that never became durable, as half-open ranges.
     pub abandoned: Vec<(u64, u64)>,
     /// The lane's end, if this batch has it.
     pub end: Option<LaneEnd>,
 }
 
+impl DecodedBatch {
+    /// The first number that it says something of.
+    pub(crate) fn first_number(&self) -> u64 {
+        let of_records = self.records.first().map(|record| record.number);
+        let of_abandoned = self.abandoned.first().map(|(first, _)| *first);
+        let of_end = self.end.map(|end| end.issued);
+        of_records.into_iter().chain(of_abandoned).chain(of_end).min().unwrap_or(0)
+    }
+}
+
 /// A decoded record.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct DecodedRecord {
     /// Its place in the lane.
     pub number: u64,
-    /// What to do with it.
-    pub what: What,
+    /// What it is.
+    pub decoded: Decoded,
 }
 
 /// What a record is to a table.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum Decoded {
     /// An event to store.
     Event(Event),
     /// A refused hit to keep for some days.
@@ -75,8 +81,8 @@ pub enum What {
     },
     /// A lane's report for the ledger.
     Report(Report),
-    /// Poison.
-    Dead(Box<DeadLetter>),
+    /// It cannot be stored.
+    Poison(Box<DeadLetter>),
 }
 
 /// An event, with what the table's keys need.
@@ -84,52 +90,51 @@ pub enum What {
 pub struct Event {
     /// Its program: 1 to [`PROGRAM_BYTES_MAX`] bytes.
     pub program: String,
-    /// Its message id.
+    /// Its message id: a UUIDv7 of `received_at_ms`, or a UUIDv8 of a sender's id.
     pub id: Uuid,
-    /// When the edge got it, milliseconds since 1970; the consumer's clock if it does not say.
+    /// When the edge received it, milliseconds since 1970: 1 to [`ids::TIME_MS_MAX`].
     pub received_at_ms: u64,
     /// The record as it came, so that fields which only a newer version knows are kept.
     pub payload: Bytes,
 }
 
 /// Decodes one batch; `now_ms` is the time of death of its poison.
-pub fn decode(batch: &Batch, now_ms: u64) -> Piece {
-    let mut piece = Piece {
+pub fn decode(batch: &Batch, now_ms: u64) -> DecodedBatch {
+    let mut decoded = DecodedBatch {
         boot: batch.boot,
         lane: batch.lane,
-        entries: Vec::with_capacity(batch.items.len()),
+        records: Vec::with_capacity(batch.items.len()),
         abandoned: Vec::new(),
         end: None,
     };
     for item in &batch.items {
         match item {
             Item::Record(record) => {
-                let what = understand(record, now_ms).unwrap_or_else(|reason| {
-                    What::Dead(Box::new(batch.dead_letter(record, STAGE, reason, now_ms)))
+                let read = decode_record(record).unwrap_or_else(|reason| {
+                    Decoded::Poison(Box::new(batch.dead_letter(record, Stage::Consumer, reason, now_ms)))
                 });
-                piece.entries.push(Entry { number: record.number, what });
+                decoded.records.push(DecodedRecord { number: record.number, decoded: read });
             }
             Item::Abandoned { first, count } => {
-                piece.abandoned.push((*first, first.saturating_add(*count)));
+                decoded.abandoned.push((*first, first.saturating_add(*count)));
             }
             Item::End { issued, clean } => {
-                piece.end = Some(LaneEnd { issued: *issued, clean: *clean });
+                decoded.end = Some(LaneEnd { issued: *issued, clean: *clean });
             }
         }
     }
-    piece
+    decoded
 }
 
-fn understand(record: &Record, now_ms: u64) -> Result<What, String> {
+fn decode_record(record: &Record) -> Result<Decoded, String> {
     match record.kind {
-        RecordKind::Event => event(record, now_ms).map(What::Event),
+        RecordKind::Event => decode_event(record).map(Decoded::Event),
         RecordKind::Rejected => {
             let rejected: Rejected = message(record, "Rejected")?;
-            let received_at_ms = received_at(rejected.received_at_ms, now_ms);
-            Ok(What::Rejected { received_at_ms, payload: record.payload.clone() })
+            Ok(Decoded::Rejected { received_at_ms: rejected.received_at_ms, payload: record.payload.clone() })
         }
         RecordKind::LaneReport => {
-            message::<LaneReport>(record, "LaneReport").map(|report| What::Report(report.into()))
+            message::<LaneReport>(record, "LaneReport").map(|report| Decoded::Report(report.into()))
         }
         RecordKind::CoreData => Err("core data does not belong into the log of events".to_owned()),
         RecordKind::Other(code) => {
@@ -138,7 +143,7 @@ fn understand(record: &Record, now_ms: u64) -> Result<What, String> {
     }
 }
 
-fn event(record: &Record, now_ms: u64) -> Result<Event, String> {
+fn decode_event(record: &Record) -> Result<Event, String> {
     let event: TrackingEvent = message(record, "TrackingEvent")?;
     let id = Uuid::try_parse(&event.message_id)
         .map_err(|error| format!("message_id {:?} is not a UUID: {error}", clipped(&event.message_id)))?;
@@ -151,30 +156,37 @@ fn event(record: &Record, now_ms: u64) -> Result<Event, String> {
             event.programid.len()
         ));
     }
-    Ok(Event {
-        program: event.programid,
-        id,
-        received_at_ms: received_at(event.received_at_ms, now_ms),
-        payload: record.payload.clone(),
-    })
+    // The consumer has no time of its own to give: the same record must be the same item each time.
+    let received_at_ms = event.received_at_ms;
+    if received_at_ms == 0 {
+        return Err("received_at_ms is missing".to_owned());
+    }
+    if received_at_ms > ids::TIME_MS_MAX {
+        return Err(format!("received_at_ms {received_at_ms} is beyond {}", ids::TIME_MS_MAX));
+    }
+    match id.get_version_num() {
+        // Who looks for a v7 looks where its time says.
+        7 if ids::time_ms(&id) != received_at_ms => Err(format!(
+            "message_id {id} is of the time {}, and received_at_ms says {received_at_ms}",
+            ids::time_ms(&id)
+        )),
+        7 | 8 => Ok(Event { program: event.programid, id, received_at_ms, payload: record.payload.clone() }),
+        version => Err(format!("message_id {id} is a UUID of version {version}, expected 7 or 8")),
+    }
 }
 
 fn message<M: Message + Default>(record: &Record, name: &str) -> Result<M, String> {
     M::decode(record.payload.clone()).map_err(|error| format!("not a {name}: {error}"))
 }
 
-fn received_at(said_ms: u64, now_ms: u64) -> u64 {
-    if said_ms == 0 { now_ms } else { said_ms }
-}
-
 fn clipped(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// The batch that a dead letter of this crate once was, to process it again.
+/// The batch that a dead letter of the consumer once was, to process it again.
 pub(crate) fn batch_of(letter: &DeadLetter) -> Result<Batch, String> {
-    if letter.stage != STAGE {
-        return Err(format!("it is of stage {:?}, not {STAGE:?}", letter.stage));
+    if letter.stage() != Stage::Consumer {
+        return Err(format!("it is of stage {:?}, not {:?}", letter.stage().name(), Stage::Consumer.name()));
     }
     let boot = BootId::from_slice(&letter.boot).map_err(|error| format!("its boot is no UUID: {error}"))?;
     let code = u8::try_from(letter.record_kind).map_err(|_| "its record kind is above 255".to_owned())?;
@@ -195,23 +207,28 @@ mod tests {
     const BOOT: BootId = Uuid::from_u128(7);
     const NOW: u64 = 1_790_000_000_000;
 
-    fn one(kind: RecordKind, payload: Vec<u8>) -> What {
+    fn one(kind: RecordKind, payload: Vec<u8>) -> Decoded {
         let record = Record { number: 3, kind, payload: payload.into() };
         let batch = Batch::of_lane(BOOT, 1, vec![Item::Record(record)]);
-        decode(&batch, NOW).entries.remove(0).what
+        decode(&batch, NOW).records.remove(0).decoded
     }
 
-    fn reason(what: What) -> String {
-        match what {
-            What::Dead(letter) => letter.reason,
+    fn reason(decoded: Decoded) -> String {
+        match decoded {
+            Decoded::Poison(letter) => letter.reason,
             other => panic!("{other:?} is not poison"),
         }
+    }
+
+    /// A UUIDv7 of the time 17.
+    fn id() -> Uuid {
+        ids::MessageIds::new().next(17)
     }
 
     fn hit() -> TrackingEvent {
         TrackingEvent {
             programid: "212313".into(),
-            message_id: Uuid::from_u128(5).to_string(),
+            message_id: id().to_string(),
             received_at_ms: 17,
             ..TrackingEvent::default()
         }
@@ -219,21 +236,23 @@ mod tests {
 
     #[test]
     fn an_event_keeps_its_bytes_and_says_its_key() {
-        let payload = TrackingEvent { number: 99, lane: 9, ..hit() }.encode_to_vec();
+        let event = TrackingEvent { number: 99, lane: 9, ..hit() };
+        let payload = event.encode_to_vec();
         let expected = Event {
             program: "212313".into(),
-            id: Uuid::from_u128(5),
+            id: event.message_id.parse().unwrap(),
             received_at_ms: 17,
             payload: payload.clone().into(),
         };
-        assert_eq!(one(RecordKind::Event, payload), What::Event(expected), "another place is no poison");
+        assert_eq!(one(RecordKind::Event, payload), Decoded::Event(expected), "another place is no poison");
     }
 
     #[test]
-    fn an_event_without_a_time_was_received_now() {
-        let payload = TrackingEvent { received_at_ms: 0, ..hit() }.encode_to_vec();
-        let What::Event(event) = one(RecordKind::Event, payload) else { panic!("it is an event") };
-        assert_eq!(event.received_at_ms, NOW);
+    fn an_event_with_a_senders_id_may_be_of_any_time() {
+        let id = ids::from_sender(&["212313", "conversion", "1"]);
+        let payload = TrackingEvent { message_id: id.to_string(), ..hit() }.encode_to_vec();
+        let Decoded::Event(event) = one(RecordKind::Event, payload) else { panic!("it is an event") };
+        assert_eq!((event.id, event.received_at_ms), (id, 17));
     }
 
     #[test]
@@ -250,6 +269,16 @@ mod tests {
             with(|event| event.programid = "p".repeat(256)),
             "programid has 256 bytes, at most 255 are taken"
         );
+        assert_eq!(with(|event| event.received_at_ms = 0), "received_at_ms is missing");
+        let beyond = with(|event| event.received_at_ms = 1 << 48);
+        assert_eq!(beyond, "received_at_ms 281474976710656 is beyond 281474976710655");
+        let of_another_time = with(|event| event.received_at_ms = 18);
+        assert!(
+            of_another_time.ends_with("is of the time 17, and received_at_ms says 18"),
+            "{of_another_time}"
+        );
+        let v4 = with(|event| event.message_id = Uuid::new_v4().to_string());
+        assert!(v4.ends_with("is a UUID of version 4, expected 7 or 8"), "{v4}");
         let bytes = reason(one(RecordKind::Event, b"\xff\xff".to_vec()));
         assert!(bytes.starts_with("not a TrackingEvent: "), "{bytes}");
         let unknown = reason(one(RecordKind::Other(77), vec![]));
@@ -260,10 +289,12 @@ mod tests {
     fn a_dead_letter_becomes_the_batch_that_it_was() {
         let record = Record { number: 3, kind: RecordKind::Other(9), payload: Bytes::from_static(b"x") };
         let batch = Batch::of_lane(BOOT, 1, vec![Item::Record(record)]);
-        let What::Dead(letter) = decode(&batch, NOW).entries.remove(0).what else { panic!("it is poison") };
+        let Decoded::Poison(letter) = decode(&batch, NOW).records.remove(0).decoded else {
+            panic!("it is poison")
+        };
         assert_eq!(batch_of(&letter).unwrap(), batch);
 
-        let foreign = DeadLetter { stage: "shipper".into(), ..*letter };
+        let foreign = DeadLetter { stage: Stage::Shipper.into(), ..*letter };
         assert_eq!(batch_of(&foreign).unwrap_err(), "it is of stage \"shipper\", not \"consumer\"");
     }
 
@@ -274,10 +305,10 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             match one(RecordKind::from_code(code), payload.clone()) {
-                What::Event(event) => prop_assert_eq!(event.payload, payload),
-                What::Rejected { payload: kept, .. } => prop_assert_eq!(kept, payload),
-                What::Dead(letter) => prop_assert_eq!(letter.payload, payload),
-                What::Report(_) => prop_assert_eq!(code, 3),
+                Decoded::Event(event) => prop_assert_eq!(event.payload, payload),
+                Decoded::Rejected { payload: kept, .. } => prop_assert_eq!(kept, payload),
+                Decoded::Poison(letter) => prop_assert_eq!(letter.payload, payload),
+                Decoded::Report(_) => prop_assert_eq!(code, 3),
             }
         }
     }

@@ -4,35 +4,33 @@
 //!
 //! ```text
 //! source.next ──► decode ──► table.write: one transaction ──► source.commit
-//! log | Kinesis   pure       events      new items            the cursor moves
+//! log | Kinesis   pure       events      new items            the lane's cursor moves
 //!                 poison ──► dead letters                     and the log may trim
+//!                            identities  which record has a sender's id
 //!                            rejected    kept 7 days
 //!                            ledger      what became of each number
 //! ```
 //!
-//! The cursor moves after the table's commit, so a crash anywhere brings batches
-//! again and never skips one; the ledger is in the same transaction as the items,
-//! so what comes again is known and not counted twice ([`process`], [`run`]).
+//! The cursor moves after the table's commit, so a crash anywhere brings batches again and never
+//! skips one; the ledger knows what comes again, and nothing is counted twice ([`process`],
+//! [`run`]). A second table is one more implementation of [`Table`], which the contract suite in
+//! `tests/it/contract/` runs against.
 //!
 //! # What is bounded, and what happens when it is full
 //!
 //! | what waits | at most | then |
 //! |---|---|---|
 //! | batches between source and table | `batch_bytes_max` (4 MiB) and one batch | the loop reads no more until they are durable; the rest is in the log, which sheds by class |
+//! | dead letters of the consumer | `dead_letters_max` (10,000), `dead_letters_bytes_max` (256 MiB) | the loop stalls until an operator replays or drops some |
+//! | dead letters of bridges | [`GivenLimits`] | the oldest are discarded and counted |
 //! | calls of the local table ([`LocalTable`]) | [`CALLS_MAX`] on blocking threads | callers wait |
 //! | one page of any listing | [`PAGE_MAX`] items | it says where the next one continues |
 //! | one transaction of the sweep | `sweep_items_max` items | it repeats, others write in between |
 //!
-//! There is no other queue: a live tail asks the table again ([`Store::tail`]).
-//! Events leave after `expiry_days`, rejected hits after `rejected_days`. Dead
-//! letters of the consumer stay until a person replays or drops them, those of bridges at most
-//! until [`GivenLimits`] are reached, and the ledger stays: one row
-//! a lane, a few hundred bytes, as ranges that touch are merged.
-//!
-//! Measured on a 2-core Linux VM, release build, 253-byte events of 1,000 programs:
-//! 110,000 to 135,000 events a second from source to durable (half a million to
-//! two million of them, new table); 0.9 ms for a lone event; 540 bytes of pages an
-//! event; a table of a million events opens in 1.3 ms after a `kill -9`.
+//! There is no other queue: a live tail asks the table again ([`Table::tail`]). Events leave after
+//! `expiry_days`, together with their identity entries, and rejected hits after `rejected_days`.
+//! The ledger stays: one row a lane, a few hundred bytes, as ranges that touch are merged. What
+//! storing costs is in `benches/RESULTS.md`.
 //!
 //! [`reconcile()`] sets the ledger beside the log and finds what is missing.
 
@@ -48,15 +46,15 @@ mod status;
 mod table;
 
 pub use config::Config;
-pub use decode::{Entry, Event, PROGRAM_BYTES_MAX, Piece, What, Work};
+pub use decode::{Decoded, DecodedBatch, DecodedRecord, Event, PROGRAM_BYTES_MAX, WriteBatch};
 pub use ledger::{Fate, Fates, LaneEnd, LaneLedger, LedgerRow, Report};
-pub use local::{
-    CALLS_MAX, Count, Given, GivenLimits, Listing, LocalTable, OpenError, Replayed, Start, Store, Swept,
-    sweep,
-};
+pub use local::{CALLS_MAX, LocalTable, OpenError};
 pub use process::{Outcome, process};
 pub use pull::{Ended, RunError, Stop, run};
 pub use ranges::Ranges;
 pub use reconcile::{LaneRow, LogLane, Places, Reconciliation, reconcile};
 pub use status::{Status, StatusHandle};
-pub use table::{PAGE_MAX, Page, Query, Table, TableError, Written};
+pub use table::{
+    Count, Cursor, Given, GivenLimits, Left, LeftReason, LettersHeld, Listing, PAGE_MAX, Query, Replayed,
+    Start, Table, TableError, Written,
+};

@@ -1,32 +1,38 @@
-//! The local table: one redb file, and the async shell around it.
+//! The local side of [`Table`]: one redb file, and the async shell around it.
 //!
-//! [`Store`] is the file, with methods that block. [`LocalTable`] runs them on
-//! tokio's blocking threads, at most [`CALLS_MAX`] at a time; further callers wait.
-//! redb has one writer: the pull loop, the sweep and a replayed dead letter take
-//! turns, readers never wait for them.
+//! `Store` is the file, with methods that block. [`LocalTable`] runs them on tokio's blocking
+//! threads, at most [`CALLS_MAX`] at a time; further callers wait. redb has one writer: the pull
+//! loop, the sweep and a replayed dead letter take turns, readers never wait for them.
+//!
+//! Items, identity entries, ledger and counts change in one transaction. So a crash anywhere
+//! leaves all of a write or nothing of it, and an identity entry whose event is missing, which
+//! a remote table must be able to take up again, does not occur here.
 //!
 //! Format 1 (sequences count from 0 and are never used again; numbers in keys and
 //! values are big-endian):
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `events` | length of the program id (1 byte), program id, message id (16 bytes) | `TrackingEvent` as it came |
+//! | `events` | length of the program id (1 byte), program id, `received_at_ms` (6 bytes), message id (16 bytes) | `TrackingEvent` as it came |
+//! | `identities` | length of the program id (1 byte), program id, message id of a sender's id (16 bytes) | `received_at_ms` (8 bytes), boot (16), lane (4), number (8) of the record that has the id |
 //! | `arrivals` | sequence | `received_at_ms` (8 bytes), key in `events` |
 //! | `programs` | program id | items, expired items |
 //! | `rejected` | sequence | `received_at_ms` (8 bytes), `Rejected` as it came |
 //! | `dead_letters` | sequence | `DeadLetter` |
-//! | `given_letters` | sequence in `dead_letters` | stage, 0, boot, lane (4 bytes), number (8 bytes) of a letter that a bridge gave |
+//! | `given_letters` | sequence in `dead_letters` | stage (4 bytes), boot, lane (4 bytes), number (8 bytes) of a letter that a bridge gave |
 //! | `given_places` | the same the other way round | sequence |
 //! | `ledger` | boot (16 bytes), lane (4 bytes) | `LaneLedger` as JSON |
 //! | `meta` | name | number: format, next sequences, totals |
 //!
-//! A message id starts with its time, so a program's time range is one range of
-//! `events`. DynamoDB's `program#hour#bucket` spreads a program's writes over
-//! partitions; one file has one partition and one writer, and needs neither.
+//! A program's events are one range of `events`, in the order of their times. DynamoDB's
+//! `program#hour#bucket` spreads a program's writes over partitions; one file has one partition
+//! and one writer, and needs neither.
 
 #[cfg(test)]
 mod crash_tests;
 mod expire;
+#[cfg(test)]
+mod expire_tests;
 mod given;
 mod letters;
 mod read;
@@ -35,48 +41,54 @@ mod store;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use proto::{TrackingEvent, Uuid};
-use tokio::sync::Semaphore;
+use proto::{DeadLetter, Rejected, TrackingEvent, Uuid};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
-pub use expire::{Swept, sweep};
-pub use given::{Given, GivenLimits};
-pub use letters::Replayed;
-pub use read::{Count, Listing, Start};
-pub use store::{OpenError, Store};
+pub use store::OpenError;
 
-use crate::decode::Work;
+use self::store::Store;
+use crate::config::Config;
+use crate::decode::WriteBatch;
 use crate::ledger::LedgerRow;
-use crate::table::{Page, Query, Table, TableError, Written};
+use crate::table::{
+    Count, Cursor, Given, GivenLimits, LettersHeld, Listing, Query, Replayed, Start, Table, TableError,
+    Written,
+};
 
 /// Calls that may be on blocking threads at the same time.
 pub const CALLS_MAX: usize = 16;
 
-/// The store for callers that must not block. A clone is the same table.
+/// The table of one machine. A clone is the same table.
 #[derive(Clone, Debug)]
 pub struct LocalTable {
     store: Arc<Store>,
     calls: Arc<Semaphore>,
+    sweep_pause: Duration,
 }
 
 impl LocalTable {
-    /// The shell around an opened store.
-    pub fn new(store: Store) -> Self {
-        Self { store: Arc::new(store), calls: Arc::new(Semaphore::new(CALLS_MAX)) }
-    }
-
-    /// The store, for a thread that may block.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Asks the store on a blocking thread.
-    ///
-    /// A caller that goes away does not undo a write that has begun.
+    /// Opens or creates the file `config.table`. Blocks.
     ///
     /// # Errors
-    /// Those of `question`; [`TableError::Unavailable`] if it panicked or the runtime ends.
-    pub async fn ask<R: Send + 'static>(
+    /// See [`OpenError`]; each names the file.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Ok(Self {
+            store: Arc::new(Store::open(config)?),
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            sweep_pause: Duration::from_secs(config.sweep_seconds.max(1)),
+        })
+    }
+
+    fn sweep_pause(&self) -> Duration {
+        self.sweep_pause
+    }
+
+    /// Asks the store on a blocking thread. A caller that goes away does not undo a write that
+    /// has begun.
+    async fn ask<R: Send + 'static>(
         &self,
         question: impl FnOnce(&Store) -> Result<R, TableError> + Send + 'static,
     ) -> Result<R, TableError> {
@@ -94,7 +106,7 @@ impl LocalTable {
 }
 
 impl Table for LocalTable {
-    async fn write(&self, work: Arc<Work>) -> Result<Written, TableError> {
+    async fn write(&self, work: Arc<WriteBatch>) -> Result<Written, TableError> {
         self.ask(move |store| store.write(&work)).await
     }
 
@@ -103,11 +115,70 @@ impl Table for LocalTable {
         self.ask(move |store| store.get(&program, id)).await
     }
 
-    async fn query(&self, query: Query) -> Result<Page<Uuid>, TableError> {
+    async fn query(&self, query: Query) -> Result<Listing<TrackingEvent>, TableError> {
         self.ask(move |store| store.query(&query)).await
+    }
+
+    async fn tail(&self, start: Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
+        self.ask(move |store| store.tail(&start, limit)).await
+    }
+
+    async fn count(&self, program: Option<&str>) -> Result<Count, TableError> {
+        let program = program.map(str::to_owned);
+        self.ask(move |store| store.count(program.as_deref())).await
+    }
+
+    async fn count_by_scan(&self, program: Option<&str>) -> Result<u64, TableError> {
+        let program = program.map(str::to_owned);
+        self.ask(move |store| store.count_by_scan(program.as_deref())).await
+    }
+
+    async fn rejected(
+        &self,
+        start: Start,
+        limit: usize,
+        reason: Option<&str>,
+    ) -> Result<Listing<Rejected>, TableError> {
+        let reason = reason.map(str::to_owned);
+        self.ask(move |store| store.rejected(&start, limit, reason.as_deref())).await
     }
 
     async fn ledger(&self) -> Result<Vec<LedgerRow>, TableError> {
         self.ask(Store::ledger).await
+    }
+
+    async fn dead_letters(&self, start: Start, limit: usize) -> Result<Listing<DeadLetter>, TableError> {
+        self.ask(move |store| store.dead_letters(&start, limit)).await
+    }
+
+    async fn dead_letters_held(&self) -> Result<LettersHeld, TableError> {
+        self.ask(Store::dead_letters_held).await
+    }
+
+    async fn dead_letter(&self, id: &Cursor) -> Result<Option<DeadLetter>, TableError> {
+        let id = id.clone();
+        self.ask(move |store| store.dead_letter(&id)).await
+    }
+
+    async fn replay_dead_letter(&self, id: &Cursor, now_ms: u64) -> Result<Replayed, TableError> {
+        let id = id.clone();
+        self.ask(move |store| store.replay_dead_letter(&id, now_ms)).await
+    }
+
+    async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
+        let id = id.clone();
+        self.ask(move |store| store.drop_dead_letter(&id)).await
+    }
+
+    async fn give_dead_letters(
+        &self,
+        letters: Vec<DeadLetter>,
+        limits: GivenLimits,
+    ) -> Result<Given, TableError> {
+        self.ask(move |store| store.give_dead_letters(&letters, limits)).await
+    }
+
+    async fn maintain(&self, stop: watch::Receiver<Option<Instant>>) {
+        expire::sweep(self, stop).await;
     }
 }

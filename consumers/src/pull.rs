@@ -3,24 +3,26 @@
 //! The order is the promise: the cursor moves only after the table's commit. A
 //! crash between the two brings the same batches again, and the ledger knows them.
 //!
-//! A table or a source that is away is asked again for ever, after a pause drawn
-//! between zero and a limit that doubles (full jitter), with a warning each time:
-//! what waits is in the log, which is bounded and sheds by class. What is damaged
-//! ends the loop, because a person must decide.
+//! A table or a source that is away is asked again for ever, with full jitter
+//! ([`Backoff`]) and a warning each time: what waits is in the log, which is bounded and sheds by
+//! class. What is damaged ends the loop: operator action required.
+//!
+//! A record that can neither be stored nor become a dead letter, since there are as many as there
+//! may be, stalls the loop: it goes on once letters were replayed or dropped. What stands in other
+//! places of the source beside it is stored and committed, up to the batches at hand.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use stream::{Batch, Checkpoint, Source, SourceError, gather};
-use supervise::{Backoff, now_ms};
+use supervise::{Backoff, causes, now_ms};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::process::process;
 use crate::status::StatusHandle;
-use crate::table::{Table, TableError};
+use crate::table::{Left, LeftReason, Table, TableError};
 
 /// How the loop is told to stop: until when it may catch up, once it is told.
 ///
@@ -63,7 +65,8 @@ pub async fn run<S: Source, T: Table>(
 ) -> Result<Ended, RunError> {
     loop {
         // Before the turn: what was appended before the stop must be seen after it.
-        let (stopping, began_ms) = (asked_to_stop(&stop), now_ms());
+        let stopping = asked_to_stop(&stop);
+        let began_ms = now_ms();
         let turn = tokio::select! {
             biased;
             turn = turn(&mut source, table, config, status) => turn?,
@@ -132,34 +135,75 @@ async fn turn<S: Source, T: Table>(
         if !error.is_retryable() {
             return Err(RunError::Source(error));
         }
-        retry.pause("the source cannot be read", &error).await;
+        retry.pause("the source cannot be read", &causes(&error)).await;
     }
     if batches.is_empty() {
         return Ok(Turn::Idle);
     }
     let full = batches.iter().map(Batch::bytes).sum::<usize>() >= config.batch_bytes_max;
-    let written = loop {
+    while !batches.is_empty() {
         let now_ms = now_ms();
-        match process(&batches, table, now_ms).await {
-            Ok(written) => {
-                status.update(|status| status.stored(&written, now_ms));
-                break written;
+        let written = match process(&batches, table, now_ms).await {
+            Ok(written) => written,
+            Err(error) if error.is_retryable() => {
+                retry.pause("events cannot be stored", &causes(&error)).await;
+                continue;
             }
-            Err(error) if error.may_pass() => retry.pause("events cannot be stored", &error).await,
             Err(error) => return Err(RunError::Table(error)),
+        };
+        let was_stalled = status.get().stalled;
+        status.update(|status| status.stored(&written, now_ms));
+        if written.fates.dead_letters > 0 {
+            let dead_letters = written.fates.dead_letters;
+            warn!(dead_letters, "records that cannot be stored became dead letters");
         }
-    };
-    if written.fates.dead_letters > 0 {
-        warn!(dead_letters = written.fates.dead_letters, "records that cannot be stored became dead letters");
+        let (stored, left) = split(batches, &written.left);
+        batches = left;
+        commit(source, &stored, &mut retry).await?;
+        if let Some(Left { reason, .. }) = written.left.first() {
+            retry.wait_for_room(*reason, was_stalled).await;
+        }
     }
-    let checkpoints = Checkpoint::of(&batches);
-    while let Err(error) = source.commit(&checkpoints).await {
+    Ok(if full { Turn::Full } else { Turn::Partial })
+}
+
+/// The checkpoints up to which each place is stored, and what is left of the batches.
+///
+/// A checkpoint says that everything before it in its place is stored; so behind a batch that is
+/// left, nothing of that place is committed.
+fn split(batches: Vec<Batch>, left: &[Left]) -> (Vec<Checkpoint>, Vec<Batch>) {
+    let mut stored: Vec<Checkpoint> = Vec::new();
+    let mut waiting: Vec<Batch> = Vec::new();
+    for (index, mut batch) in batches.into_iter().enumerate() {
+        let is_behind = |held: &Batch| held.checkpoint.is_same_place(&batch.checkpoint);
+        match left.iter().find(|left| left.batch == index) {
+            Some(left) => {
+                batch.items.retain(|item| item.end() > left.first);
+                waiting.push(batch);
+            }
+            // It is known when it is processed again.
+            None if waiting.iter().any(is_behind) => waiting.push(batch),
+            None => stored.push(batch.checkpoint),
+        }
+    }
+    (stored, waiting)
+}
+
+async fn commit<S: Source>(
+    source: &mut S,
+    checkpoints: &[Checkpoint],
+    retry: &mut Retry<'_>,
+) -> Result<(), RunError> {
+    if checkpoints.is_empty() {
+        return Ok(());
+    }
+    while let Err(error) = source.commit(checkpoints).await {
         if !error.is_retryable() {
             return Err(RunError::Source(error));
         }
-        retry.pause("the cursor cannot be moved", &error).await;
+        retry.pause("the cursor cannot be moved", &causes(&error)).await;
     }
-    Ok(if full { Turn::Full } else { Turn::Partial })
+    Ok(())
 }
 
 /// The pauses of one turn.
@@ -169,10 +213,22 @@ struct Retry<'a> {
 }
 
 impl Retry<'_> {
-    async fn pause(&mut self, what: &str, error: &impl Display) {
+    async fn pause(&mut self, what: &str, error: &str) {
         let pause = self.backoff.pause();
-        warn!(%error, pause_ms = pause.as_millis(), "{what}, trying again");
+        warn!(error, pause_ms = pause.as_millis(), "{what}, trying again");
         self.status.update(|status| status.failed(format!("{what}: {error}"), now_ms()));
         sleep(pause).await;
+    }
+
+    /// Waits before what is left is tried again. What only an operator can change is logged once.
+    async fn wait_for_room(&mut self, reason: LeftReason, was_stalled: bool) {
+        match reason {
+            LeftReason::LettersFull { .. } if !was_stalled => {
+                error!(%reason, "the consumer is stalled");
+            }
+            LeftReason::LettersFull { .. } => {}
+            LeftReason::Throttled => warn!(%reason, "trying again"),
+        }
+        sleep(self.backoff.pause()).await;
     }
 }

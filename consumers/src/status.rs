@@ -4,7 +4,7 @@ use serde::Serialize;
 use supervise::Failure;
 
 use crate::ledger::Fates;
-use crate::table::Written;
+use crate::table::{Left, LeftReason, Written};
 
 /// The pull loop at one moment. Counts are since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,7 +25,10 @@ pub struct Status {
     pub stored_until_ms: u64,
     /// The source had nothing more at the last look.
     pub caught_up: bool,
-    /// The error that holds up the loop now, until a transaction succeeds.
+    /// It waits for an operator: there is no room for the dead letter that a record became. The
+    /// error says what to do.
+    pub stalled: bool,
+    /// The error that holds up the loop now, until everything at hand is stored.
     pub error: Option<Failure>,
     /// The last error, also if it has passed.
     pub last_error: Option<Failure>,
@@ -40,7 +43,12 @@ impl Status {
         if written.newest_received_at_ms > 0 {
             self.lag_ms = now_ms.saturating_sub(written.newest_received_at_ms);
         }
-        self.error = None;
+        let left = written.left.first();
+        self.stalled = matches!(left, Some(Left { reason: LeftReason::LettersFull { .. }, .. }));
+        match left {
+            Some(left) => self.failed(left.reason.to_string(), now_ms),
+            None => self.error = None,
+        }
     }
 
     pub(crate) fn failed(&mut self, reason: String, now_ms: u64) {

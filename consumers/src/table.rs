@@ -1,30 +1,40 @@
 //! The seam where events end: redb on one machine, DynamoDB in the cloud.
 //!
+//! Everything that the pull loop, a command, the admin page or a Lambda asks of stored events
+//! goes through [`Table`]; nothing outside this crate names one side of it. One contract suite
+//! (`tests/it/contract/`) runs against each side.
+//!
 //! What every table promises:
-//! - An item is a function of program and message id only. Writing the same event
-//!   again leaves one item, the first.
-//! - [`Table::write`] is durable on return, and all of it may be repeated after an
-//!   error or a crash: a number that the ledger has is not counted again. The local
-//!   table has items and ledger in one transaction. A remote one writes items
-//!   first and the ledger last; the boot, lane and number in an item tell its own
-//!   earlier attempt from a duplicate.
+//! - An event's item is a function of the event: program, `received_at_ms` and message id are its
+//!   key, the event's bytes are its value. Nothing in it is made up by the consumer.
+//! - An event is stored once. One with an id of ours (UUIDv7) can come again only as the same
+//!   record, which the ledger knows. One with a sender's id (UUIDv8) first takes an *identity
+//!   entry*, which only one record can have; any other record of that id is a duplicate, until
+//!   the entry has expired.
+//! - [`Table::write`] is durable on return, and all of it may be repeated after an error or a
+//!   crash: a number that the ledger has is not counted again.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use proto::{TrackingEvent, Uuid};
-use serde::Serialize;
+use proto::{DeadLetter, Rejected, TrackingEvent, Uuid};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::decode::Work;
+use crate::decode::WriteBatch;
 use crate::ledger::{Fates, LedgerRow};
 
-/// Where events end.
-pub trait Table {
-    /// Writes `work` and its ledger. Durable on return.
+/// Where events end. A clone is the same table.
+///
+/// Each method may be called from many tasks at once; the implementation bounds what runs.
+pub trait Table: Clone + Send + Sync + 'static {
+    /// Writes `work` and its ledger. Durable on return, as far as [`Written::left`] does not say
+    /// otherwise.
     ///
     /// # Errors
     /// See [`TableError`]; the same work may be written again, whatever part of it was written.
-    fn write(&self, work: Arc<Work>) -> impl Future<Output = Result<Written, TableError>> + Send;
+    fn write(&self, work: Arc<WriteBatch>) -> impl Future<Output = Result<Written, TableError>> + Send;
 
     /// The event `id` of `program`, if the table has it.
     ///
@@ -36,29 +46,157 @@ pub trait Table {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<TrackingEvent>, TableError>> + Send;
 
-    /// Events of a program whose message ids carry a time in the asked range.
+    /// Events of a program that were received in a time range, in the order of their times.
     ///
     /// # Errors
     /// See [`TableError`].
-    fn query(&self, query: Query) -> impl Future<Output = Result<Page<Uuid>, TableError>> + Send;
+    fn query(&self, query: Query) -> impl Future<Output = Result<Listing<TrackingEvent>, TableError>> + Send;
+
+    /// Events in the order in which they were stored; at most `limit` and [`PAGE_MAX`].
+    ///
+    /// A live tail asks again at [`Listing::next`] every few hundred milliseconds: simpler than
+    /// a channel for each reader, nothing to bound, and a slow reader holds up nobody.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn tail(
+        &self,
+        start: Start,
+        limit: usize,
+    ) -> impl Future<Output = Result<Listing<TrackingEvent>, TableError>> + Send;
+
+    /// How many events there are, of one program or of all, from counts that writing keeps.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn count(&self, program: Option<&str>) -> impl Future<Output = Result<Count, TableError>> + Send;
+
+    /// The same number found by reading every item's key. Takes as long as the table is large.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn count_by_scan(&self, program: Option<&str>) -> impl Future<Output = Result<u64, TableError>> + Send;
+
+    /// Refused hits in the order in which they came, all or those of one reason; at most `limit`
+    /// and [`PAGE_MAX`]. A rare reason may need several calls, as each looks at a bounded number.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn rejected(
+        &self,
+        start: Start,
+        limit: usize,
+        reason: Option<&str>,
+    ) -> impl Future<Output = Result<Listing<Rejected>, TableError>> + Send;
 
     /// The ledgers of all lanes, by boot and lane.
     ///
     /// # Errors
     /// See [`TableError`].
     fn ledger(&self) -> impl Future<Output = Result<Vec<LedgerRow>, TableError>> + Send;
+
+    /// Dead letters in the order of their deaths, each with its id; at most `limit` and
+    /// [`PAGE_MAX`].
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn dead_letters(
+        &self,
+        start: Start,
+        limit: usize,
+    ) -> impl Future<Output = Result<Listing<DeadLetter>, TableError>> + Send;
+
+    /// How many dead letters wait for an operator, and how many there may be.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn dead_letters_held(&self) -> impl Future<Output = Result<LettersHeld, TableError>> + Send;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn dead_letter(&self, id: &Cursor)
+    -> impl Future<Output = Result<Option<DeadLetter>, TableError>> + Send;
+
+    /// Processes a dead letter of the consumer again, as the record that it was. Durable on return.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn replay_dead_letter(
+        &self,
+        id: &Cursor,
+        now_ms: u64,
+    ) -> impl Future<Output = Result<Replayed, TableError>> + Send;
+
+    /// Drops a dead letter; false if there is none of this id. Durable on return.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn drop_dead_letter(&self, id: &Cursor) -> impl Future<Output = Result<bool, TableError>> + Send;
+
+    /// Keeps dead letters of others, which are in no ledger of this table. Durable on return.
+    ///
+    /// # Errors
+    /// See [`TableError`]; the same letters may be given again.
+    fn give_dead_letters(
+        &self,
+        letters: Vec<DeadLetter>,
+        limits: GivenLimits,
+    ) -> impl Future<Output = Result<Given, TableError>> + Send;
+
+    /// What the table needs done for as long as a consumer runs, such as removing what has
+    /// expired. Ends when `stop` has a value or its sender is gone; what fails is logged and tried
+    /// again.
+    fn maintain(&self, stop: watch::Receiver<Option<Instant>>) -> impl Future<Output = ()> + Send;
 }
 
-/// What became of a piece of work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Written {
-    /// The fates of the records that were new to the ledger.
-    #[serde(flatten)]
-    pub fates: Fates,
-    /// Records that the ledger had already: they came again, after a crash or a lost answer.
-    pub replayed: u64,
-    /// `received_at_ms` of the newest event among them; 0 without one.
-    pub newest_received_at_ms: u64,
+/// The most items of one page; a larger limit counts as this.
+pub const PAGE_MAX: usize = 1_000;
+
+/// Where a listing continues, or which item of it is meant. Made by a table and opaque to
+/// everybody else; its text goes through command lines and URLs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// The cursor that a table's text stands for. A text that no table made finds nothing.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a listing starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest.
+    Oldest,
+    /// Here, or at the first one after it.
+    At(Cursor),
+    /// So that it ends with the newest.
+    Newest,
+}
+
+/// A part of a sequence, oldest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing<T> {
+    /// Each with its place.
+    pub items: Vec<(Cursor, T)>,
+    /// Continue here. Asking again at it is how one follows what comes later. `None` where a
+    /// listing has an end that stands, as a query of the past has.
+    pub next: Option<Cursor>,
 }
 
 /// Which events of a program.
@@ -66,27 +204,119 @@ pub struct Written {
 pub struct Query {
     /// The program.
     pub program: String,
-    /// The earliest time, milliseconds since 1970. Ids that a sender without a clock chose have
-    /// time 0.
+    /// The earliest `received_at_ms`, milliseconds since 1970.
     pub from_ms: u64,
-    /// The time before which they are; `u64::MAX` for no end.
+    /// The time before which they were received; `u64::MAX` for no end.
     pub to_ms: u64,
-    /// Continue behind this id: the [`Page::next`] of the page before.
-    pub after: Option<Uuid>,
+    /// Continue here: the [`Listing::next`] of the page before.
+    pub after: Option<Cursor>,
     /// Events of a page; at most [`PAGE_MAX`], at least 1.
     pub limit: usize,
 }
 
-/// The most items of one page; a larger limit counts as this.
-pub const PAGE_MAX: usize = 1_000;
+/// How many events there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// In the table now.
+    pub items: u64,
+    /// Removed since the beginning because they were too old.
+    pub expired: u64,
+}
 
-/// Events in the order of the key `K`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page<K> {
-    /// Each with its key.
-    pub items: Vec<(K, TrackingEvent)>,
-    /// Where the next page continues; `None` when there was no more at the moment.
-    pub next: Option<K>,
+/// What became of the records of a [`WriteBatch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The fates of the records that were new to the ledger.
+    pub fates: Fates,
+    /// Records that the ledger had already: they came again, after a crash or a lost answer.
+    pub replayed: u64,
+    /// `received_at_ms` of the newest event among them; 0 without one.
+    pub newest_received_at_ms: u64,
+    /// The batches of which something is not stored; all others are, to their end.
+    pub left: Vec<Left>,
+}
+
+/// A batch that was stored up to a record, and why not further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its index in [`WriteBatch::batches`].
+    pub batch: usize,
+    /// The first number that is not stored; everything of the batch before it is.
+    pub first: u64,
+    /// What must change before it can be.
+    pub reason: LeftReason,
+}
+
+/// Why a part of a batch was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeftReason {
+    /// The record cannot be stored, and there is no room for one more dead letter.
+    #[error(
+        "{held} dead letters are held and no more than {max} are kept; operator action required: look at \
+         them with `clickgate dead-letters list`, then replay or drop them"
+    )]
+    LettersFull {
+        /// Dead letters of the consumer now.
+        held: u64,
+        /// As many as there may be.
+        max: u64,
+    },
+    /// The table took no more for now.
+    #[error("the table is throttling us")]
+    Throttled,
+}
+
+/// How many dead letters of the consumer a table holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LettersHeld {
+    /// All letters, those that bridges gave included.
+    pub letters: u64,
+    /// Those of the consumer.
+    pub of_consumer: u64,
+    /// As many of the consumer's as there may be; at it the consumer stalls.
+    pub of_consumer_max: u64,
+}
+
+/// What became of a dead letter that was replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replayed {
+    /// There is no letter of this id.
+    NoSuchLetter,
+    /// It is an item now, and no letter any more.
+    Stored,
+    /// The table had the event already; it is no letter any more.
+    Duplicate,
+    /// It was a rejected hit or a lane report, and is kept as such.
+    Kept,
+    /// It cannot be stored still, for this reason, and stays a letter.
+    StillDead(String),
+}
+
+/// How many dead letters of others are kept; beyond it the oldest of them are discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenLimits {
+    /// Letters.
+    pub letters_max: u64,
+    /// Bytes of all of them, as they are stored.
+    pub bytes_max: u64,
+}
+
+impl Default for GivenLimits {
+    fn default() -> Self {
+        Self { letters_max: 10_000, bytes_max: 256 << 20 }
+    }
+}
+
+/// What became of letters that were given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// New letters, of which some may be discarded at once.
+    pub new: u64,
+    /// Letters that were there already, from an earlier delivery.
+    pub known: u64,
+    /// The oldest, which made room.
+    pub discarded: u64,
 }
 
 /// Why a table could not do it, by what the caller can do.
@@ -96,19 +326,22 @@ pub enum TableError {
     #[error("the table is throttling us")]
     Throttled,
     /// Try again later.
-    #[error("the table is not available: {0}")]
+    #[error("the table is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Trying again does not help; a person must look.
+    /// No listing of this table continues there: the caller made it up.
+    #[error("no listing of this table continues at {0:?}")]
+    UnknownCursor(String),
+    /// Trying again does not help; operator action required.
     #[error("the table is damaged: {0}")]
     Damaged(String),
 }
 
 impl TableError {
     /// Whether the same call may succeed later.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Throttled | Self::Unavailable(_) => true,
-            Self::Damaged(_) => false,
+            Self::UnknownCursor(_) | Self::Damaged(_) => false,
         }
     }
 }

@@ -70,7 +70,7 @@ fn rejected() -> Rejected {
 
 fn dead_letter() -> DeadLetter {
     DeadLetter {
-        stage: "consumer".into(),
+        stage: crate::Stage::Consumer.into(),
         reason: "not a TrackingEvent".into(),
         failed_at_ms: 1_790_000_000_123,
         boot: BOOT.as_bytes().to_vec(),

@@ -1,69 +1,98 @@
-//! Message ids that carry their own time.
+//! Message ids.
 //!
-//! A hit gets a UUIDv7 (RFC 9562 §5.7). Where a sender gave an id of its own, the
-//! message id is a UUIDv8 (§5.8) computed from it, so that a retry and a
-//! redelivery have the same id and end as one item.
+//! | whose id | form | the same again |
+//! |---|---|---|
+//! | ours, of a hit | UUIDv7 (RFC 9562 §5.7) of the very time at which the event was received | only as the same record |
+//! | computed from the sender's | UUIDv8 (§5.8): 122 bits of SHA-256 over what names the event, and no time | whenever the sender says it again |
 //!
-//! Both have 48 bits of milliseconds since 1970 in front, so the table can find
-//! the hour of an event from its id alone.
+//! So a v7 tells where its event is stored: its time is the event's `received_at_ms`. A v8 tells
+//! nothing: a retry has it too, and comes at another time; a table finds its event by an
+//! identity entry.
+
+use std::cell::Cell;
 
 use sha2::{Digest, Sha256};
-use uuid::{Builder, ContextV7, Timestamp, Uuid};
+use uuid::{Builder, Uuid};
 
-/// Makes the UUIDv7s of one lane: each is greater than the one before, also when
-/// the clock steps back.
+/// How far a clock may step back before the ids follow it, in milliseconds. Steps within it are
+/// what a correction by NTP makes; beyond it somebody has set the clock.
+pub const STEP_BACK_MS_MAX: u64 = 1_000;
+
+/// The largest time that an id can hold, in milliseconds since 1970: 48 bits.
+pub const TIME_MS_MAX: u64 = (1 << 48) - 1;
+
+/// Bits of the counter within a millisecond; the other 32 of the 74 are random.
+const COUNTER_BITS: u32 = 42;
+
+/// Makes the UUIDv7s of one lane, for one thread.
 ///
-/// When the clock steps back the ids keep the last time seen and count on, until
-/// the clock has caught up.
-#[derive(Debug)]
+/// Each is greater than the one before, also when the clock steps back by up to
+/// [`STEP_BACK_MS_MAX`]: the ids keep the last time and count on. When it steps back further the
+/// ids follow it, and only their random bits keep them apart.
+#[derive(Debug, Default)]
 pub struct MessageIds {
-    context: ContextV7,
-}
-
-impl Default for MessageIds {
-    fn default() -> Self {
-        Self::new()
-    }
+    last_ms: Cell<u64>,
+    counter: Cell<u64>,
 }
 
 impl MessageIds {
     /// A source of ids for one thread.
     pub fn new() -> Self {
-        Self { context: ContextV7::new() }
+        Self::default()
     }
 
-    /// The next id, at `now_ms` milliseconds since 1970.
+    /// The next id, at `now_ms` milliseconds since 1970 (at most [`TIME_MS_MAX`]). What
+    /// [`time_ms`] says of it is the event's time: `now_ms`, or up to a second more.
     pub fn next(&self, now_ms: u64) -> Uuid {
-        let seconds = now_ms / 1_000;
-        let nanos = u32::try_from(now_ms % 1_000).expect("a remainder of 1,000 fits") * 1_000_000;
-        Uuid::new_v7(Timestamp::from_unix(&self.context, seconds, nanos))
+        let random = Uuid::new_v4().as_u128();
+        let last_ms = self.last_ms.get();
+        let stepped_back = now_ms < last_ms && last_ms - now_ms <= STEP_BACK_MS_MAX;
+        let at_ms = if stepped_back { last_ms } else { now_ms.min(TIME_MS_MAX) };
+        let (at_ms, counter) = match self.counter.get() + 1 {
+            // Too many for one millisecond: the ids go ahead of the clock, as RFC 9562 §6.2 allows.
+            full if at_ms == last_ms && full >> COUNTER_BITS != 0 => (at_ms + 1, 0),
+            next if at_ms == last_ms => (at_ms, next),
+            // Half of the counter's range is left for this millisecond.
+            _ => (at_ms, (random >> 64) as u64 & ((1 << (COUNTER_BITS - 1)) - 1)),
+        };
+        self.last_ms.set(at_ms);
+        self.counter.set(counter);
+        let low = u128::from(counter) << 32 | u128::from(random as u32);
+        let mut tail = [0; 10];
+        // The upper 12 of the 74 bits stand before the variant, the other 62 behind it.
+        tail[..2].copy_from_slice(&((low >> 62) as u16).to_be_bytes());
+        tail[2..].copy_from_slice(&(low as u64 & ((1 << 62) - 1)).to_be_bytes());
+        Builder::from_unix_timestamp_millis(at_ms, &tail).into_uuid()
     }
 }
 
-/// The id of a message whose sender gave it an id: `parts` name the sender's scope
-/// and its id, for example broker, destination and message id.
+/// The id of an event whose sender gave it an id. `parts` say which event: program, type or the
+/// name of a custom event, and the sender's id; of a broker's message the broker, the destination,
+/// and the message id or the business key.
 ///
-/// `sender_time_ms` is the sender's time, 0 if it gave none; beyond 48 bits it
-/// counts as 0. Equal arguments give equal ids; `["a", "bc"]` and `["ab", "c"]`
-/// give different ones.
-pub fn from_sender(sender_time_ms: u64, parts: &[&str]) -> Uuid {
+/// Equal parts give equal ids; `["a", "bc"]` and `["ab", "c"]` give different ones.
+pub fn from_sender(parts: &[&str]) -> Uuid {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    let digest = hash.finalize();
-    let time = if sender_time_ms >> 48 == 0 { sender_time_ms } else { 0 };
-    let mut bytes = [0u8; 16];
-    bytes[..6].copy_from_slice(&time.to_be_bytes()[2..]);
-    bytes[6..].copy_from_slice(&digest[..10]);
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Milliseconds since 1970 in the front 48 bits of a message id.
+/// Milliseconds since 1970 in the front 48 bits of a UUIDv7.
 pub fn time_ms(id: &Uuid) -> u64 {
     let bytes = id.as_bytes();
     u64::from_be_bytes([0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]])
+}
+
+/// Whether the id was computed from a sender's, so that the same event may come again at another
+/// time, as another record.
+pub fn is_from_sender(id: &Uuid) -> bool {
+    id.get_version_num() == 8
 }
 
 #[cfg(test)]
@@ -71,43 +100,76 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NOW: u64 = 1_790_000_000_000;
+
     #[test]
-    fn ids_of_a_lane_only_grow_when_the_clock_steps_back_an_hour() {
+    fn ids_of_a_lane_only_grow_when_the_clock_steps_back_a_second() {
         let ids = MessageIds::new();
-        let start = 1_790_000_000_000;
-        let mut last = ids.next(start);
+        let mut last = ids.next(NOW);
         for step in 0..10_000u64 {
-            let now = if step % 3 == 0 { start - 3_600_000 + step } else { start + step / 100 };
+            let now = if step % 3 == 0 { NOW - 900 + step / 100 } else { NOW + step / 100 };
             let next = ids.next(now);
             assert!(next > last, "step {step}: {next} after {last}");
+            assert!(time_ms(&next) - now <= STEP_BACK_MS_MAX);
             last = next;
         }
     }
 
     #[test]
-    fn an_id_says_its_version_and_its_time() {
-        let id = MessageIds::new().next(1_790_000_000_123);
-        assert_eq!(id.get_version_num(), 7);
-        assert_eq!(time_ms(&id), 1_790_000_000_123);
+    fn ids_follow_a_clock_that_was_set_back() {
+        let ids = MessageIds::new();
+        ids.next(NOW + 3_600_000);
+        assert_eq!(time_ms(&ids.next(NOW)), NOW);
+        assert_eq!(time_ms(&ids.next(NOW - STEP_BACK_MS_MAX)), NOW, "a second is waited for");
+        assert_eq!(time_ms(&ids.next(NOW - STEP_BACK_MS_MAX - 1)), NOW - STEP_BACK_MS_MAX - 1);
+    }
 
-        let id = from_sender(1_790_000_000_123, &["broker", "queue", "ID:1"]);
-        assert_eq!(id.get_version_num(), 8);
-        assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
-        assert_eq!(time_ms(&id), 1_790_000_000_123);
+    #[test]
+    fn ids_of_one_millisecond_stay_in_order_when_the_counter_is_full() {
+        let ids = MessageIds::new();
+        let before = ids.next(NOW);
+        ids.counter.set((1 << COUNTER_BITS) - 2);
+        let (last, over) = (ids.next(NOW), ids.next(NOW));
+        assert!(before < last && last < over);
+        assert_eq!((time_ms(&last), time_ms(&over)), (NOW, NOW + 1));
+    }
+
+    #[test]
+    fn an_id_says_its_version_and_a_hits_id_its_time() {
+        let id = MessageIds::new().next(NOW + 123);
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        assert_eq!(time_ms(&id), NOW + 123);
+        assert!(!is_from_sender(&id));
+        assert_eq!(time_ms(&MessageIds::new().next(u64::MAX)), TIME_MS_MAX);
+
+        let id = from_sender(&["broker", "queue", "ID:1"]);
+        assert_eq!((id.get_version_num(), id.get_variant()), (8, uuid::Variant::RFC4122));
+        assert!(is_from_sender(&id));
     }
 
     #[test]
     fn a_sender_id_is_the_same_for_ever() {
-        let id = from_sender(0, &["212313", "order-1"]);
-        assert_eq!(id.to_string(), "00000000-0000-856d-93a9-63d34747fe01");
+        let id = from_sender(&["212313", "conversion", "order-1"]);
+        assert_eq!(id.to_string(), "a4567b47-8541-8a94-8015-c2825c4f60fc");
     }
 
     proptest! {
         #[test]
-        fn parts_do_not_run_together(a in ".{0,8}", b in ".{0,8}", time in any::<u64>()) {
+        fn parts_do_not_run_together(a in ".{0,8}", b in ".{0,8}") {
             let joined = format!("{a}{b}");
-            prop_assert_ne!(from_sender(time, &[&a, &b]), from_sender(time, &[&joined]));
-            prop_assert_eq!(from_sender(time, &[&a, &b]), from_sender(time, &[&a, &b]));
+            prop_assert_ne!(from_sender(&[&a, &b]), from_sender(&[&joined]));
+            prop_assert_eq!(from_sender(&[&a, &b]), from_sender(&[&a, &b]));
+        }
+
+        #[test]
+        fn two_lanes_never_make_the_same_id(steps in prop::collection::vec(0u64..3, 1..200)) {
+            let lanes = [MessageIds::new(), MessageIds::new()];
+            let mut seen = std::collections::HashSet::new();
+            for step in steps {
+                for lane in &lanes {
+                    prop_assert!(seen.insert(lane.next(NOW + step)));
+                }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@
 //! tracker bounds (100 parameters of 64 + 1,024 bytes, 20 KiB of request line).
 //!
 //! [`core_data`] is the form of programs on their way to the registry.
-//! [`ids`] makes the message ids, which carry their own time.
+//! [`ids`] makes the message ids.
 
 pub mod core_data;
 pub mod ids;
@@ -52,6 +52,19 @@ impl EventType {
             Self::Conversion => "conversion",
             Self::Custom => "custom",
             Self::Legacy => "legacy",
+        }
+    }
+}
+
+impl Stage {
+    /// The name used in JSON and by the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Consumer => "consumer",
+            Self::Shipper => "shipper",
+            Self::BridgePrograms => "bridge-programs",
+            Self::BridgeActivemq => "bridge-activemq",
         }
     }
 }

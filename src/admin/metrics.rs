@@ -44,6 +44,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         let lag_ms = if waiting_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
         gauge!("clickgate_cursor_lag_seconds", "cursor" => TABLE_CURSOR).set(seconds(lag_ms));
         gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
+        gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
         // A tracker alone has no table, and must not make one.
         set_records(owner).await;

@@ -6,6 +6,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use programs::{Program, samples};
 use serde_json::json;
 
+use consumers::{Cursor, Start};
+
 use super::*;
 use crate::admin::Admin;
 use crate::ops::Part;
@@ -63,7 +65,7 @@ fn sample(id: &str) -> Program {
 /// Asks everything that needs no tracker; the answers.
 fn ask_everything(client: &mut Client) -> Vec<Result<Json, String>> {
     let id = |id: &str| id.parse().unwrap();
-    let newest = Part { after: None, limit: 10 };
+    let newest = Part { start: Start::Newest, limit: 10 };
     [
         Op::ProgramsPut(Box::new(sample("a"))),
         Op::ProgramsPut(Box::new(sample("a"))),
@@ -75,15 +77,15 @@ fn ask_everything(client: &mut Client) -> Vec<Result<Json, String>> {
         Op::ProgramsRemove(id("nobody"), None),
         Op::ProgramsGet(id("b")),
         Op::ProgramsList,
-        Op::EventsTail(newest),
+        Op::EventsTail(newest.clone()),
         Op::EventsCount { program: None, scan: true },
-        Op::EventsRejected(newest, Some("expired".to_owned())),
+        Op::EventsRejected(newest.clone(), Some("expired".to_owned())),
         Op::EventsGet(id("a"), proto::Uuid::from_u128(1)),
         Op::Reconcile,
         Op::DeadLettersList(newest),
-        Op::DeadLettersShow(3),
-        Op::DeadLettersReplay(3),
-        Op::DeadLettersDrop(3),
+        Op::DeadLettersShow(Cursor::new("3")),
+        Op::DeadLettersReplay(Cursor::new("3")),
+        Op::DeadLettersDrop(Cursor::new("3")),
         Op::CacheFill,
     ]
     .iter()

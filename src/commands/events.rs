@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consumers::{PAGE_MAX, Query};
+use consumers::{Cursor, PAGE_MAX, Query, Start};
 use proto::Uuid;
 use serde_json::Value as Json;
 
@@ -19,8 +19,11 @@ const POLL: Duration = Duration::from_millis(200);
 pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
     match command {
         Events::Tail { limit, all, no_follow } => {
-            let after = if all { Some(0) } else { None };
-            tail(context, Part { after, limit: if all { PAGE_MAX } else { limit as usize } }, !no_follow)
+            let part = match all {
+                true => Part { start: Start::Oldest, limit: PAGE_MAX },
+                false => Part { start: Start::Newest, limit: limit as usize },
+            };
+            tail(context, part, !no_follow)
         }
         Events::Get { message_id, program } => {
             let id = message_id.parse::<Uuid>();
@@ -36,7 +39,7 @@ pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
             Ok(context.out.document(&counted, render::count)?)
         }
         Events::Rejected { reason, limit } => {
-            let part = Part { after: None, limit: limit as usize };
+            let part = Part { start: Start::Newest, limit: limit as usize };
             let answer = context.ask(Op::EventsRejected(part, reason))?;
             lines(context, &answer, render::rejected)
         }
@@ -47,15 +50,15 @@ fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failu
     let mut client = context.client()?;
     if part.limit == 0 {
         // Nothing to begin with: only where the end is.
-        let newest = client.ask(&Op::EventsTail(Part { after: None, limit: 1 }))?;
-        part = Part { after: newest["next"].as_u64(), limit: PAGE_MAX };
+        let newest = client.ask(&Op::EventsTail(Part { start: Start::Newest, limit: 1 }))?;
+        part = Part { start: start_at(&newest)?, limit: PAGE_MAX };
     }
     loop {
-        let answer = client.ask(&Op::EventsTail(part))?;
+        let answer = client.ask(&Op::EventsTail(part.clone()))?;
         lines(context, &answer, render::event)?;
         let shown = answer["items"].as_array().map_or(0, Vec::len);
-        let is_page_full = part.after.is_some() && shown == part.limit;
-        part = Part { after: answer["next"].as_u64(), limit: PAGE_MAX };
+        let is_page_full = part.start != Start::Newest && shown == part.limit;
+        part = Part { start: start_at(&answer)?, limit: PAGE_MAX };
         if is_page_full {
             continue;
         }
@@ -69,6 +72,14 @@ fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failu
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Where the next part continues.
+fn start_at(listing: &Json) -> Result<Start, Failure> {
+    let next = listing["next"].as_str();
+    let next =
+        next.ok_or_else(|| Failure::Failed("the answer does not say where it continues".to_owned()))?;
+    Ok(Start::At(Cursor::new(next)))
 }
 
 fn query(
@@ -97,8 +108,8 @@ fn query(
         let page = client.ask(&Op::EventsQuery(query.clone()))?;
         lines(context, &page, render::event)?;
         left -= (page["items"].as_array().map_or(0, Vec::len) as u64).min(left);
-        match page["next"].as_str().and_then(|next| next.parse().ok()) {
-            Some(next) if left > 0 => query.after = Some(next),
+        match page["next"].as_str() {
+            Some(next) if left > 0 => query.after = Some(Cursor::new(next)),
             Some(_) => {
                 eprintln!("clickgate: there are more; show them with a larger --limit than {limit}");
                 return Ok(());

@@ -138,6 +138,8 @@ pub const KEYS: &[Key] = &[
     key!("tracker.catalog.snapshot_seconds", tracker.catalog.snapshot_seconds, Some((1, 86_400)), "It is written at most once in this time, and only if something changed."),
     key!("consumer.expiry_days", consumer.expiry_days, Some((1, 36_500)), "Days until an event leaves the local table."),
     key!("consumer.rejected_days", consumer.rejected_days, Some((1, 36_500)), "Days until a refused hit leaves it."),
+    key!("consumer.dead_letters_max", consumer.dead_letters_max, Some((1, 1_000_000_000)), "Dead letters of the consumer; at the bound it stalls until some are replayed or dropped."),
+    key!("consumer.dead_letters_bytes_max", consumer.dead_letters_bytes_max, Some((1_048_576, 1_099_511_627_776)), "Bytes of them; the same at this bound."),
     key!("consumer.batch_bytes_max", consumer.batch_bytes_max, Some((1, 1_073_741_824)), "Payload bytes of one transaction."),
     key!("consumer.poll_ms", consumer.poll_ms, Some((1, 60_000)), "Wait when the log has nothing new."),
     key!("consumer.commit_ms", consumer.commit_ms, Some((0, 60_000)), "Wait after a transaction that was not full; it bounds the disk syncs of a quiet machine."),

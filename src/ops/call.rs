@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use consumers::{PAGE_MAX, Query};
-use percent_encoding::percent_decode_str;
+use consumers::{Cursor, PAGE_MAX, Query, Start};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use programs::{ImportError, Program, ProgramId, REVISION_MAX, read_programs, rfc3339};
-use proto::Uuid;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tracker::ExplainRequest;
@@ -51,7 +50,12 @@ impl Op {
     /// The call that means this.
     pub fn to_call(&self) -> Call {
         let part_of = |part: &Part| {
-            vec![("after", part.after.map(|it| it.to_string())), ("limit", Some(part.limit.to_string()))]
+            let limit = ("limit", Some(part.limit.to_string()));
+            match &part.start {
+                Start::Newest => vec![limit],
+                Start::Oldest => vec![("oldest", Some(true.to_string())), limit],
+                Start::At(cursor) => vec![("after", Some(cursor.to_string())), limit],
+            }
         };
         match self {
             Self::ProgramsList => Call::get("/programs", &[]),
@@ -83,7 +87,7 @@ impl Op {
                     ("from", Some(moment_text(query.from_ms))),
                     ("to", Some(moment_text(query.to_ms))),
                     ("limit", Some(query.limit.to_string())),
-                    ("after", query.after.map(|id| id.to_string())),
+                    ("after", query.after.as_ref().map(ToString::to_string)),
                 ];
                 Call::get("/events", &bounds)
             }
@@ -100,13 +104,9 @@ impl Op {
             Self::LogStatus => Call::get("/log", &[]),
             Self::LogShip(dir) => Call::post("/log/ship", &json!({ "dir": dir })),
             Self::DeadLettersList(part) => Call::get("/dead-letters", &part_of(part)),
-            Self::DeadLettersShow(sequence) => Call::get(&format!("/dead-letters/{sequence}"), &[]),
-            Self::DeadLettersReplay(sequence) => {
-                Call::post(&format!("/dead-letters/{sequence}/replay"), &json!({}))
-            }
-            Self::DeadLettersDrop(sequence) => {
-                Call::post(&format!("/dead-letters/{sequence}/drop"), &json!({}))
-            }
+            Self::DeadLettersShow(id) => Call::get(&letter_path(id, ""), &[]),
+            Self::DeadLettersReplay(id) => Call::post(&letter_path(id, "/replay"), &json!({})),
+            Self::DeadLettersDrop(id) => Call::post(&letter_path(id, "/drop"), &json!({})),
             Self::Explain(request) => Call::post(
                 "/explain",
                 &json!({
@@ -165,13 +165,9 @@ impl Op {
             ("GET", ["log"]) => Self::LogStatus,
             ("POST", ["log", "ship"]) => Self::LogShip(shipped(body)?),
             ("GET", ["dead-letters"]) => Self::DeadLettersList(query.part()?),
-            ("GET", ["dead-letters", sequence]) => Self::DeadLettersShow(parse("sequence", sequence)?),
-            ("POST", ["dead-letters", sequence, "replay"]) => {
-                Self::DeadLettersReplay(parse("sequence", sequence)?)
-            }
-            ("POST", ["dead-letters", sequence, "drop"]) => {
-                Self::DeadLettersDrop(parse("sequence", sequence)?)
-            }
+            ("GET", ["dead-letters", id]) => Self::DeadLettersShow(Cursor::new(*id)),
+            ("POST", ["dead-letters", id, "replay"]) => Self::DeadLettersReplay(Cursor::new(*id)),
+            ("POST", ["dead-letters", id, "drop"]) => Self::DeadLettersDrop(Cursor::new(*id)),
             ("POST", ["explain"]) => {
                 let request: Result<ExplainRequest, _> = serde_json::from_slice(body);
                 Self::Explain(request.map_err(|error| OpError::invalid(format!("the body: {error}")))?)
@@ -183,6 +179,12 @@ impl Op {
         query.finish()?;
         Ok(op)
     }
+}
+
+/// The path of a dead letter, whose id may hold anything.
+fn letter_path(id: &Cursor, rest: &str) -> String {
+    let id = percent_encode(id.as_str().as_bytes(), NON_ALPHANUMERIC);
+    format!("/dead-letters/{id}{rest}")
 }
 
 /// The segments of a path, decoded.
@@ -351,7 +353,16 @@ impl Params {
     }
 
     fn part(&mut self) -> Result<Part, OpError> {
-        Ok(Part { after: self.take("after")?, limit: self.limit()? })
+        let is_oldest = self.take("oldest")?.unwrap_or(false);
+        let start = match self.text("after") {
+            Some(_) if is_oldest => {
+                return Err(OpError::invalid("after and oldest exclude each other"));
+            }
+            Some(cursor) => Start::At(Cursor::new(cursor)),
+            None if is_oldest => Start::Oldest,
+            None => Start::Newest,
+        };
+        Ok(Part { start, limit: self.limit()? })
     }
 
     fn events_query(&mut self) -> Result<Query, OpError> {
@@ -364,7 +375,7 @@ impl Params {
             program: program.to_string(),
             from_ms,
             to_ms,
-            after: self.take::<Uuid>("after")?,
+            after: self.text("after").map(Cursor::new),
             limit: self.limit()?,
         })
     }

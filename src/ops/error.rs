@@ -81,7 +81,11 @@ impl From<OwnerError> for OpError {
 impl From<TableError> for OpError {
     fn from(error: TableError) -> Self {
         let text = causes(&error);
-        if error.may_pass() { Self::Unavailable(text) } else { Self::Failed(text) }
+        match error {
+            TableError::UnknownCursor(_) => Self::invalid(text),
+            error if error.is_retryable() => Self::Unavailable(text),
+            _ => Self::Failed(text),
+        }
     }
 }
 

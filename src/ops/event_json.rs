@@ -74,7 +74,7 @@ pub fn rejected_json(rejected: &Rejected) -> Json {
 pub fn dead_letter_json(letter: &DeadLetter) -> Json {
     let kind = u8::try_from(letter.record_kind).map(RecordKind::from_code);
     let mut json = json!({
-        "stage": letter.stage,
+        "stage": letter.stage().name(),
         "reason": letter.reason,
         "failedAt": rfc3339::format_ms(letter.failed_at_ms),
         "failedAtMs": letter.failed_at_ms,

@@ -1,8 +1,6 @@
 //! Questions about stored events and refused hits.
 
-use std::ops::ControlFlow;
-
-use consumers::{Listing, Query, Start};
+use consumers::{Cursor, Listing, Query, Table};
 use programs::decision::Refusal;
 use programs::{Entry, ProgramId, Registry};
 use proto::Uuid;
@@ -14,24 +12,17 @@ use crate::owner::Owner;
 use crate::registry::RegistryKind;
 use crate::similar;
 
-impl Part {
-    pub(super) fn start(self) -> Start {
-        self.after.map_or(Start::Newest, Start::At)
-    }
-}
-
 pub async fn tail(owner: &Owner, part: Part) -> Result<Json, OpError> {
-    let listing = owner.table().await?.ask(move |store| store.tail(part.start(), part.limit)).await?;
-    Ok(listing_json(&listing, event_json))
+    let listing = owner.table().await?.tail(part.start, part.limit).await?;
+    Ok(listing_json(&listing, |_, event| event_json(event)))
 }
 
 pub async fn rejected(owner: &Owner, part: Part, reason: Option<String>) -> Result<Json, OpError> {
     if let Some(reason) = &reason {
         require_reason(reason)?;
     }
-    let ask = move |store: &consumers::Store| store.rejected(part.start(), part.limit, reason.as_deref());
-    let listing = owner.table().await?.ask(ask).await?;
-    Ok(listing_json(&listing, rejected_json))
+    let listing = owner.table().await?.rejected(part.start, part.limit, reason.as_deref()).await?;
+    Ok(listing_json(&listing, |_, rejected| rejected_json(rejected)))
 }
 
 /// A misspelt reason would look as if no hit were refused for it.
@@ -45,20 +36,14 @@ fn require_reason(reason: &str) -> Result<(), OpError> {
     Err(OpError::invalid(format!("there is no reason {reason:?}{hint} The reasons are {}", known.join(", "))))
 }
 
-/// The items, each with its sequence, and where the next part continues.
-pub(super) fn listing_json<T>(listing: &Listing<T>, item_json: impl Fn(&T) -> Json) -> Json {
-    let item = |(sequence, item): &(u64, T)| {
-        let mut json = item_json(item);
-        json["sequence"] = json!(sequence);
-        json
-    };
-    json!({ "items": listing.items.iter().map(item).collect::<Vec<_>>(), "next": listing.next })
+/// The items, and where the next part continues.
+pub(super) fn listing_json<T>(listing: &Listing<T>, item_json: impl Fn(&Cursor, &T) -> Json) -> Json {
+    let items: Vec<Json> = listing.items.iter().map(|(place, item)| item_json(place, item)).collect();
+    json!({ "items": items, "next": listing.next })
 }
 
 pub async fn get(owner: &Owner, program: &ProgramId, id: Uuid) -> Result<Json, OpError> {
-    let asked = program.clone();
-    let found = owner.table().await?.ask(move |store| store.get(asked.as_str(), id)).await?;
-    if let Some(event) = found {
+    if let Some(event) = owner.table().await?.get(program.as_str(), id).await? {
         return Ok(event_json(&event));
     }
     require_program(owner, program).await?;
@@ -69,32 +54,21 @@ pub async fn get(owner: &Owner, program: &ProgramId, id: Uuid) -> Result<Json, O
 }
 
 pub async fn query(owner: &Owner, query: Query) -> Result<Json, OpError> {
-    let asked = query.clone();
-    let page = owner.table().await?.ask(move |store| store.query(&asked)).await?;
+    let page = owner.table().await?.query(query.clone()).await?;
     if page.items.is_empty() && query.after.is_none() {
         let program = query.program.parse().map_err(|error| OpError::invalid(format!("program: {error}")))?;
         require_program(owner, &program).await?;
     }
-    let items: Vec<Json> = page.items.iter().map(|(_, event)| event_json(event)).collect();
-    Ok(json!({ "items": items, "next": page.next }))
+    Ok(listing_json(&page, |_, event| event_json(event)))
 }
 
 pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Result<Json, OpError> {
-    let asked = program.clone();
-    let ask = move |store: &consumers::Store| {
-        let program = asked.as_ref().map(ProgramId::as_str);
-        let count = json!(store.count(program)?);
-        if !scan {
-            return Ok(count);
-        }
-        let mut scanned = 0u64;
-        store.scan(|of, _| {
-            scanned += u64::from(program.is_none_or(|program| program == of));
-            ControlFlow::Continue(())
-        })?;
-        Ok(json!({ "items": count["items"], "expired": count["expired"], "scanned": scanned }))
-    };
-    let counted = owner.table().await?.ask(ask).await?;
+    let table = owner.table().await?;
+    let name = program.as_ref().map(ProgramId::as_str);
+    let mut counted = json!(table.count(name).await?);
+    if scan {
+        counted["scanned"] = json!(table.count_by_scan(name).await?);
+    }
     if let Some(program) = &program
         && counted["scanned"].as_u64().is_none_or(|scanned| scanned == 0)
     {
@@ -110,8 +84,7 @@ pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Res
 /// even a tombstone of it, and can be believed. Where the registry is away, was never filled or
 /// was never opened here, as beside a consumer alone, nobody knows.
 async fn require_program(owner: &Owner, program: &ProgramId) -> Result<(), OpError> {
-    let asked = program.clone();
-    let count = owner.table().await?.ask(move |store| store.count(Some(asked.as_str()))).await?;
+    let count = owner.table().await?.count(Some(program.as_str())).await?;
     let is_registry_elsewhere = owner.settings.registry.kind == RegistryKind::Local
         && owner.opened_registry().is_none()
         && !owner.data.registry(&owner.settings).exists();

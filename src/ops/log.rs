@@ -1,6 +1,6 @@
 //! Questions about the log: how it stands, and whether every number is somewhere.
 
-use consumers::{LogLane, Reconciliation};
+use consumers::{LogLane, Reconciliation, Table};
 use serde_json::{Value as Json, json};
 
 use super::OpError;
@@ -9,7 +9,7 @@ use crate::owner::Owner;
 /// Reads the log first and the ledger second: see [`consumers::reconcile()`].
 pub async fn reconciliation(owner: &Owner) -> Result<Reconciliation, OpError> {
     let log: Vec<LogLane> = owner.log().await?.lanes().iter().map(LogLane::from).collect();
-    let ledger = owner.table().await?.ask(consumers::Store::ledger).await?;
+    let ledger = owner.table().await?.ledger().await?;
     Ok(consumers::reconcile(&ledger, &log))
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bridges::programs::{LettersError, RunningBridge, StatusHandle};
+use consumers::Table;
 use proto::DeadLetter;
 
 use super::failed;
@@ -30,6 +31,6 @@ pub async fn start(owner: &Arc<Owner>) -> Result<RunningBridge, Failure> {
 /// Opens the table with the first letter: a bridge alone needs none before.
 async fn keep(owner: Arc<Owner>, letters: Vec<DeadLetter>) -> Result<u64, LettersError> {
     let limits = owner.settings.bridge.dead_letters;
-    let given = owner.table().await?.ask(move |store| store.give_dead_letters(&letters, limits)).await?;
+    let given = owner.table().await?.give_dead_letters(letters, limits).await?;
     Ok(given.discarded)
 }

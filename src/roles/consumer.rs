@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consumers::{Ended, RunError, StatusHandle, run, sweep};
+use consumers::{Ended, RunError, StatusHandle, Table, run};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -46,18 +46,18 @@ impl Consumer {
         let (ending, ended) = oneshot::channel();
         let work = move || {
             let result = runtime.block_on(async {
-                let (sweep_table, sweep_config, until) =
-                    (table.clone(), Arc::clone(&config), stopped.clone());
-                let sweeping = tokio::spawn(async move { sweep(sweep_table, &sweep_config, until).await });
-                let sweep_died = async {
-                    if sweeping.await.is_ok() {
+                let maintained = table.clone();
+                let until = stopped.clone();
+                let maintaining = tokio::spawn(async move { maintained.maintain(until).await });
+                let maintenance_died = async {
+                    if maintaining.await.is_ok() {
                         // It was told to stop, as the loop is.
                         std::future::pending::<()>().await;
                     }
                 };
                 tokio::select! {
                     ended = run(source, &table, &config, stopped, &status) => Ok(ended?),
-                    () = sweep_died => Err(ConsumerError::Panicked),
+                    () = maintenance_died => Err(ConsumerError::Panicked),
                 }
             });
             // Nobody listens if the process is ending for another reason.

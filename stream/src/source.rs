@@ -10,7 +10,7 @@
 
 use std::future::Future;
 
-use proto::{BootId, DeadLetter};
+use proto::{BootId, DeadLetter, Stage};
 
 use crate::record::{Number, Record};
 
@@ -48,9 +48,9 @@ impl Batch {
 
     /// A record of this batch as what a reader puts aside: `stage` names the reader, `now_ms` is
     /// its clock in milliseconds since 1970.
-    pub fn dead_letter(&self, record: &Record, stage: &str, reason: String, now_ms: u64) -> DeadLetter {
+    pub fn dead_letter(&self, record: &Record, stage: Stage, reason: String, now_ms: u64) -> DeadLetter {
         DeadLetter {
-            stage: stage.to_owned(),
+            stage: stage.into(),
             reason,
             failed_at_ms: now_ms,
             boot: self.boot.as_bytes().to_vec(),
@@ -119,6 +119,13 @@ impl Checkpoint {
     /// The checkpoints of `batches`, for one commit of all of them.
     pub fn of(batches: &[Batch]) -> Vec<Self> {
         batches.iter().map(|batch| batch.checkpoint.clone()).collect()
+    }
+
+    /// Whether both are in one place, so that the later one includes the earlier.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let Self::Lane { boot, lane, .. } = self;
+        let Self::Lane { boot: other_boot, lane: other_lane, .. } = other;
+        (boot, lane) == (other_boot, other_lane)
     }
 }
 

@@ -170,9 +170,10 @@ impl Edge {
     }
 
     async fn accept(&self, hit: &Hit<'_>, accepted: Accepted<'_>) -> (Outcome, Reply) {
+        let id = self.message_id(hit);
+        let outcome = self.record(hit, accepted, id).await;
         let mut text = Uuid::encode_buffer();
-        let message_id: &str = self.message_id(hit).hyphenated().encode_lower(&mut text);
-        let outcome = self.record(hit, accepted, message_id).await;
+        let message_id: &str = id.hyphenated().encode_lower(&mut text);
         (outcome, self.acknowledge(hit, accepted, message_id, outcome))
     }
 
@@ -206,34 +207,28 @@ impl Edge {
         match hit.sender_id() {
             Some(id) => {
                 let program = hit.program.as_deref().unwrap_or_default();
-                ids::from_sender(hit.sender_time_ms(), &[program, id])
+                ids::from_sender(&[program, hit.kind_name(), id])
             }
             None => self.ids.next(hit.received_at_ms),
         }
     }
 
     /// Puts the event into the log and waits until it is as safe as its route demands.
-    async fn record(&self, hit: &Hit<'_>, accepted: Accepted<'_>, message_id: &str) -> Outcome {
-        match self.append(hit, accepted, message_id, hit.route.class()) {
+    async fn record(&self, hit: &Hit<'_>, accepted: Accepted<'_>, id: Uuid) -> Outcome {
+        match self.append(hit, accepted, id, hit.route.class()) {
             Ok(number) => self.settle(hit.route.level(&self.site.config.levels), number).await,
             Err(outcome) => outcome,
         }
     }
 
     /// Puts the event into the log, or says what became of the hit instead.
-    fn append(
-        &self,
-        hit: &Hit,
-        accepted: Accepted,
-        message_id: &str,
-        class: Class,
-    ) -> Result<Number, Outcome> {
+    fn append(&self, hit: &Hit, accepted: Accepted, id: Uuid, class: Class) -> Result<Number, Outcome> {
         if !hit.client.counted {
             return Err(Outcome::NotCounted);
         }
         let (boot, lane) = (self.lane.boot(), self.lane.id());
         let prefix = hit.route.prefix(&self.site.config.prefixes);
-        let event = Event { hit, accepted, message_id, boot, lane, prefix };
+        let event = Event { hit, accepted, id, boot, lane, prefix };
         let appended = self.lane.append(class, RecordKind::Event, |number, out| event.encode(number, out));
         let counters = &self.site.counters;
         let number = appended.map_err(|_| {

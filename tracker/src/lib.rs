@@ -42,10 +42,10 @@
 //!
 //! # A retry is harmless
 //!
-//! A beacon's entry and a conversion may carry the sender's own id. Their message id is
-//! then computed from it ([`proto::ids::from_sender`]) with the sender's time, and a table
-//! takes the same message id once. Nothing of ours, such as the time of arrival, is a part
-//! of it.
+//! A beacon's entry and a conversion may carry the sender's own id. Their message id is then
+//! computed from program, type and that id ([`proto::ids::from_sender`]), and a table takes the
+//! same message id once. No clock, ours or the sender's, is a part of it. The same id under
+//! another type, or another custom event's name, is another event.
 
 mod admin;
 mod config;

@@ -1,14 +1,14 @@
 //! One function for the bridge, and later for the Lambda: batches into the registry.
 
 use programs::{ImportError, Put, Registry, RegistryError};
-use proto::{BootId, DeadLetter, ids};
+use proto::{BootId, DeadLetter, Stage, ids};
 use serde::Serialize;
 use stream::{Batch, Item, Number, Record, RecordKind};
 
 use super::message::{CoreData, read_message};
 
 /// Who gave a dead letter up.
-pub const STAGE: &str = "bridge-programs";
+pub const STAGE: Stage = Stage::BridgePrograms;
 
 /// Errors of one message that its dead letter names.
 const REASONS_MAX: usize = 3;

@@ -45,7 +45,7 @@ fn poison_in_the_middle_is_kept_with_its_reason_and_its_place() {
         }
         assert_eq!(reasons.len(), 4);
         let letter = letters.kept.borrow()[0].clone();
-        assert_eq!((letter.stage.as_str(), letter.number), (STAGE, numbers[1]));
+        assert_eq!((letter.stage(), letter.number), (STAGE, numbers[1]));
         assert_eq!(letter.boot, log.boot().as_bytes());
         assert_eq!(letter.payload, messages[1].as_bytes());
         assert!(letter.failed_at_ms > 0);

@@ -2,21 +2,23 @@
 //! and of the rest what it likes: any subset, the last pieces torn.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::{fs, io};
 
 use fastrand::Rng;
 use proptest::prelude::*;
-use proto::{Message, TrackingEvent, Uuid};
+use proto::{Message, TrackingEvent, Uuid, ids};
 use redb::{Builder, StorageBackend};
 use stream::{Batch, Item, Record, RecordKind};
+use uuid::Builder as UuidBuilder;
 
 use super::store::Store;
 use crate::config::Config;
-use crate::decode::Work;
+use crate::decode::WriteBatch;
+use crate::table::{PAGE_MAX, Start};
 
 const SECTOR: usize = 512;
+const TIME_MS: u64 = 1_790_000_000_000;
 
 #[derive(Debug, Default)]
 struct Disk {
@@ -109,28 +111,53 @@ impl StorageBackend for Handle {
     }
 }
 
-fn work(numbers: std::ops::Range<u64>) -> Work {
+/// Every other event has a sender's id, so that identity entries are part of the transactions.
+fn id(number: u64) -> Uuid {
+    if number.is_multiple_of(2) {
+        UuidBuilder::from_unix_timestamp_millis(TIME_MS, &tail(number)).into_uuid()
+    } else {
+        ids::from_sender(&["p", "click", &number.to_string()])
+    }
+}
+
+/// The bits of a UUIDv7 behind its time.
+fn tail(number: u64) -> [u8; 10] {
+    let mut tail = [0; 10];
+    tail[2..].copy_from_slice(&number.to_be_bytes());
+    tail
+}
+
+fn work(numbers: std::ops::Range<u64>) -> WriteBatch {
     let item = |number| {
         let event = TrackingEvent {
             programid: format!("p{}", number % 7),
-            message_id: Uuid::from_u128(u128::from(number)).to_string(),
+            message_id: id(number).to_string(),
+            received_at_ms: TIME_MS,
             user_agent: "x".repeat(300),
+            number,
             ..TrackingEvent::default()
         };
         Item::Record(Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() })
     };
-    Work::of(&[Batch::of_lane(Uuid::from_u128(1), 0, numbers.map(item).collect())], 1)
+    WriteBatch::of(&[Batch::of_lane(Uuid::from_u128(1), 0, numbers.map(item).collect())], 1)
 }
 
+/// The numbers of all events, each found by its key and by its id.
 fn stored(store: &Store) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
-    store
-        .scan(|_, id| {
-            numbers.insert(u64::try_from(id.as_u128()).unwrap());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    numbers
+    let mut start = Start::Oldest;
+    loop {
+        let page = store.tail(&start, PAGE_MAX).unwrap();
+        for (_, event) in &page.items {
+            assert!(numbers.insert(event.number), "{} is there twice", event.number);
+            let found = store.get(&event.programid, id(event.number)).unwrap();
+            assert_eq!(found.as_ref(), Some(event), "its id leads to it");
+        }
+        if page.items.len() < PAGE_MAX {
+            return numbers;
+        }
+        start = Start::At(page.next.unwrap());
+    }
 }
 
 proptest! {
@@ -161,6 +188,7 @@ proptest! {
             prop_assert!(end == acknowledged || end == tried, "{} is neither {} nor {}", end, acknowledged, tried);
             prop_assert!(numbers.into_iter().eq(0..end));
             prop_assert_eq!(store.count(None).unwrap().items, end);
+            prop_assert_eq!(store.count_by_scan(None).unwrap(), end);
             let ledger = store.ledger().unwrap();
             prop_assert_eq!(ledger.iter().map(|row| row.ledger.fates().stored).sum::<u64>(), end);
 

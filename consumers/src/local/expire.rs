@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use proto::{Uuid, ids};
 use redb::{ReadableTable, WriteTransaction};
 use supervise::now_ms;
 use tokio::sync::watch;
@@ -16,18 +17,17 @@ use tracing::{info, warn};
 
 use super::LocalTable;
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, META, PROGRAMS, REJECTED, begin_write, meta, number_of, parse_event_key,
-    parse_timed, timed,
+    ARRIVALS, EVENTS, Fault, IDENTITIES, Identity, META, PROGRAMS, REJECTED, begin_write, identity_key, meta,
+    number_of, parse_event_key, parse_timed, timed,
 };
 use super::store::Store;
-use crate::config::Config;
 use crate::table::TableError;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What one pass of the sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub(crate) struct Swept {
     /// Events.
     pub events: u64,
     /// Rejected hits.
@@ -39,8 +39,8 @@ pub struct Swept {
 /// Sweeps every `sweep_seconds` until `stop` has a value or its sender is gone.
 ///
 /// An error is logged, and the next turn tries again.
-pub async fn sweep(table: LocalTable, config: &Config, mut stop: watch::Receiver<Option<Instant>>) {
-    let pause = Duration::from_secs(config.sweep_seconds.max(1));
+pub(super) async fn sweep(table: &LocalTable, mut stop: watch::Receiver<Option<Instant>>) {
+    let pause = table.sweep_pause();
     let mut more = false;
     loop {
         let pause = if more { Duration::ZERO } else { pause };
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`TableError`]; nothing was removed then.
-    pub fn sweep(&self, now_ms: u64) -> Result<Swept, TableError> {
+    pub(crate) fn sweep(&self, now_ms: u64) -> Result<Swept, TableError> {
         let limit = self.sweep_items_max;
         self.with(|database| {
             let tx = begin_write(database)?;
@@ -122,12 +122,16 @@ fn sweep_events(
     let front = front(&arrivals, "arrivals", now_ms, before_ms, limit)?;
     set_to_now(&mut arrivals, &front, now_ms)?;
     let mut events = tx.open_table(EVENTS)?;
+    let mut identities = tx.open_table(IDENTITIES)?;
     let mut programs = tx.open_table(PROGRAMS)?;
     let mut meta = tx.open_table(META)?;
     for (sequence, key) in &front.expired {
         arrivals.remove(sequence)?;
         events.remove(key.as_slice())?;
-        let (program, _) = parse_event_key(key)?;
+        let (program, received_at_ms, id) = parse_event_key(key)?;
+        if ids::is_from_sender(&id) {
+            forget_identity(&mut identities, program, id, received_at_ms)?;
+        }
         let (items, expired) = programs.get(program)?.map_or((0, 0), |row| row.value());
         programs.insert(program, (items.saturating_sub(1), expired + 1))?;
     }
@@ -137,6 +141,22 @@ fn sweep_events(
     meta.insert(meta::ITEMS, items)?;
     meta.insert(meta::EXPIRED, expired)?;
     Ok((swept, front.more))
+}
+
+/// Lets go of a sender's id together with its event, unless a younger event has it by now.
+fn forget_identity(
+    identities: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    program: &str,
+    id: Uuid,
+    received_at_ms: u64,
+) -> Result<(), Fault> {
+    let mut key = Vec::new();
+    identity_key(program, id, &mut key);
+    let held = identities.get(key.as_slice())?.map(|entry| Identity::decode(entry.value())).transpose()?;
+    if held.is_some_and(|held| held.received_at_ms == received_at_ms) {
+        identities.remove(key.as_slice())?;
+    }
+    Ok(())
 }
 
 fn sweep_rejected(

@@ -7,42 +7,15 @@
 
 use proto::{DeadLetter, Message};
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
-use serde::Serialize;
 
 use super::schema::{Fault, LETTERS, META, begin_write, meta, number_of};
 use super::store::Store;
-use crate::table::TableError;
+use crate::table::{Given, GivenLimits, TableError};
 
 /// Sequence of each given letter, and the place of its record.
-const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
+pub(super) const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
 /// The other way round.
-const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
-
-/// How many dead letters of others are kept; beyond it the oldest of them are discarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GivenLimits {
-    /// Letters.
-    pub letters_max: u64,
-    /// Bytes of all of them, as they are stored.
-    pub bytes_max: u64,
-}
-
-impl Default for GivenLimits {
-    fn default() -> Self {
-        Self { letters_max: 10_000, bytes_max: 256 << 20 }
-    }
-}
-
-/// What became of letters that were given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Given {
-    /// New letters, of which some may be discarded at once.
-    pub new: u64,
-    /// Letters that were there already, from an earlier delivery.
-    pub known: u64,
-    /// The oldest, which made room.
-    pub discarded: u64,
-}
+pub(super) const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
 
 impl Store {
     /// Keeps letters that are in no ledger of this table. Durable on return.
@@ -111,7 +84,8 @@ impl<'tx> Shelf<'tx> {
         if self.places.get(place.as_slice())?.is_some() {
             return Ok(false);
         }
-        let (sequence, bytes) = (self.next_letter, letter.encode_to_vec());
+        let sequence = self.next_letter;
+        let bytes = letter.encode_to_vec();
         self.next_letter += 1;
         self.bytes += bytes.len() as u64;
         self.letters.insert(sequence, bytes.as_slice())?;
@@ -150,8 +124,7 @@ impl<'tx> Shelf<'tx> {
 /// Stage, boot, lane and number: the record that died.
 fn place(letter: &DeadLetter) -> Vec<u8> {
     let parts = [
-        letter.stage.as_bytes(),
-        &[0],
+        &letter.stage.to_be_bytes()[..],
         &letter.boot,
         &letter.lane.to_be_bytes(),
         &letter.number.to_be_bytes(),
@@ -161,9 +134,11 @@ fn place(letter: &DeadLetter) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proto::Stage;
+
     use super::*;
     use crate::config::Config;
-    use crate::local::Start;
+    use crate::table::{Cursor, Start};
 
     const NO_LIMITS: GivenLimits = GivenLimits { letters_max: u64::MAX, bytes_max: u64::MAX };
 
@@ -176,7 +151,7 @@ mod tests {
 
     fn letter(number: u64) -> DeadLetter {
         DeadLetter {
-            stage: "bridge-programs".into(),
+            stage: Stage::BridgePrograms.into(),
             boot: vec![7; 16],
             number,
             payload: vec![b'x'; 100],
@@ -185,8 +160,8 @@ mod tests {
     }
 
     fn numbers(store: &Store) -> Vec<(u64, u64)> {
-        let listing = store.dead_letters(Start::At(0), 1_000).unwrap();
-        listing.items.iter().map(|(sequence, letter)| (*sequence, letter.number)).collect()
+        let listing = store.dead_letters(&Start::Oldest, 1_000).unwrap();
+        listing.items.iter().map(|(id, letter)| (id.as_str().parse().unwrap(), letter.number)).collect()
     }
 
     #[test]
@@ -196,15 +171,21 @@ mod tests {
         assert_eq!(given, Given { new: 2, known: 0, discarded: 0 });
         let given = store.give_dead_letters(&[letter(2), letter(3)], NO_LIMITS).unwrap();
         assert_eq!(given, Given { new: 1, known: 1, discarded: 0 });
-        let other_stage = DeadLetter { stage: "bridge-activemq".into(), ..letter(3) };
+        let other_stage = DeadLetter { stage: Stage::BridgeActivemq.into(), ..letter(3) };
         assert_eq!(store.give_dead_letters(&[other_stage], NO_LIMITS).unwrap().new, 1);
         assert_eq!(numbers(&store), [(0, 1), (1, 2), (2, 3), (3, 3)]);
     }
 
     #[test]
     fn the_place_of_a_letter_is_these_bytes_for_ever() {
-        let letter = DeadLetter { stage: "b".into(), boot: vec![0xab; 2], lane: 1, number: 258, ..letter(0) };
-        assert_eq!(place(&letter), b"b\0\xab\xab\0\0\0\x01\0\0\0\0\0\0\x01\x02");
+        let letter = DeadLetter {
+            stage: Stage::BridgePrograms.into(),
+            boot: vec![0xab; 2],
+            lane: 1,
+            number: 258,
+            ..letter(0)
+        };
+        assert_eq!(place(&letter), b"\0\0\0\x03\xab\xab\0\0\0\x01\0\0\0\0\0\0\x01\x02");
     }
 
     #[test]
@@ -229,8 +210,8 @@ mod tests {
         let (_directory, store) = world();
         let one = GivenLimits { letters_max: 1, ..NO_LIMITS };
         store.give_dead_letters(&[letter(0)], one).unwrap();
-        assert!(store.drop_dead_letter(0).unwrap());
-        assert!(!store.drop_dead_letter(0).unwrap());
+        assert!(store.drop_dead_letter(&Cursor::new("0")).unwrap());
+        assert!(!store.drop_dead_letter(&Cursor::new("0")).unwrap());
         assert!(store.ledger().unwrap().is_empty());
         assert_eq!(store.give_dead_letters(&[letter(0)], one).unwrap(), Given { new: 1, ..Given::default() });
         assert_eq!(numbers(&store), [(1, 0)], "a sequence is never used again");

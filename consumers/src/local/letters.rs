@@ -4,33 +4,16 @@
 //! became, dropping moves it to `dropped`; so the lane's sum stays whole.
 
 use proto::{DeadLetter, Message};
-use redb::WriteTransaction;
-use serde::Serialize;
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
-use super::given;
-use super::read::{Listing, Start, listing};
-use super::schema::{Fault, LETTERS, begin_read, begin_write, meta};
+use super::given::{self, GIVEN};
+use super::read::{listing, sequence_of};
+use super::schema::{Fault, LETTERS, Place, begin_read, begin_write, meta};
 use super::store::Store;
 use super::write::Writer;
-use crate::decode::{What, batch_of, decode};
+use crate::decode::{Decoded, batch_of, decode};
 use crate::ledger::Fate;
-use crate::table::TableError;
-
-/// What became of a dead letter that was replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Replayed {
-    /// There is no letter of this sequence.
-    NoSuchLetter,
-    /// It is an item now, and no letter any more.
-    Stored,
-    /// The table had the event already; it is no letter any more.
-    Duplicate,
-    /// It was a rejected hit or a lane report, and is kept as such.
-    Kept,
-    /// It is as poisonous as before, for this reason, and stays a letter.
-    StillDead(String),
-}
+use crate::table::{Cursor, LettersHeld, Listing, Replayed, Start, TableError};
 
 impl Store {
     /// Dead letters in the order of their deaths; at most `limit` and
@@ -38,7 +21,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn dead_letters(&self, start: Start, limit: usize) -> Result<Listing<DeadLetter>, TableError> {
+    pub fn dead_letters(&self, start: &Start, limit: usize) -> Result<Listing<DeadLetter>, TableError> {
+        let start = sequence_of(start)?;
         self.with(|database| {
             listing(&begin_read(database)?, LETTERS, meta::NEXT_LETTER, start, limit, |bytes| {
                 letter_of(bytes).map(Some)
@@ -46,11 +30,26 @@ impl Store {
         })
     }
 
+    /// How many dead letters there are, and how many there may be.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    pub fn dead_letters_held(&self) -> Result<LettersHeld, TableError> {
+        self.with(|database| {
+            let tx = begin_read(database)?;
+            let letters = tx.open_table(LETTERS)?.len()?;
+            let given = tx.open_table(GIVEN)?.len()?;
+            let of_consumer = letters.saturating_sub(given);
+            Ok(LettersHeld { letters, of_consumer, of_consumer_max: self.letters_max })
+        })
+    }
+
     /// One dead letter.
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetter>, TableError> {
+    pub fn dead_letter(&self, id: &Cursor) -> Result<Option<DeadLetter>, TableError> {
+        let Some(sequence) = sequence(id) else { return Ok(None) };
         self.with(|database| {
             let letter = begin_read(database)?.open_table(LETTERS)?.get(sequence)?;
             letter.map(|bytes| letter_of(bytes.value())).transpose()
@@ -61,63 +60,70 @@ impl Store {
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn replay_dead_letter(&self, sequence: u64, now_ms: u64) -> Result<Replayed, TableError> {
+    pub fn replay_dead_letter(&self, id: &Cursor, now_ms: u64) -> Result<Replayed, TableError> {
+        let Some(sequence) = sequence(id) else { return Ok(Replayed::NoSuchLetter) };
         self.with(|database| {
             let tx = begin_write(database)?;
-            let replayed = replay(&tx, sequence, now_ms)?;
+            let replayed = replay(&tx, self, sequence, now_ms)?;
             tx.commit()?;
             Ok(replayed)
         })
     }
 
-    /// Drops a dead letter; false if there is none of this sequence. Durable on return.
+    /// Drops a dead letter; false if there is none of this id. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn drop_dead_letter(&self, sequence: u64) -> Result<bool, TableError> {
+    pub fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
+        let Some(sequence) = sequence(id) else { return Ok(false) };
         self.with(|database| {
             let tx = begin_write(database)?;
             if given::take(&tx, sequence)? {
                 tx.commit()?;
                 return Ok(true);
             }
-            let mut writer = Writer::new(&tx)?;
-            let dropped = match take_letter(&mut writer, sequence)? {
-                None => false,
-                Some(letter) => {
-                    // A letter that names no place is in no ledger.
-                    if let Ok(batch) = batch_of(&letter) {
-                        let mut lane = writer.take_lane(batch.boot, batch.lane)?;
-                        lane.revive(Fate::Dropped);
-                        writer.put_lane(batch.boot, batch.lane, lane);
-                    }
-                    true
-                }
-            };
+            let mut writer = Writer::new(&tx, self)?;
+            let letter = writer.take_letter(sequence)?;
+            // A letter that names no place is in no ledger.
+            if let Some(Ok(batch)) = letter.as_ref().map(batch_of) {
+                let mut lane = writer.take_lane(batch.boot, batch.lane)?;
+                lane.revive(Fate::Dropped);
+                writer.put_lane(batch.boot, batch.lane, lane);
+            }
             writer.finish()?;
             tx.commit()?;
-            Ok(dropped)
+            Ok(letter.is_some())
         })
     }
 }
 
-fn replay(tx: &WriteTransaction, sequence: u64, now_ms: u64) -> Result<Replayed, Fault> {
-    let mut writer = Writer::new(tx)?;
-    let Some(letter) = take_letter(&mut writer, sequence)? else {
+/// The sequence that a letter's id is; `None` if it is no id of ours.
+fn sequence(id: &Cursor) -> Option<u64> {
+    id.as_str().parse().ok()
+}
+
+fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> Result<Replayed, Fault> {
+    // One that a bridge gave is in no ledger, and is not ours to store.
+    if tx.open_table(GIVEN)?.get(sequence)?.is_some() {
+        return Ok(Replayed::StillDead("it is a bridge's, and goes back into the bridge's log".to_owned()));
+    }
+    let mut writer = Writer::new(tx, store)?;
+    let Some(letter) = writer.take_letter(sequence)? else {
         return Ok(Replayed::NoSuchLetter);
     };
     let batch = match batch_of(&letter) {
         Ok(batch) => batch,
-        Err(reason) => return keep(&mut writer, sequence, letter, reason),
+        Err(reason) => return keep(writer, sequence, letter, reason),
     };
-    let what = decode(&batch, now_ms).entries.remove(0).what;
-    if let What::Dead(again) = what {
-        return keep(&mut writer, sequence, letter, again.reason);
+    let record = decode(&batch, now_ms).records.remove(0);
+    if let Decoded::Poison(again) = record.decoded {
+        return keep(writer, sequence, letter, again.reason);
     }
-    let fate = writer.apply(&what)?;
+    let place = Place { boot: batch.boot, lane: batch.lane, number: record.number };
+    let fate = writer.apply(&record.decoded, place)?;
     let mut lane = writer.take_lane(batch.boot, batch.lane)?;
     lane.revive(fate);
-    if let What::Report(report) = what {
+    if let Decoded::Report(report) = record.decoded {
         lane.reported(report);
     }
     writer.put_lane(batch.boot, batch.lane, lane);
@@ -130,19 +136,14 @@ fn replay(tx: &WriteTransaction, sequence: u64, now_ms: u64) -> Result<Replayed,
 }
 
 fn keep(
-    writer: &mut Writer<'_>,
+    mut writer: Writer<'_>,
     sequence: u64,
     letter: DeadLetter,
     reason: String,
 ) -> Result<Replayed, Fault> {
-    let letter = DeadLetter { reason: reason.clone(), ..letter };
-    writer.letters.insert(sequence, letter.encode_to_vec().as_slice())?;
+    writer.put_letter_back(sequence, &DeadLetter { reason: reason.clone(), ..letter })?;
+    writer.finish()?;
     Ok(Replayed::StillDead(reason))
-}
-
-fn take_letter(writer: &mut Writer<'_>, sequence: u64) -> Result<Option<DeadLetter>, Fault> {
-    let letter = writer.letters.remove(sequence)?;
-    letter.map(|bytes| letter_of(bytes.value())).transpose()
 }
 
 fn letter_of(bytes: &[u8]) -> Result<DeadLetter, Fault> {

@@ -1,83 +1,99 @@
 //! Questions to the table. Each sees one moment: all of a transaction or nothing of it.
 
-use std::ops::ControlFlow;
-
-use proto::{Message, Rejected, TrackingEvent, Uuid};
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
-use serde::Serialize;
+use proto::{Message, Rejected, TrackingEvent, Uuid, ids};
+use redb::{ReadTransaction, ReadableTable, TableDefinition};
 
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_read, event_key, meta,
-    number_of, parse_event_key, parse_ledger_key, parse_timed,
+    ARRIVALS, EVENTS, Fault, IDENTITIES, Identity, LEDGER, META, PROGRAMS, REJECTED, begin_read, event_key,
+    identity_key, meta, number_of, parse_event_key, parse_ledger_key, parse_timed,
 };
 use super::store::Store;
 use crate::ledger::LedgerRow;
-use crate::table::{PAGE_MAX, Page, Query, TableError};
+use crate::table::{Count, Cursor, Listing, PAGE_MAX, Query, Start, TableError};
 
 /// Rows that one filtered listing looks at, at most; its `next` says where to go on.
 const LOOKED_AT_MAX: usize = 100_000;
 
-/// Where a listing starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At this sequence or the first one after it; 0 is the oldest.
+/// Where a listing of sequences starts.
+#[derive(Clone, Copy)]
+pub(super) enum From {
     At(u64),
-    /// So that it ends with the newest.
     Newest,
 }
 
-/// A part of a sequence, oldest first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listing<T> {
-    /// Each with its sequence.
-    pub items: Vec<(u64, T)>,
-    /// Continue at this sequence. Asking again there is how one follows what comes later.
-    pub next: u64,
+/// # Errors
+/// [`TableError::UnknownCursor`].
+pub(super) fn sequence_of(start: &Start) -> Result<From, TableError> {
+    Ok(match start {
+        Start::Oldest => From::At(0),
+        Start::At(cursor) => From::At(cursor.as_str().parse().map_err(|_| unknown(cursor))?),
+        Start::Newest => From::Newest,
+    })
 }
 
-/// How many items there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Count {
-    /// In the table now.
-    pub items: u64,
-    /// Removed since the beginning because they were too old.
-    pub expired: u64,
+fn unknown(cursor: &Cursor) -> TableError {
+    TableError::UnknownCursor(cursor.to_string())
+}
+
+/// An event's place among a program's: 12 hex digits of the time, `-`, the id.
+fn place_of(received_at_ms: u64, id: Uuid) -> Cursor {
+    Cursor::new(format!("{received_at_ms:012x}-{id}"))
+}
+
+fn parse_place(cursor: &Cursor) -> Option<(u64, Uuid)> {
+    let (time, id) = cursor.as_str().split_at_checked(12)?;
+    let id = Uuid::try_parse(id.strip_prefix('-')?).ok()?;
+    Some((u64::from_str_radix(time, 16).ok()?, id))
 }
 
 impl Store {
-    /// The event `id` of `program`.
+    /// The event `id` of `program`. An id of ours says when it was received; of a sender's id its
+    /// identity entry does.
     ///
     /// # Errors
     /// See [`TableError`].
     pub fn get(&self, program: &str, id: Uuid) -> Result<Option<TrackingEvent>, TableError> {
         self.with(|database| {
+            let tx = begin_read(database)?;
             let mut key = Vec::new();
-            if !event_key(program, id, &mut key) {
+            let received_at_ms = if ids::is_from_sender(&id) {
+                identity_key(program, id, &mut key);
+                match tx.open_table(IDENTITIES)?.get(key.as_slice())? {
+                    Some(entry) => Identity::decode(entry.value())?.received_at_ms,
+                    None => return Ok(None),
+                }
+            } else {
+                ids::time_ms(&id)
+            };
+            if !event_key(program, received_at_ms, id, &mut key) {
                 return Ok(None);
             }
-            let events = begin_read(database)?.open_table(EVENTS)?;
-            let found = events.get(key.as_slice())?;
+            let found = tx.open_table(EVENTS)?.get(key.as_slice())?;
             found.map(|bytes| event_of(bytes.value())).transpose()
         })
     }
 
-    /// A page of a program's events by message id, which is by time.
+    /// A page of a program's events by the time at which they were received.
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn query(&self, query: &Query) -> Result<Page<Uuid>, TableError> {
+    pub fn query(&self, query: &Query) -> Result<Listing<TrackingEvent>, TableError> {
+        let after = query.after.as_ref().map(|after| parse_place(after).ok_or_else(|| unknown(after)));
+        let after = after.transpose()?;
         self.with(|database| {
-            let (mut from, mut to) = (Vec::new(), Vec::new());
-            let mut page = Page { items: Vec::new(), next: None };
-            if query.from_ms >= query.to_ms || !event_key(&query.program, first_id(query.from_ms), &mut from)
-            {
+            let mut page = Listing { items: Vec::new(), next: None };
+            let to_ms = query.to_ms.min(ids::TIME_MS_MAX + 1);
+            let mut from = Vec::new();
+            if query.from_ms >= to_ms || !event_key(&query.program, query.from_ms, Uuid::nil(), &mut from) {
                 return Ok(page);
             }
-            event_key(&query.program, last_id_before(query.to_ms), &mut to);
-            if let Some(after) = query.after.filter(|after| *after >= first_id(query.from_ms)) {
-                event_key(&query.program, after, &mut from);
+            if let Some((time_ms, id)) = after.filter(|(time_ms, _)| *time_ms >= query.from_ms) {
+                event_key(&query.program, time_ms, id, &mut from);
+                // The first key behind it.
                 from.push(0);
             }
+            let mut to = Vec::new();
+            event_key(&query.program, to_ms - 1, Uuid::max(), &mut to);
             if from > to {
                 return Ok(page);
             }
@@ -85,10 +101,11 @@ impl Store {
             let mut rows = events.range(from.as_slice()..=to.as_slice())?;
             for row in rows.by_ref().take(query.limit.clamp(1, PAGE_MAX)) {
                 let (key, bytes) = row?;
-                page.items.push((parse_event_key(key.value())?.1, event_of(bytes.value())?));
+                let (_, received_at_ms, id) = parse_event_key(key.value())?;
+                page.items.push((place_of(received_at_ms, id), event_of(bytes.value())?));
             }
             if rows.next().is_some() {
-                page.next = page.items.last().map(|(id, _)| *id);
+                page.next = page.items.last().map(|(place, _)| place.clone());
             }
             Ok(page)
         })
@@ -111,33 +128,28 @@ impl Store {
         })
     }
 
-    /// Shows every item's program and message id to `visit`, until it breaks.
-    ///
-    /// Each pair comes once: it is the key. Reads the whole table and bypasses its counts.
+    /// As [`count`](Self::count), by reading every key.
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn scan(&self, mut visit: impl FnMut(&str, Uuid) -> ControlFlow<()>) -> Result<(), TableError> {
+    pub fn count_by_scan(&self, program: Option<&str>) -> Result<u64, TableError> {
         self.with(|database| {
+            let mut counted = 0;
             for row in begin_read(database)?.open_table(EVENTS)?.iter()? {
                 let (key, _) = row?;
-                let (program, id) = parse_event_key(key.value())?;
-                if visit(program, id).is_break() {
-                    break;
-                }
+                let (of, ..) = parse_event_key(key.value())?;
+                counted += u64::from(program.is_none_or(|program| program == of));
             }
-            Ok(())
+            Ok(counted)
         })
     }
 
     /// Events in the order in which they were stored; at most `limit` and [`PAGE_MAX`].
     ///
-    /// A live tail asks again at [`Listing::next`] every few hundred milliseconds: simpler than
-    /// a channel for each reader, nothing to bound, and a slow reader holds up nobody.
-    ///
     /// # Errors
     /// See [`TableError`].
-    pub fn tail(&self, start: Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
+    pub fn tail(&self, start: &Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
+        let start = sequence_of(start)?;
         self.with(|database| {
             let tx = begin_read(database)?;
             let events = tx.open_table(EVENTS)?;
@@ -158,10 +170,11 @@ impl Store {
     /// See [`TableError`].
     pub fn rejected(
         &self,
-        start: Start,
+        start: &Start,
         limit: usize,
         reason: Option<&str>,
     ) -> Result<Listing<Rejected>, TableError> {
+        let start = sequence_of(start)?;
         self.with(|database| {
             let tx = begin_read(database)?;
             listing(&tx, REJECTED, meta::NEXT_REJECTED, start, limit, |value| {
@@ -170,14 +183,6 @@ impl Store {
                 Ok(reason.is_none_or(|reason| rejected.reason == reason).then_some(rejected))
             })
         })
-    }
-
-    /// How many dead letters wait for a person.
-    ///
-    /// # Errors
-    /// See [`TableError`].
-    pub fn dead_letters_count(&self) -> Result<u64, TableError> {
-        self.with(|database| Ok(begin_read(database)?.open_table(LETTERS)?.len()?))
     }
 
     /// The ledgers of all lanes, by boot and lane.
@@ -205,30 +210,31 @@ pub(super) fn listing<T>(
     tx: &ReadTransaction,
     table: TableDefinition<u64, &'static [u8]>,
     next_name: &str,
-    start: Start,
+    start: From,
     limit: usize,
     mut keep: impl FnMut(&[u8]) -> Result<Option<T>, Fault>,
 ) -> Result<Listing<T>, Fault> {
     let limit = limit.clamp(1, PAGE_MAX);
+    let at = |sequence: u64| Cursor::new(sequence.to_string());
     let end = number_of(&tx.open_table(META)?, next_name)?;
     let rows = tx.open_table(table)?;
     let mut items = Vec::new();
     let mut next = end;
     match start {
-        Start::At(first) => {
+        From::At(first) => {
             for (looked_at, row) in rows.range(first..)?.enumerate() {
                 let (sequence, value) = row?;
                 if items.len() == limit || looked_at == LOOKED_AT_MAX {
                     next = sequence.value();
                     break;
                 }
-                items.extend(keep(value.value())?.map(|item| (sequence.value(), item)));
+                items.extend(keep(value.value())?.map(|item| (at(sequence.value()), item)));
             }
         }
-        Start::Newest => {
+        From::Newest => {
             for row in rows.iter()?.rev().take(LOOKED_AT_MAX) {
                 let (sequence, value) = row?;
-                items.extend(keep(value.value())?.map(|item| (sequence.value(), item)));
+                items.extend(keep(value.value())?.map(|item| (at(sequence.value()), item)));
                 if items.len() == limit {
                     break;
                 }
@@ -236,23 +242,9 @@ pub(super) fn listing<T>(
             items.reverse();
         }
     }
-    Ok(Listing { items, next })
+    Ok(Listing { items, next: Some(at(next)) })
 }
 
 fn event_of(bytes: &[u8]) -> Result<TrackingEvent, Fault> {
     TrackingEvent::decode(bytes).map_err(|error| Fault::damaged("events", error))
-}
-
-/// The smallest id of a time; beyond the 48 bits of an id, the smallest of the last one.
-fn first_id(time_ms: u64) -> Uuid {
-    let time_ms = time_ms.min((1 << 48) - 1);
-    Uuid::from_u128(u128::from(time_ms) << 80)
-}
-
-/// The largest id before a time that is not 0.
-fn last_id_before(time_ms: u64) -> Uuid {
-    if time_ms >= 1 << 48 {
-        return Uuid::max();
-    }
-    Uuid::from_u128((u128::from(time_ms) << 80) - 1)
 }

@@ -9,6 +9,7 @@ use crate::decode::PROGRAM_BYTES_MAX;
 pub(super) const FORMAT: u64 = 1;
 
 pub(super) const EVENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("events");
+pub(super) const IDENTITIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("identities");
 pub(super) const ARRIVALS: TableDefinition<u64, &[u8]> = TableDefinition::new("arrivals");
 pub(super) const PROGRAMS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("programs");
 pub(super) const REJECTED: TableDefinition<u64, &[u8]> = TableDefinition::new("rejected");
@@ -22,13 +23,48 @@ pub(super) mod meta {
     pub(in super::super) const NEXT_ARRIVAL: &str = "next_arrival";
     pub(in super::super) const NEXT_REJECTED: &str = "next_rejected";
     pub(in super::super) const NEXT_LETTER: &str = "next_dead_letter";
+    /// Of the consumer's own dead letters.
+    pub(in super::super) const LETTER_BYTES: &str = "dead_letter_bytes";
     pub(in super::super) const GIVEN_BYTES: &str = "given_bytes";
     pub(in super::super) const ITEMS: &str = "items";
     pub(in super::super) const EXPIRED: &str = "expired";
 }
 
 /// The key of an event in `events`, built into `key`; false for a program id that no event has.
-pub(super) fn event_key(program: &str, id: Uuid, key: &mut Vec<u8>) -> bool {
+///
+/// The time before the id, so that a program's events are in the order in which they were
+/// received. 48 bits of it, as in a message id.
+pub(super) fn event_key(program: &str, received_at_ms: u64, id: Uuid, key: &mut Vec<u8>) -> bool {
+    let has_key = program_key(program, key);
+    key.extend_from_slice(&received_at_ms.to_be_bytes()[2..]);
+    key.extend_from_slice(id.as_bytes());
+    has_key
+}
+
+/// The program, the time and the message id of a key.
+pub(super) fn parse_event_key(key: &[u8]) -> Result<(&str, u64, Uuid), Fault> {
+    let (rest, id) = key
+        .split_last_chunk::<16>()
+        .ok_or_else(|| Fault::damaged("events", "a key is shorter than a message id"))?;
+    let (program, time) =
+        rest.split_last_chunk::<6>().ok_or_else(|| Fault::damaged("events", "a key has no time"))?;
+    let program = program
+        .split_first()
+        .and_then(|(_, program)| std::str::from_utf8(program).ok())
+        .ok_or_else(|| Fault::damaged("events", "a key has no program id"))?;
+    let mut time_ms = [0; 8];
+    time_ms[2..].copy_from_slice(time);
+    Ok((program, u64::from_be_bytes(time_ms), Uuid::from_bytes(*id)))
+}
+
+/// The key of an identity entry, built into `key`; false for a program id that no event has.
+pub(super) fn identity_key(program: &str, id: Uuid, key: &mut Vec<u8>) -> bool {
+    let has_key = program_key(program, key);
+    key.extend_from_slice(id.as_bytes());
+    has_key
+}
+
+fn program_key(program: &str, key: &mut Vec<u8>) -> bool {
     key.clear();
     let Ok(length) = u8::try_from(program.len()) else {
         return false;
@@ -36,20 +72,47 @@ pub(super) fn event_key(program: &str, id: Uuid, key: &mut Vec<u8>) -> bool {
     debug_assert!(program.len() <= PROGRAM_BYTES_MAX);
     key.push(length);
     key.extend_from_slice(program.as_bytes());
-    key.extend_from_slice(id.as_bytes());
     length > 0
 }
 
-/// The program and the message id of a key.
-pub(super) fn parse_event_key(key: &[u8]) -> Result<(&str, Uuid), Fault> {
-    let (program, id) = key
-        .split_last_chunk::<16>()
-        .ok_or_else(|| Fault::damaged("events", "a key is shorter than a message id"))?;
-    let program = program
-        .split_first()
-        .and_then(|(_, program)| std::str::from_utf8(program).ok())
-        .ok_or_else(|| Fault::damaged("events", "a key has no program id"))?;
-    Ok((program, Uuid::from_bytes(*id)))
+/// A record's place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub boot: BootId,
+    pub lane: u32,
+    pub number: u64,
+}
+
+/// The record that has a sender's id, and when its event was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub received_at_ms: u64,
+    pub place: Place,
+}
+
+impl Identity {
+    pub fn encode(&self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        bytes[..8].copy_from_slice(&self.received_at_ms.to_be_bytes());
+        bytes[8..24].copy_from_slice(self.place.boot.as_bytes());
+        bytes[24..28].copy_from_slice(&self.place.lane.to_be_bytes());
+        bytes[28..].copy_from_slice(&self.place.number.to_be_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let bytes: &[u8; 36] =
+            bytes.try_into().map_err(|_| Fault::damaged("identities", "an entry has not 36 bytes"))?;
+        let number_at = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Ok(Self {
+            received_at_ms: number_at(0),
+            place: Place {
+                boot: Uuid::from_slice(&bytes[8..24]).expect("16 bytes"),
+                lane: u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes")),
+                number: number_at(28),
+            },
+        })
+    }
 }
 
 /// `time_ms` in front of `rest`, built into `value`.
@@ -148,10 +211,19 @@ mod tests {
 
     #[test]
     fn keys_and_values_of_format_1_are_these_bytes_for_ever() {
-        let (mut key, mut value) = (Vec::new(), Vec::new());
-        assert!(event_key("212313", ID, &mut key));
+        let mut key = Vec::new();
+        let mut value = Vec::new();
+        assert!(event_key("212313", 0x0192_0000_0000, ID, &mut key));
+        assert_eq!(hex(&key), "06323132333133019200000000019200000000700080000000000000ff");
+        assert_eq!(parse_event_key(&key).unwrap(), ("212313", 0x0192_0000_0000, ID));
+
+        assert!(identity_key("212313", ID, &mut key));
         assert_eq!(hex(&key), "06323132333133019200000000700080000000000000ff");
-        assert_eq!(parse_event_key(&key).unwrap(), ("212313", ID));
+        let place = Place { boot: ID, lane: 3, number: 258 };
+        let identity = Identity { received_at_ms: 1_790_000_000_123, place };
+        let expected = "000001a0c4506c7b019200000000700080000000000000ff000000030000000000000102";
+        assert_eq!(hex(&identity.encode()), expected);
+        assert_eq!(Identity::decode(&identity.encode()).unwrap(), identity);
 
         timed(1_790_000_000_123, b"rest", &mut value);
         assert_eq!(hex(&value), "000001a0c4506c7b72657374");
@@ -184,17 +256,18 @@ mod tests {
     #[test]
     fn a_program_id_without_a_key_has_none() {
         let mut key = Vec::new();
-        assert!(!event_key("", ID, &mut key));
-        assert!(event_key(&"p".repeat(PROGRAM_BYTES_MAX), ID, &mut key));
-        assert!(!event_key(&"p".repeat(PROGRAM_BYTES_MAX + 1), ID, &mut key));
+        assert!(!event_key("", 1, ID, &mut key));
+        assert!(event_key(&"p".repeat(PROGRAM_BYTES_MAX), 1, ID, &mut key));
+        assert!(!event_key(&"p".repeat(PROGRAM_BYTES_MAX + 1), 1, ID, &mut key));
     }
 
     #[test]
     fn damaged_keys_and_values_are_errors() {
-        for cut in 0..17 {
+        for cut in 0..23 {
             assert!(parse_event_key(&vec![0xff; cut]).is_err(), "{cut} bytes");
         }
         assert!(parse_timed("arrivals", b"1234567").is_err());
+        assert!(Identity::decode(&[0; 35]).is_err() && Identity::decode(&[0; 37]).is_err());
         assert!(parse_ledger_key(&[0; 19]).is_err());
         assert!(parse_ledger_key(&[0; 21]).is_err());
     }

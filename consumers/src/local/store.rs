@@ -13,9 +13,10 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageError};
 use tracing::warn;
 
+use super::given::{GIVEN, PLACES};
 use super::schema::{
-    ARRIVALS, EVENTS, FORMAT, Fault, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_read, begin_write,
-    meta, number_of,
+    ARRIVALS, EVENTS, FORMAT, Fault, IDENTITIES, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_read,
+    begin_write, meta, number_of,
 };
 use crate::config::Config;
 use crate::table::TableError;
@@ -25,13 +26,16 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// The local table's file. All methods block; see [`LocalTable`](super::LocalTable).
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     open: Open,
     database: RwLock<Option<Database>>,
     pub(super) expiry_ms: u64,
     pub(super) rejected_expiry_ms: u64,
     pub(super) sweep_items_max: usize,
+    /// Of the consumer's own dead letters.
+    pub(super) letters_max: u64,
+    pub(super) letter_bytes_max: u64,
 }
 
 impl Store {
@@ -57,12 +61,9 @@ impl Store {
             expiry_ms: u64::from(config.expiry_days.max(1)) * DAY_MS,
             rejected_expiry_ms: u64::from(config.rejected_days.max(1)) * DAY_MS,
             sweep_items_max: config.sweep_items_max.max(1),
+            letters_max: config.dead_letters_max.max(1),
+            letter_bytes_max: config.dead_letters_bytes_max,
         })
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Runs `action` on the open database.
@@ -95,12 +96,12 @@ impl Store {
     }
 
     fn settle(&self, fault: Fault) -> TableError {
-        let may_pass = fault.needs_reopening();
-        if may_pass {
+        let is_retryable = fault.needs_reopening();
+        if is_retryable {
             *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
         match fault {
-            Fault::Redb(error) if may_pass => TableError::Unavailable(Box::new(error)),
+            Fault::Redb(error) if is_retryable => TableError::Unavailable(Box::new(error)),
             Fault::Redb(error) => TableError::Damaged(format!("{}: {error}", self.path.display())),
             Fault::Damaged(what) => TableError::Damaged(format!("{}: {what}", self.path.display())),
         }
@@ -154,10 +155,13 @@ fn prepare(database: &Database) -> Result<u64, Fault> {
     }
     let tx = begin_write(database)?;
     tx.open_table(EVENTS)?;
+    tx.open_table(IDENTITIES)?;
     tx.open_table(ARRIVALS)?;
     tx.open_table(PROGRAMS)?;
     tx.open_table(REJECTED)?;
     tx.open_table(LETTERS)?;
+    tx.open_table(GIVEN)?;
+    tx.open_table(PLACES)?;
     tx.open_table(LEDGER)?;
     tx.open_table(META)?.insert(meta::FORMAT, FORMAT)?;
     tx.commit()?;
@@ -222,12 +226,12 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use proto::{Message, TrackingEvent, Uuid};
+    use proto::{Message, TrackingEvent, Uuid, ids};
     use redb::StorageBackend;
     use stream::{Batch, Item, Record, RecordKind};
 
     use super::*;
-    use crate::decode::Work;
+    use crate::decode::WriteBatch;
 
     /// A file on a disk that is full while the flag is set.
     #[derive(Debug)]
@@ -261,14 +265,15 @@ mod tests {
         }
     }
 
-    fn work(number: u64) -> Work {
+    fn work(number: u64) -> WriteBatch {
         let event = TrackingEvent {
             programid: "p".into(),
-            message_id: Uuid::from_u128(u128::from(number)).to_string(),
+            message_id: ids::from_sender(&["p", "click", &number.to_string()]).to_string(),
+            received_at_ms: 1,
             ..TrackingEvent::default()
         };
         let record = Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() };
-        Work::of(&[Batch::of_lane(Uuid::from_u128(1), 0, vec![Item::Record(record)])], 1)
+        WriteBatch::of(&[Batch::of_lane(Uuid::from_u128(1), 0, vec![Item::Record(record)])], 1)
     }
 
     #[test]
@@ -287,7 +292,7 @@ mod tests {
         full.store(true, Ordering::SeqCst);
         for attempt in 0..3 {
             let error = store.write(&work(1)).unwrap_err();
-            assert!(error.may_pass(), "attempt {attempt}: {error}");
+            assert!(error.is_retryable(), "attempt {attempt}: {error}");
         }
         full.store(false, Ordering::SeqCst);
         let written = store.write(&work(1)).unwrap();

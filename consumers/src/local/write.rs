@@ -1,30 +1,41 @@
 //! One transaction: items, rejected hits, dead letters, and the ledger that counts them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use proto::{BootId, DeadLetter, Message};
-use redb::{ReadableTable, Table, WriteTransaction};
+use proto::{BootId, DeadLetter, Message, ids};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
+use super::given::GIVEN;
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_write, event_key, ledger_key,
-    meta, number_of, timed,
+    ARRIVALS, EVENTS, Fault, IDENTITIES, Identity, LEDGER, LETTERS, META, PROGRAMS, Place, REJECTED,
+    begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
 };
 use super::store::Store;
-use crate::decode::{Event, Piece, What, Work};
+use crate::decode::{Decoded, DecodedBatch, Event, WriteBatch};
 use crate::ledger::{Fate, LaneLedger};
-use crate::table::{TableError, Written};
+use crate::table::{Left, LeftReason, TableError, Written};
 
 impl Store {
     /// Writes `work` and its ledger in one transaction. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`]. Nothing was written then, or (if the disk failed in the last sync) all.
-    pub fn write(&self, work: &Work) -> Result<Written, TableError> {
+    pub fn write(&self, work: &WriteBatch) -> Result<Written, TableError> {
         self.with(|database| {
             let tx = begin_write(database)?;
-            let mut writer = Writer::new(&tx)?;
-            for piece in &work.pieces {
-                writer.piece(piece)?;
+            let mut writer = Writer::new(&tx, self)?;
+            let mut stalled = HashSet::new();
+            for (index, batch) in work.batches.iter().enumerate() {
+                // A lane is stored in its order: what comes behind a record that waits, waits too.
+                let left = if stalled.contains(&(batch.boot, batch.lane)) {
+                    Some((batch.first_number(), writer.letters_full()))
+                } else {
+                    writer.batch(batch)?
+                };
+                if let Some((first, reason)) = left {
+                    stalled.insert((batch.boot, batch.lane));
+                    writer.written.left.push(Left { batch: index, first, reason });
+                }
             }
             let written = writer.finish()?;
             tx.commit()?;
@@ -36,6 +47,7 @@ impl Store {
 /// The tables of one write transaction, and what it writes only once, at its end.
 pub(super) struct Writer<'tx> {
     events: Table<'tx, &'static [u8], &'static [u8]>,
+    identities: Table<'tx, &'static [u8], &'static [u8]>,
     arrivals: Table<'tx, u64, &'static [u8]>,
     rejected: Table<'tx, u64, &'static [u8]>,
     pub(super) letters: Table<'tx, u64, &'static [u8]>,
@@ -44,27 +56,41 @@ pub(super) struct Writer<'tx> {
     meta: Table<'tx, &'static str, u64>,
     lanes: HashMap<(BootId, u32), LaneLedger>,
     new_items: HashMap<String, u64>,
+    expiry_ms: u64,
     next_arrival: u64,
     next_rejected: u64,
     next_letter: u64,
+    /// The consumer's own dead letters, and what there may be of them.
+    letters_held: u64,
+    letters_max: u64,
+    letter_bytes: u64,
+    letter_bytes_max: u64,
     written: Written,
     key: Vec<u8>,
     value: Vec<u8>,
 }
 
 impl<'tx> Writer<'tx> {
-    pub(super) fn new(tx: &'tx WriteTransaction) -> Result<Self, Fault> {
+    pub(super) fn new(tx: &'tx WriteTransaction, store: &Store) -> Result<Self, Fault> {
         let meta = tx.open_table(META)?;
+        let letters = tx.open_table(LETTERS)?;
+        let given = tx.open_table(GIVEN)?.len()?;
         Ok(Self {
             events: tx.open_table(EVENTS)?,
+            identities: tx.open_table(IDENTITIES)?,
             arrivals: tx.open_table(ARRIVALS)?,
             rejected: tx.open_table(REJECTED)?,
-            letters: tx.open_table(LETTERS)?,
             programs: tx.open_table(PROGRAMS)?,
             ledger: tx.open_table(LEDGER)?,
+            expiry_ms: store.expiry_ms,
             next_arrival: number_of(&meta, meta::NEXT_ARRIVAL)?,
             next_rejected: number_of(&meta, meta::NEXT_REJECTED)?,
             next_letter: number_of(&meta, meta::NEXT_LETTER)?,
+            letters_held: letters.len()?.saturating_sub(given),
+            letters_max: store.letters_max,
+            letter_bytes: number_of(&meta, meta::LETTER_BYTES)?,
+            letter_bytes_max: store.letter_bytes_max,
+            letters,
             meta,
             lanes: HashMap::new(),
             new_items: HashMap::new(),
@@ -74,31 +100,53 @@ impl<'tx> Writer<'tx> {
         })
     }
 
-    fn piece(&mut self, piece: &Piece) -> Result<(), Fault> {
-        let mut lane = self.take_lane(piece.boot, piece.lane)?;
-        for entry in &piece.entries {
-            if lane.seen().contains(entry.number) {
+    /// Writes a batch, or as much of it as there is room for the dead letters of: then the first
+    /// number that is not written, and why.
+    fn batch(&mut self, batch: &DecodedBatch) -> Result<Option<(u64, LeftReason)>, Fault> {
+        let mut lane = self.take_lane(batch.boot, batch.lane)?;
+        let mut left = None;
+        for record in &batch.records {
+            if lane.seen().contains(record.number) {
                 self.written.replayed += 1;
                 continue;
             }
-            let fate = self.apply(&entry.what)?;
-            lane.record(entry.number, fate);
+            if let Decoded::Poison(letter) = &record.decoded
+                && !self.has_room_for(letter)
+            {
+                left = Some((record.number, self.letters_full()));
+                break;
+            }
+            let place = Place { boot: batch.boot, lane: batch.lane, number: record.number };
+            let fate = self.apply(&record.decoded, place)?;
+            lane.record(record.number, fate);
             self.written.fates.add(fate);
-            if let What::Report(report) = &entry.what {
+            if let Decoded::Report(report) = &record.decoded {
                 lane.reported(report.clone());
             }
         }
-        for &(first, end) in &piece.abandoned {
-            lane.abandon(first, end);
+        // What a batch says of its lane as a whole stands behind its records.
+        if left.is_none() {
+            for &(first, end) in &batch.abandoned {
+                lane.abandon(first, end);
+            }
+            if let Some(end) = batch.end {
+                lane.ended(end);
+            }
         }
-        if let Some(end) = piece.end {
-            lane.ended(end);
-        }
-        self.lanes.insert((piece.boot, piece.lane), lane);
-        Ok(())
+        self.put_lane(batch.boot, batch.lane, lane);
+        Ok(left)
     }
 
-    /// Takes the ledger of a lane out, to be put back into `lanes`.
+    fn has_room_for(&self, letter: &DeadLetter) -> bool {
+        self.letters_held < self.letters_max
+            && self.letter_bytes + letter.encoded_len() as u64 <= self.letter_bytes_max
+    }
+
+    fn letters_full(&self) -> LeftReason {
+        LeftReason::LettersFull { held: self.letters_held, max: self.letters_max }
+    }
+
+    /// Takes the ledger of a lane out, to be put back by [`put_lane`](Self::put_lane).
     pub(super) fn take_lane(&mut self, boot: BootId, lane: u32) -> Result<LaneLedger, Fault> {
         if let Some(known) = self.lanes.remove(&(boot, lane)) {
             return Ok(known);
@@ -114,23 +162,26 @@ impl<'tx> Writer<'tx> {
         self.lanes.insert((boot, lane), ledger);
     }
 
-    /// Writes one decoded record.
-    pub(super) fn apply(&mut self, what: &What) -> Result<Fate, Fault> {
-        match what {
-            What::Event(event) => self.event(event),
-            What::Rejected { received_at_ms, payload } => {
+    /// Writes one decoded record, which stands at `place` in the log.
+    pub(super) fn apply(&mut self, decoded: &Decoded, place: Place) -> Result<Fate, Fault> {
+        match decoded {
+            Decoded::Event(event) => self.event(event, place),
+            Decoded::Rejected { received_at_ms, payload } => {
                 timed(*received_at_ms, payload, &mut self.value);
                 self.rejected.insert(self.next_rejected, self.value.as_slice())?;
                 self.next_rejected += 1;
                 Ok(Fate::Rejected)
             }
-            What::Report(_) => Ok(Fate::Report),
-            What::Dead(letter) => self.dead(letter),
+            Decoded::Report(_) => Ok(Fate::Report),
+            Decoded::Poison(letter) => self.dead(letter),
         }
     }
 
-    fn event(&mut self, event: &Event) -> Result<Fate, Fault> {
-        let has_key = event_key(&event.program, event.id, &mut self.key);
+    fn event(&mut self, event: &Event, place: Place) -> Result<Fate, Fault> {
+        if ids::is_from_sender(&event.id) && !self.take_identity(event, place)? {
+            return Ok(Fate::Duplicate);
+        }
+        let has_key = event_key(&event.program, event.received_at_ms, event.id, &mut self.key);
         debug_assert!(has_key, "decoding refuses program ids that have no key");
         match self.events.entry(self.key.as_slice())? {
             redb::Entry::Occupied(_) => return Ok(Fate::Duplicate),
@@ -148,10 +199,44 @@ impl<'tx> Writer<'tx> {
         Ok(Fate::Stored)
     }
 
+    /// Whether this record has its sender's id now: nobody had it, or it is an earlier attempt's
+    /// of this very record, or what had it had expired when this event was received.
+    fn take_identity(&mut self, event: &Event, place: Place) -> Result<bool, Fault> {
+        identity_key(&event.program, event.id, &mut self.key);
+        if let Some(entry) = self.identities.get(self.key.as_slice())? {
+            let held = Identity::decode(entry.value())?;
+            let expires_at_ms = held.received_at_ms.saturating_add(self.expiry_ms);
+            if held.place != place && expires_at_ms >= event.received_at_ms {
+                return Ok(false);
+            }
+        }
+        let identity = Identity { received_at_ms: event.received_at_ms, place };
+        self.identities.insert(self.key.as_slice(), identity.encode().as_slice())?;
+        Ok(true)
+    }
+
     fn dead(&mut self, letter: &DeadLetter) -> Result<Fate, Fault> {
-        self.letters.insert(self.next_letter, letter.encode_to_vec().as_slice())?;
+        let bytes = letter.encode_to_vec();
+        self.letters.insert(self.next_letter, bytes.as_slice())?;
         self.next_letter += 1;
+        self.letters_held += 1;
+        self.letter_bytes += bytes.len() as u64;
         Ok(Fate::Dead)
+    }
+
+    /// Takes a letter of the consumer out; `None` if there is none of this sequence.
+    pub(super) fn take_letter(&mut self, sequence: u64) -> Result<Option<DeadLetter>, Fault> {
+        let Some(bytes) = self.letters.remove(sequence)? else { return Ok(None) };
+        self.letter_bytes = self.letter_bytes.saturating_sub(bytes.value().len() as u64);
+        DeadLetter::decode(bytes.value()).map(Some).map_err(|error| Fault::damaged("dead_letters", error))
+    }
+
+    /// Puts a letter that was taken back under its sequence.
+    pub(super) fn put_letter_back(&mut self, sequence: u64, letter: &DeadLetter) -> Result<(), Fault> {
+        let bytes = letter.encode_to_vec();
+        self.letter_bytes += bytes.len() as u64;
+        self.letters.insert(sequence, bytes.as_slice())?;
+        Ok(())
     }
 
     /// Writes what changes once a transaction.
@@ -171,6 +256,7 @@ impl<'tx> Writer<'tx> {
         self.meta.insert(meta::NEXT_ARRIVAL, self.next_arrival)?;
         self.meta.insert(meta::NEXT_REJECTED, self.next_rejected)?;
         self.meta.insert(meta::NEXT_LETTER, self.next_letter)?;
+        self.meta.insert(meta::LETTER_BYTES, self.letter_bytes)?;
         Ok(self.written)
     }
 }

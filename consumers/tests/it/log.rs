@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use consumers::{Ended, LocalTable, LogLane, Reconciliation, StatusHandle, reconcile, run};
+use consumers::{Ended, LocalTable, LogLane, Reconciliation, StatusHandle, Table, reconcile, run};
 use proto::Message;
 use stream::{Class, Level, Log, LogConfig, RecordKind, Shed};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::world::{World, all_items, event};
+use crate::world::{World, event, items};
 
 struct LogWorld {
     world: World,
@@ -33,9 +33,9 @@ impl LogWorld {
     }
 
     /// Reads the log first and the ledger second, as one must.
-    fn reconcile(&self, log: &Log, table: &LocalTable) -> Reconciliation {
+    async fn reconcile(&self, log: &Log, table: &LocalTable) -> Reconciliation {
         let lanes: Vec<LogLane> = log.lanes().iter().map(LogLane::from).collect();
-        reconcile(&table.store().ledger().unwrap(), &lanes)
+        reconcile(&table.ledger().await.unwrap(), &lanes)
     }
 
     async fn drain(&self, log: &Log, table: &LocalTable) {
@@ -68,16 +68,16 @@ async fn append(log: &Log, events: std::ops::Range<u64>) {
 #[tokio::test]
 async fn what_a_lane_appends_is_stored_once_and_every_number_is_explained() {
     let it = LogWorld::new();
-    let table = LocalTable::new(it.world.open());
+    let table = it.world.open();
     LocalSet::new()
         .run_until(async {
             let log = it.log();
             append(&log, 0..500).await;
-            let before = it.reconcile(&log, &table);
+            let before = it.reconcile(&log, &table).await;
             assert!(before.is_whole() && before.totals.in_log >= 500, "{:?}", before.totals);
 
             it.drain(&log, &table).await;
-            let after = it.reconcile(&log, &table);
+            let after = it.reconcile(&log, &table).await;
             assert!(after.is_whole(), "{:?}", after.totals);
             assert_eq!((after.totals.fates.stored, after.totals.in_log), (500, 0));
             log.close();
@@ -90,19 +90,19 @@ async fn what_a_lane_appends_is_stored_once_and_every_number_is_explained() {
             it.drain(&log, &table).await;
             log.close();
             it.drain(&log, &table).await;
-            let whole = it.reconcile(&log, &table);
+            let whole = it.reconcile(&log, &table).await;
             assert!(whole.is_whole(), "{:?}", whole.totals);
             assert_eq!((whole.totals.fates.stored, whole.totals.fates.duplicates), (600, 0));
             assert_eq!(whole.lanes.len(), 2);
         })
         .await;
-    assert_eq!(all_items(table.store()).len(), 600);
+    assert_eq!(items(&table).await, 600);
 }
 
 #[tokio::test]
 async fn a_segment_that_somebody_removed_is_missing() {
     let it = LogWorld::new();
-    let table = LocalTable::new(it.world.open());
+    let table = it.world.open();
     LocalSet::new()
         .run_until(async {
             let log = it.log();
@@ -120,7 +120,7 @@ async fn a_segment_that_somebody_removed_is_missing() {
         .run_until(async {
             let log = it.log();
             it.drain(&log, &table).await;
-            let answer = it.reconcile(&log, &table);
+            let answer = it.reconcile(&log, &table).await;
             assert!(answer.totals.missing > 0 && !answer.is_whole(), "{:?}", answer.totals);
             assert_eq!(answer.totals.fates.stored + answer.totals.missing, 1_000);
             assert_eq!(answer.lanes[0].missing_ranges.len(), 1);

@@ -2,13 +2,17 @@
 //! not committed.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use consumers::{Config, LedgerRow, LocalTable, Page, Query, Store, Table, TableError, Work, Written};
-use proto::{BootId, Message, Rejected, TrackingEvent, Uuid};
+use consumers::{
+    Config, Count, Cursor, Given, GivenLimits, LedgerRow, LettersHeld, Listing, LocalTable, PAGE_MAX, Query,
+    Replayed, Start, Table, TableError, WriteBatch, Written,
+};
+use proto::{BootId, DeadLetter, Message, Rejected, TrackingEvent, Uuid, ids};
 use stream::{Batch, Checkpoint, Item, Record, RecordKind, Source, SourceError};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub const NOW: u64 = 1_790_000_000_000;
 pub const DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -57,7 +61,13 @@ pub fn events(numbers: std::ops::Range<u64>) -> Batch {
     batch(boot(1), 0, numbers.map(|n| record(n, &event("p", n))).collect())
 }
 
-/// A table in a directory of its own.
+/// The `n`th event of a sender that gives ids, received `n` milliseconds after `NOW`.
+pub fn event_of_sender(program: &str, sender_id: &str, n: u64) -> TrackingEvent {
+    let id = ids::from_sender(&[program, "conversion", sender_id]);
+    TrackingEvent { message_id: id.to_string(), ..event(program, n) }
+}
+
+/// A local table in a directory of its own.
 pub struct World {
     pub config: Config,
     _directory: TempDir,
@@ -65,41 +75,56 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config { table: directory.path().join("table.redb"), ..Config::default() };
+        let mut config = Config { table: directory.path().join("table.redb"), ..Config::default() };
+        change(&mut config);
         Self { config, _directory: directory }
     }
 
-    pub fn open(&self) -> Store {
-        Store::open(&self.config).unwrap()
+    pub fn open(&self) -> LocalTable {
+        LocalTable::open(&self.config).unwrap()
     }
 }
 
-pub fn write(store: &Store, batches: &[Batch]) -> Written {
-    store.write(&Work::of(batches, NOW)).unwrap()
+pub async fn write<T: Table>(table: &T, batches: &[Batch]) -> Written {
+    table.write(WriteBatch::of(batches, NOW).into()).await.unwrap()
 }
 
-/// Program and message id of every item, by reading them all.
-pub fn all_items(store: &Store) -> Vec<(String, Uuid)> {
+/// Every event, in the order of storing.
+pub async fn all_events<T: Table>(table: &T) -> Vec<TrackingEvent> {
     let mut all = Vec::new();
-    store
-        .scan(|program, id| {
-            all.push((program.to_owned(), id));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    all
+    let mut start = Start::Oldest;
+    loop {
+        let page = table.tail(start, PAGE_MAX).await.unwrap();
+        let is_last = page.items.len() < PAGE_MAX;
+        all.extend(page.items.into_iter().map(|(_, event)| event));
+        if is_last {
+            return all;
+        }
+        start = Start::At(page.next.unwrap());
+    }
+}
+
+/// How many events there are, by its counts and by reading them all.
+pub async fn items<T: Table>(table: &T) -> u64 {
+    let count = table.count(None).await.unwrap().items;
+    assert_eq!(table.count_by_scan(None).await.unwrap(), count, "counting and reading agree");
+    count
 }
 
 /// Events stored, as the ledger has them.
-pub fn ledger_stored(store: &Store) -> u64 {
-    store.ledger().unwrap().iter().map(|row| row.ledger.fates().stored).sum()
+pub async fn ledger_stored<T: Table>(table: &T) -> u64 {
+    table.ledger().await.unwrap().iter().map(|row| row.ledger.fates().stored).sum()
 }
 
 /// Looks again every (paused) 10 ms until `holds`, for an hour at most.
-pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3_600);
-    while !holds() {
+    while !holds().await {
         assert!(tokio::time::Instant::now() < until, "never: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
@@ -133,7 +158,9 @@ impl<T> Shared<T> {
 #[derive(Clone, Default)]
 pub struct Stream {
     pub batches: Shared<Vec<Batch>>,
+    /// Batches from the first on that are all committed.
     pub committed: Shared<usize>,
+    checkpoints: Shared<Vec<Checkpoint>>,
     /// Taken one at a time by `next` and `commit` before they do anything.
     pub next_errors: Shared<VecDeque<SourceError>>,
     pub commit_errors: Shared<VecDeque<SourceError>>,
@@ -164,24 +191,31 @@ impl Source for Reader {
         Ok(batch)
     }
 
-    async fn commit(&mut self, _checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
+    async fn commit(&mut self, checkpoints: &[Checkpoint]) -> Result<(), SourceError> {
         if let Some(error) = self.stream.commit_errors.borrow_mut().pop_front() {
             return Err(error);
         }
-        *self.stream.committed.borrow_mut() = self.at;
+        let mut known = self.stream.checkpoints.borrow_mut();
+        known.extend_from_slice(checkpoints);
+        let batches = self.stream.batches.borrow();
+        let mut committed = self.stream.committed.borrow_mut();
+        while batches.get(*committed).is_some_and(|batch| known.contains(&batch.checkpoint)) {
+            *committed += 1;
+        }
         Ok(())
     }
 }
 
 /// A table that fails first and then is the one inside.
+#[derive(Clone)]
 pub struct Failing {
     pub inside: LocalTable,
-    errors: Mutex<VecDeque<TableError>>,
+    errors: Arc<Mutex<VecDeque<TableError>>>,
 }
 
 impl Failing {
     pub fn new(inside: LocalTable, errors: impl IntoIterator<Item = TableError>) -> Self {
-        Self { inside, errors: Mutex::new(errors.into_iter().collect()) }
+        Self { inside, errors: Arc::new(Mutex::new(errors.into_iter().collect())) }
     }
 
     pub fn errors_left(&self) -> usize {
@@ -190,14 +224,11 @@ impl Failing {
 }
 
 impl Table for Failing {
-    fn write(&self, work: Arc<Work>) -> impl Future<Output = Result<Written, TableError>> + Send {
+    async fn write(&self, work: Arc<WriteBatch>) -> Result<Written, TableError> {
         let error = self.errors.lock().unwrap().pop_front();
-        let inside = self.inside.clone();
-        async move {
-            match error {
-                Some(error) => Err(error),
-                None => inside.write(work).await,
-            }
+        match error {
+            Some(error) => Err(error),
+            None => self.inside.write(work).await,
         }
     }
 
@@ -205,11 +236,64 @@ impl Table for Failing {
         self.inside.get(program, id).await
     }
 
-    async fn query(&self, query: Query) -> Result<Page<Uuid>, TableError> {
+    async fn query(&self, query: Query) -> Result<Listing<TrackingEvent>, TableError> {
         self.inside.query(query).await
+    }
+
+    async fn tail(&self, start: Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
+        self.inside.tail(start, limit).await
+    }
+
+    async fn count(&self, program: Option<&str>) -> Result<Count, TableError> {
+        self.inside.count(program).await
+    }
+
+    async fn count_by_scan(&self, program: Option<&str>) -> Result<u64, TableError> {
+        self.inside.count_by_scan(program).await
+    }
+
+    async fn rejected(
+        &self,
+        start: Start,
+        limit: usize,
+        reason: Option<&str>,
+    ) -> Result<Listing<Rejected>, TableError> {
+        self.inside.rejected(start, limit, reason).await
     }
 
     async fn ledger(&self) -> Result<Vec<LedgerRow>, TableError> {
         self.inside.ledger().await
+    }
+
+    async fn dead_letters(&self, start: Start, limit: usize) -> Result<Listing<DeadLetter>, TableError> {
+        self.inside.dead_letters(start, limit).await
+    }
+
+    async fn dead_letters_held(&self) -> Result<LettersHeld, TableError> {
+        self.inside.dead_letters_held().await
+    }
+
+    async fn dead_letter(&self, id: &Cursor) -> Result<Option<DeadLetter>, TableError> {
+        self.inside.dead_letter(id).await
+    }
+
+    async fn replay_dead_letter(&self, id: &Cursor, now_ms: u64) -> Result<Replayed, TableError> {
+        self.inside.replay_dead_letter(id, now_ms).await
+    }
+
+    async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
+        self.inside.drop_dead_letter(id).await
+    }
+
+    async fn give_dead_letters(
+        &self,
+        letters: Vec<DeadLetter>,
+        limits: GivenLimits,
+    ) -> Result<Given, TableError> {
+        self.inside.give_dead_letters(letters, limits).await
+    }
+
+    async fn maintain(&self, stop: watch::Receiver<Option<Instant>>) {
+        self.inside.maintain(stop).await;
     }
 }

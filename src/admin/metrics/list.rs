@@ -61,6 +61,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     ("clickgate_cursor_lag_records", Gauge, "Records that a reader of the log has not passed."),
     ("clickgate_cursor_lag_seconds", Gauge, "How long ago a running reader had passed everything; 0 when it has now."),
     ("clickgate_consumer_failing", Gauge, "1 while the consumer cannot read, store or commit."),
+    ("clickgate_consumer_stalled", Gauge, "1 while there is no room for one more dead letter of the consumer: replay or drop some."),
     ("clickgate_consumer_transactions", Gauge, "Transactions of the table since the start."),
     ("clickgate_core_data_total", Counter, "Core data by outcome: changes that the registry stored, had already (unchanged), had newer (older), had another of the same revision (conflicting); and messages that became dead letters (dead)."),
     ("clickgate_bridge_retries_total", Counter, "Attempts of a bridge that failed and are repeated: its registry, its log or the dead letters were away."),

@@ -21,7 +21,7 @@ export async function poll(stats) {
     return;
   }
   try {
-    const after = next === null ? "" : `&after=${next}`;
+    const after = next === null ? "" : `&after=${encodeURIComponent(next)}`;
     const asked = next;
     const listing = await get(`/events/tail?limit=${SHOWN_MAX}${after}`);
     if (asked !== next) return;
@@ -55,7 +55,6 @@ function show(items, isAll) {
 
 function row(event) {
   const type = event.type ?? "event";
-  const { sequence, ...whole } = event;
   const parameters = (event.parameters ?? []).map(([name, value]) => `${name}=${value}`).join("  ");
   const details = el("details", { class: "event", "data-id": event.messageId },
     el("summary", {},
@@ -66,7 +65,7 @@ function row(event) {
       el("span", { class: "what" }, parameters || event.userAgent || "")));
   details.addEventListener("toggle", () => {
     if (details.open && details.childElementCount === 1) {
-      details.append(el("pre", { tabindex: 0 }, JSON.stringify(whole, null, 2)));
+      details.append(el("pre", { tabindex: 0 }, JSON.stringify(event, null, 2)));
     }
   });
   return details;

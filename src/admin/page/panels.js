@@ -57,7 +57,7 @@ export function log(status) {
   let more = status.cursors.length === 0 ? "no cursor" : "every cursor is at the end";
   if (behind > 0) more = consumer ? `records, ${span(consumer.lag_ms)} behind` : "records";
   tile("lag", count(behind), more, consumer?.error ? "bad" : behind > 100_000 && "warn");
-  problem("lanes-problem", consumer?.error && `The consumer is held up: ${consumer.error.reason}`);
+  problem("lanes-problem", consumer?.error && `The consumer ${consumer.stalled ? "is stalled" : "tries again"}: ${consumer.error.reason}`);
   text("log-fill", `${bytes(status.bytes)} of ${bytes(status.bytes_max)}, ${status.fill_percent} %`);
   byId("log-meter").value = status.fill_percent;
   const ours = [...status.lanes].sort((a, b) => (b.boot === status.boot) - (a.boot === status.boot)

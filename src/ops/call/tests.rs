@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use proto::Uuid;
 
 use super::*;
 
@@ -13,12 +14,12 @@ fn program(id: &str) -> Program {
 
 fn every_op() -> Vec<Op> {
     let id: ProgramId = "212312".parse().unwrap();
-    let part = Part { after: Some(41), limit: 7 };
+    let part = Part { start: Start::At(Cursor::new("a b/41&x=%ü")), limit: 7 };
     let query = Query {
         program: "212312".into(),
         from_ms: 5,
         to_ms: u64::MAX,
-        after: Some(Uuid::from_u128(9)),
+        after: Some(Cursor::new("00-9")),
         limit: 1_000,
     };
     let request = ExplainRequest {
@@ -36,21 +37,22 @@ fn every_op() -> Vec<Op> {
         Op::ProgramsImport(vec![program("a"), program("b")]),
         Op::ProgramsStream { text: "{\"programId\": 3}\nnonsense".into(), lines: true },
         Op::ProgramsStream { text: String::new(), lines: false },
-        Op::EventsTail(part),
-        Op::EventsTail(Part { after: None, limit: 1 }),
+        Op::EventsTail(part.clone()),
+        Op::EventsTail(Part { start: Start::Oldest, limit: 9 }),
+        Op::EventsTail(Part { start: Start::Newest, limit: 1 }),
         Op::EventsGet(id.clone(), Uuid::from_u128(1)),
         Op::EventsQuery(query),
         Op::EventsCount { program: None, scan: false },
         Op::EventsCount { program: Some(id.clone()), scan: true },
-        Op::EventsRejected(part, None),
-        Op::EventsRejected(part, Some("a&b=c d".into())),
+        Op::EventsRejected(part.clone(), None),
+        Op::EventsRejected(part.clone(), Some("a&b=c d".into())),
         Op::Reconcile,
         Op::LogStatus,
         Op::LogShip("/rescue/a b".into()),
         Op::DeadLettersList(part),
-        Op::DeadLettersShow(3),
-        Op::DeadLettersReplay(4),
-        Op::DeadLettersDrop(5),
+        Op::DeadLettersShow(Cursor::new("3")),
+        Op::DeadLettersReplay(Cursor::new("a/b c")),
+        Op::DeadLettersDrop(Cursor::new("%2F")),
         Op::Explain(request),
         Op::CacheFill,
         Op::CachePurge(None),
@@ -112,7 +114,7 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
 
 #[test]
 fn a_wrong_call_is_told_what_is_wrong() {
-    let cases: [(&str, &str, &str, &str, u16, &str); 15] = [
+    let cases: [(&str, &str, &str, &str, u16, &str); 16] = [
         ("GET", "/nowhere", "", "", 404, "there is no GET /nowhere"),
         ("POST", "/programs/1", "", "{}", 404, "there is no POST /programs/1"),
         ("GET", "/programs/%FF", "", "", 400, "the path is not UTF-8"),
@@ -136,6 +138,7 @@ fn a_wrong_call_is_told_what_is_wrong() {
             "from and to are both 2026-11-23T",
         ),
         ("GET", "/events/tail", "limit=0", "", 400, "limit 0 is not between 1 and 1000"),
+        ("GET", "/events/tail", "oldest=true&after=1", "", 400, "after and oldest exclude"),
         ("GET", "/events/tail", "limits=1", "", 400, "unknown parameter \"limits\""),
         ("GET", "/events/1/x", "", "", 400, "message id \"x\""),
         (
@@ -200,9 +203,10 @@ proptest! {
         header in (".{0,9}", ".{0,9}"),
         at_ms in proptest::option::of(any::<u64>()),
     ) {
-        let part = Part { after: at_ms, limit: 1 };
+        let start = at_ms.map_or(Start::Newest, |at_ms| Start::At(Cursor::new(at_ms.to_string())));
+        let part = Part { start, limit: 1 };
         let request = ExplainRequest { method: "GET".into(), url, headers: vec![header], at_ms };
-        for op in [Op::EventsRejected(part, Some(reason)), Op::Explain(request)] {
+        for op in [Op::EventsRejected(part.clone(), Some(reason)), Op::Explain(request)] {
             prop_assert_eq!(received(&op.to_call()).unwrap(), op);
         }
     }

@@ -81,7 +81,7 @@ fn a_lane_is_committed_after_another_one_was_read() {
     let first = source.read(1).unwrap().unwrap();
     let second = source.read(1).unwrap().unwrap();
     assert_eq!((first.lane, second.lane), (0, 1), "the lanes take turns");
-    commit(&mut source, &[first.clone()]);
+    commit(&mut source, std::slice::from_ref(&first));
     let next: Vec<Number> = log.cursors()[0].lanes.iter().map(|lane| lane.next).collect();
     assert_eq!(next, [first.items.last().unwrap().end(), 0]);
 }

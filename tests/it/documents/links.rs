@@ -5,7 +5,8 @@ use std::path::Path;
 use super::markdown::{Document, ROOT, shell_commands};
 
 /// What paths of the repository begin with.
-const FOLDERS: &str = "src proto programs stream tracker bridges consumers benches config tests fuzz docs";
+const FOLDERS: &str =
+    "src proto supervise programs stream tracker bridges consumers benches config tests fuzz docs";
 const LANGUAGES: [&str; 5] = ["sh", "toml", "json", "html", "text"];
 
 /// Links of `document` that lead nowhere.

@@ -188,19 +188,17 @@ impl Edge {
         let verdicts = join_all(hits.iter().map(|hit| site.verdict(hit, received_at_ms))).await;
         let mut lines = Vec::with_capacity(hits.len());
         let mut waiting: Vec<(usize, Number)> = Vec::with_capacity(hits.len());
-        let mut text = Uuid::encode_buffer();
         for (index, (hit, verdict)) in hits.iter().zip(&verdicts).enumerate() {
             lines.push(match decide(&hit.candidate(), verdict, received_at_ms, &site.rules, &mut ()) {
                 Ok(accepted) => {
                     let id = self.message_id(hit);
-                    let outcome =
-                        match self.append(hit, accepted, id.hyphenated().encode_lower(&mut text), class) {
-                            Ok(number) => {
-                                waiting.push((index, number));
-                                Outcome::Accepted
-                            }
-                            Err(outcome) => outcome,
-                        };
+                    let outcome = match self.append(hit, accepted, id, class) {
+                        Ok(number) => {
+                            waiting.push((index, number));
+                            Outcome::Accepted
+                        }
+                        Err(outcome) => outcome,
+                    };
                     Line { outcome, refused: None, message_id: Some(id) }
                 }
                 Err(refused) => {

@@ -7,7 +7,7 @@
 use programs::Program;
 use programs::decision::Accepted;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use proto::{BootId, ConsentDecision};
+use proto::{BootId, ConsentDecision, Uuid, ids};
 use stream::Number;
 
 use crate::request::{hit::Hit, names::VISITOR};
@@ -19,8 +19,8 @@ pub struct Event<'a> {
     pub hit: &'a Hit<'a>,
     /// What it was accepted as.
     pub accepted: Accepted<'a>,
-    /// A UUID with its hyphens.
-    pub message_id: &'a str,
+    /// Its message id.
+    pub id: Uuid,
     /// The lane's boot.
     pub boot: BootId,
     /// The lane.
@@ -30,6 +30,12 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
+    /// The event's time. An id of ours carries it, and may be up to a second later than the hit
+    /// where the clock stepped back; see [`ids::MessageIds`].
+    pub fn received_at_ms(&self) -> u64 {
+        if ids::is_from_sender(&self.id) { self.hit.received_at_ms } else { ids::time_ms(&self.id) }
+    }
+
     /// Appends the event's bytes to `out`, as the `number`th record of its lane.
     pub fn encode(&self, number: Number, out: &mut Vec<u8>) {
         let hit = self.hit;
@@ -45,10 +51,11 @@ impl Event<'_> {
         text(5, program.map_or("", |program| &program.name), out);
         text(6, program.map_or("", |program| &program.customer_name), out);
         uint(7, program.is_some_and(|program| program.valid).into(), out);
-        text(8, self.message_id, out);
+        let mut id = Uuid::encode_buffer();
+        text(8, self.id.hyphenated().encode_lower(&mut id), out);
         uint(16, enumeration(hit.event_type().into()), out);
         text(17, hit.sent.as_ref().map_or("", |sent| sent.kind.custom_name()), out);
-        uint(18, hit.received_at_ms, out);
+        uint(18, self.received_at_ms(), out);
         uint(19, hit.client_time_ms(), out);
         bytes(20, self.boot.as_bytes(), out);
         uint(21, self.lane.into(), out);
@@ -122,7 +129,7 @@ mod tests {
         request::routes::HitRoute,
     };
 
-    const ID: &str = "01920000-0000-7000-8000-0000000000ff";
+    const ID: Uuid = Uuid::from_u128(0x0192_0000_0000_8000_8000_0000_0000_00ff);
     const BOOT: Uuid = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001);
 
     fn hit<'r>(query: &'r str, user_agent: &'r str, gpc: bool, at_ms: u64) -> Hit<'r> {
@@ -171,10 +178,10 @@ mod tests {
             program_name: program.as_ref().map(|p| p.name.to_string()).unwrap_or_default(),
             customer_name: program.as_ref().map(|p| p.customer_name.to_string()).unwrap_or_default(),
             is_valid: program.is_some(),
-            message_id: ID.into(),
+            message_id: event.id.to_string(),
             r#type: if custom.is_some() { EventType::Custom } else { EventType::Click }.into(),
             custom_name: custom.unwrap_or_default(),
-            received_at_ms: hit.received_at_ms,
+            received_at_ms: event.received_at_ms(),
             client_time_ms: hit.client_time_ms(),
             boot: BOOT.as_bytes().to_vec(),
             lane: event.lane,
@@ -214,7 +221,8 @@ mod tests {
                 time_ms: at_ms,
             });
             let accepted = if known { Accepted::Known(&program) } else { Accepted::Unverified };
-            let event = Event { hit: &hit, accepted, message_id: ID, boot: BOOT, lane, prefix: "/c" };
+            let id = if known { ID } else { ids::MessageIds::new().next(at_ms >> 8) };
+            let event = Event { hit: &hit, accepted, id, boot: BOOT, lane, prefix: "/c" };
             let mut bytes = b"before".to_vec();
             event.encode(number, &mut bytes);
             let expected = model(&event, number);

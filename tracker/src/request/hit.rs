@@ -168,6 +168,14 @@ impl<'r> Hit<'r> {
         self.sent.as_ref().map_or(self.route.event_type(), |sent| sent.kind.event_type())
     }
 
+    /// The name of what happened: of its type, or the one that a custom event has.
+    pub fn kind_name(&self) -> &str {
+        match self.sent.as_ref().map(|sent| sent.kind.custom_name()) {
+            Some(name) if !name.is_empty() => name,
+            _ => self.event_type().name(),
+        }
+    }
+
     /// The sender's own id of this hit: a retry has the same. Only a beacon and a
     /// conversion can have one; on a static pixel an `id` would make all hits one. An empty
     /// one is none: a macro that nobody filled in would make one event of all as well.
@@ -181,8 +189,7 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// What the sender's clock said, believed or not; 0 if it said nothing. It is a part
-    /// of the message id where the sender gave an id, so nothing of ours may change it.
+    /// What the sender's clock said, believed or not; 0 if it said nothing.
     pub fn sender_time_ms(&self) -> u64 {
         match &self.sent {
             Some(sent) => sent.time_ms,

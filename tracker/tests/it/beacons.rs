@@ -65,7 +65,7 @@ fn a_retry_with_the_same_id_is_the_same_item_however_it_is_sent() {
     let world = World::start(config(), SAMPLES);
     let timed = br#"{"program": "212312", "type": "conversion", "id": "order-1", "time_ms": 1789999999000}"#;
     let untimed = br#"{"program": "212312", "type": "conversion", "id": "order-2"}"#;
-    // Further ahead than any clock is believed: still the same for each try.
+    // A clock, however wrong, is no part of what the event is.
     let ahead = br#"{"program": "212312", "type": "click", "id": "order-3", "time_ms": 281474976710655}"#;
     let elsewhere = br#"{"program": "212313", "type": "conversion", "id": "order-2"}"#;
     for body in [&timed[..], untimed, ahead, elsewhere, timed, untimed, ahead, timed] {
@@ -78,14 +78,27 @@ fn a_retry_with_the_same_id_is_the_same_item_however_it_is_sent() {
     let logged = world.stop();
     assert_eq!(logged.events.len(), 10);
     let expected = [
-        ("212312", ids::from_sender(1_789_999_999_000, &["212312", "order-1"])),
-        ("212312", ids::from_sender(0, &["212312", "order-2"])),
-        ("212312", ids::from_sender(281_474_976_710_655, &["212312", "order-3"])),
-        ("212313", ids::from_sender(0, &["212313", "order-2"])),
+        ("212312", ids::from_sender(&["212312", "conversion", "order-1"])),
+        ("212312", ids::from_sender(&["212312", "conversion", "order-2"])),
+        ("212312", ids::from_sender(&["212312", "click", "order-3"])),
+        ("212313", ids::from_sender(&["212313", "conversion", "order-2"])),
     ];
     let expected: HashSet<_> =
         expected.iter().map(|(program, id)| ((*program).to_owned(), id.to_string())).collect();
     assert_eq!(items(&logged), expected);
+}
+
+#[test]
+fn one_id_under_several_types_is_several_events() {
+    let world = World::start(config(), SAMPLES);
+    let kinds = ["impression", "click", "conversion", "signup", "sign-up"];
+    for kind in kinds.into_iter().chain(kinds) {
+        let body = format!(r#"{{"program": "212312", "type": "{kind}", "id": "1"}}"#);
+        assert!(world.post("/b", body.as_bytes()).starts_with("HTTP/1.1 204"));
+    }
+    let expected =
+        kinds.map(|kind| ("212312".to_owned(), ids::from_sender(&["212312", kind, "1"]).to_string()));
+    assert_eq!(items(&world.stop()), HashSet::from(expected));
 }
 
 #[test]
@@ -130,7 +143,7 @@ fn the_report_says_what_became_of_each_entry() {
             (4, "accepted", None),
         ]
     );
-    assert_eq!(lines[0]["messageId"], ids::from_sender(0, &["212312", "a"]).to_string());
+    assert_eq!(lines[0]["messageId"], ids::from_sender(&["212312", "click", "a"]).to_string());
     assert!(lines[1]["messageId"].is_null());
     let counters = world.counters();
     assert_eq!(counters["clickgate_beacon_entries_total{outcome=accepted}"], 3);

@@ -1,0 +1,84 @@
+//! What every table promises, whichever it is.
+//!
+//! Each test is a function over a [`Place`]; a second kind of table is one more `impl Place`, with
+//! a constructor, and one more `contract!` line.
+
+mod events;
+mod letters;
+mod queries;
+mod redelivery;
+
+use consumers::{Config, LocalTable, Table};
+
+use crate::world::World;
+
+/// Where a table is, and how it is opened.
+pub trait Place {
+    type Table: Table;
+
+    /// An empty one, with these settings.
+    fn new(change: impl FnOnce(&mut Config)) -> Self;
+
+    /// The table, as a process opens it.
+    async fn open(&self) -> Self::Table;
+}
+
+impl Place for World {
+    type Table = LocalTable;
+
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        World::with(change)
+    }
+
+    async fn open(&self) -> LocalTable {
+        World::open(self)
+    }
+}
+
+/// Runs tests of a module here against one kind of table.
+macro_rules! contract {
+    ($place:ty: $($module:ident::{$($test:ident),* $(,)?})*) => {
+        $($(
+            #[tokio::test]
+            async fn $test() {
+                $module::$test::<$place>().await;
+            }
+        )*)*
+    };
+}
+
+mod local {
+    use super::*;
+
+    contract! { World:
+        events::{
+            a_stored_event_is_there_after_opening_again,
+            a_senders_id_is_taken_once_whenever_it_comes_again,
+            one_id_of_several_programs_or_types_is_several_events,
+            a_senders_id_is_free_again_when_its_event_had_expired,
+            a_record_that_comes_again_after_its_answer_was_lost_is_stored_once,
+            a_batch_that_comes_again_counts_nothing,
+            a_batch_that_was_half_processed_is_processed_to_its_end,
+            counts_are_per_program_and_for_all,
+        }
+        queries::{
+            a_query_gives_a_programs_events_of_a_time_range_page_by_page,
+            events_are_in_the_order_of_being_received_whatever_clock_their_sender_has,
+            a_range_of_no_time_and_one_beyond_all_times_are_empty,
+            a_tail_follows_what_is_stored_later,
+            rejected_hits_are_listed_by_reason,
+            a_cursor_that_no_table_made_is_an_error,
+        }
+        letters::{
+            poison_does_not_block_what_comes_behind_it,
+            a_replayed_letter_that_is_still_poison_stays,
+            a_dropped_letter_is_accounted_as_dropped,
+            a_dropped_letter_that_comes_again_stays_dropped,
+            a_full_place_of_dead_letters_stops_a_lane_and_loses_nothing,
+            letters_are_bounded_by_their_bytes_too,
+            letters_of_bridges_take_no_room_of_the_consumer,
+            a_letter_that_is_given_again_is_known,
+        }
+        redelivery::{ distinct_ids_are_the_items_are_the_ledger }
+    }
+}
