@@ -23,7 +23,8 @@ pub struct LogConfig {
     pub full_pause: Duration,
     /// How long after a failure the next segment is tried again. One second unless said.
     pub room_retry: Duration,
-    /// Names of the cursors. A segment is kept until each of them has passed it.
+    /// Names of the cursors that have a reader. A segment is kept until each of them has passed
+    /// it, and each that an earlier configuration declared.
     pub cursors: Vec<String>,
     /// Whether a shipper takes the records to a stream, so that [`crate::Level::Stream`] waits
     /// until [`crate::Log::advance_stream`] says that it has them. Without one it is

@@ -48,6 +48,32 @@ pub(crate) fn file_name(name: &str) -> String {
     format!("{name}.cursor")
 }
 
+fn spare_name(name: &str) -> String {
+    format!("{name}.spare")
+}
+
+/// The names of the cursors that have a file in `dir`, in order.
+pub(crate) fn names(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<String>> {
+    let files = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files?,
+    };
+    let mut names: Vec<String> =
+        files.iter().filter_map(|file| file.strip_suffix(".cursor")).map(str::to_owned).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a cursor. Durable on return.
+pub(crate) fn remove(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<()> {
+    disk.remove(&dir.join(file_name(name)))?;
+    match disk.remove(&dir.join(spare_name(name))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.sync_dir(dir)
+}
+
 /// Reads a cursor; empty if it was never written.
 pub(crate) fn load(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Positions> {
     let file = match disk.open(&dir.join(file_name(name))) {
@@ -62,7 +88,8 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Positi
 /// Replacing needs room, and on a full disk it is the cursor that frees room, by
 /// letting the log trim. So a spare file keeps some, and makes way when there is none.
 pub(crate) fn save(disk: &dyn Disk, dir: &Path, name: &str, positions: &Positions) -> io::Result<()> {
-    let (bytes, spare) = (encode(positions), dir.join(format!("{name}.spare")));
+    let bytes = encode(positions);
+    let spare = dir.join(spare_name(name));
     match replace(disk, dir, &file_name(name), &bytes) {
         Err(error) if is_no_room(&error) => {
             disk.remove(&spare)?;

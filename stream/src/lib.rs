@@ -47,7 +47,7 @@ pub use config::LogConfig;
 pub use format::{FORMAT_VERSION, WrittenByNewer};
 pub use lane::file::LaneState;
 pub use lane::{Lane, NotDurable};
-pub use log::{LaneError, Log, OpenError, create_private_dir, create_private_file, lock};
+pub use log::{LaneError, Log, OpenError, RemoveCursorError, create_private_dir, create_private_file, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};

@@ -28,12 +28,15 @@ use crate::reader::LogSource;
 use crate::record::{Class, Number, RECORD_BYTES_MAX};
 use crate::status::{CursorStatus, LaneStatus};
 
+mod cursors;
 mod error;
 mod recovery;
 mod repair;
 pub(crate) mod scan;
 pub(crate) mod shared;
 
+use cursors::Cursors;
+pub use cursors::RemoveCursorError;
 pub use error::OpenError;
 use recovery::Recovery;
 use shared::LogShared;
@@ -107,15 +110,7 @@ impl Log {
         for plan in plans {
             lanes.insert((plan.boot, plan.lane), Arc::new(recovery.carry_out(plan)?));
         }
-        let mut cursors = BTreeMap::new();
-        for name in &config.cursors {
-            let cursors_dir = dir.join("cursors");
-            let positions = cursor::load(&*disk, &cursors_dir, name).map_err(|source| OpenError::Io {
-                path: cursors_dir.join(cursor::file_name(name)),
-                source,
-            })?;
-            cursors.insert(name.clone(), positions);
-        }
+        let cursors = Cursors::load(&*disk, &dir.join("cursors"), &config.cursors)?;
         let sum = |of: fn(&crate::lane::segment::Segment) -> u64| -> u64 {
             lanes.values().map(|lane| lane.segments().iter().map(|segment| of(segment)).sum::<u64>()).sum()
         };
@@ -141,7 +136,15 @@ impl Log {
             _lock: lock,
         };
         shared.trim().map_err(|source| OpenError::Io { path: shared.dir.clone(), source })?;
-        Ok(Self { shared: Arc::new(shared) })
+        let log = Self { shared: Arc::new(shared) };
+        for CursorStatus { name, lag, .. } in log.undeclared_cursors() {
+            tracing::warn!(
+                cursor = name, lag, log = %log.shared.dir.display(),
+                "nobody reads with this cursor, and the log keeps everything behind it; if that is not \
+                 wanted, remove it with `clickgate log cursor rm`"
+            );
+        }
+        Ok(log)
     }
 
     /// Names this process start: a UUIDv7.
@@ -179,7 +182,7 @@ impl Log {
     /// # Errors
     /// [`LaneError::UnknownCursor`], [`LaneError::CursorTaken`].
     pub fn source(&self, name: &str) -> Result<LogSource, LaneError> {
-        let positions = self.shared.cursors().get(name).cloned();
+        let positions = self.shared.cursors().declared.get(name).cloned();
         let positions = positions.ok_or_else(|| LaneError::UnknownCursor(name.to_owned()))?;
         if !self.shared.taken().insert(name.to_owned()) {
             return Err(LaneError::CursorTaken(name.to_owned()));
@@ -223,7 +226,42 @@ impl Log {
     /// Every declared cursor.
     pub fn cursors(&self) -> Vec<CursorStatus> {
         let lanes = self.shared.lanes().clone();
-        self.shared.cursors().iter().map(|(name, at)| CursorStatus::of(name, at, &lanes)).collect()
+        let cursors = self.shared.cursors();
+        cursors.declared.iter().map(|(name, at)| CursorStatus::of(name, at, &lanes, true)).collect()
+    }
+
+    /// Cursors that have a file and are not declared. Nobody reads with them, and what they
+    /// have not passed is kept, until they are removed or declared again.
+    pub fn undeclared_cursors(&self) -> Vec<CursorStatus> {
+        let lanes = self.shared.lanes().clone();
+        let cursors = self.shared.cursors();
+        cursors.undeclared.iter().map(|(name, at)| CursorStatus::of(name, at, &lanes, false)).collect()
+    }
+
+    /// Removes a cursor that is not declared, and what only it held back. Returns where it
+    /// stood.
+    ///
+    /// # Errors
+    /// See [`RemoveCursorError`]; one that has not passed everything is only removed by `force`.
+    pub fn remove_cursor(&self, name: &str, force: bool) -> Result<CursorStatus, RemoveCursorError> {
+        let lanes = self.shared.lanes().clone();
+        let removed = {
+            let mut cursors = self.shared.cursors();
+            if cursors.declared.contains_key(name) {
+                return Err(RemoveCursorError::Declared(name.to_owned()));
+            }
+            let positions = cursors.undeclared.get(name);
+            let positions = positions.ok_or_else(|| RemoveCursorError::Unknown(name.to_owned()))?;
+            let status = CursorStatus::of(name, positions, &lanes, false);
+            if status.lag > 0 && !force {
+                return Err(RemoveCursorError::HoldsBack { name: name.to_owned(), lag: status.lag });
+            }
+            cursor::remove(&*self.shared.disk, &self.shared.dir.join("cursors"), name)?;
+            cursors.undeclared.remove(name);
+            status
+        };
+        self.shared.trim()?;
+        Ok(removed)
     }
 
     /// Syncs and ends the lanes of this process. Their handles must have been

@@ -81,6 +81,8 @@ impl LaneStatus {
 pub struct CursorStatus {
     /// Its name.
     pub name: String,
+    /// Whether somebody reads with it. If not, it only holds back what it has not passed.
+    pub declared: bool,
     /// Records that it has not passed, in all lanes.
     pub lag: u64,
     /// Where it is, durably.
@@ -101,7 +103,12 @@ pub struct CursorLane {
 }
 
 impl CursorStatus {
-    pub(crate) fn of(name: &str, at: &Positions, lanes: &BTreeMap<LaneKey, Arc<LaneShared>>) -> Self {
+    pub(crate) fn of(
+        name: &str,
+        at: &Positions,
+        lanes: &BTreeMap<LaneKey, Arc<LaneShared>>,
+        declared: bool,
+    ) -> Self {
         let lane = |(key, lane): (&LaneKey, &Arc<LaneShared>)| {
             let position = at.get(key).copied().unwrap_or_default();
             let lag =
@@ -109,6 +116,6 @@ impl CursorStatus {
             CursorLane { boot: key.0, lane: key.1, next: position.next, lag }
         };
         let lanes: Vec<CursorLane> = lanes.iter().map(lane).collect();
-        Self { name: name.to_owned(), lag: lanes.iter().map(|lane| lane.lag).sum(), lanes }
+        Self { name: name.to_owned(), declared, lag: lanes.iter().map(|lane| lane.lag).sum(), lanes }
     }
 }

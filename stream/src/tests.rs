@@ -3,6 +3,7 @@
 use crate::*;
 
 mod crash;
+mod cursor;
 mod fault;
 mod format;
 mod lane;

@@ -11,10 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use proto::BootId;
 
 use crate::config::LogConfig;
-use crate::cursor::{self, LaneKey, Positions};
+use crate::cursor::{self, LaneKey};
 use crate::disk::Disk;
 use crate::lane::file::{self as lane_file, LaneState};
 use crate::lane::shared::LaneShared;
+use crate::log::cursors::Cursors;
 use crate::record::Class;
 use crate::source::Checkpoint;
 
@@ -31,8 +32,7 @@ pub(crate) struct LogShared {
     pub shed_from_bytes: [u64; Class::ALL.len()],
     pub record_bytes_max: usize,
     pub lanes: Mutex<BTreeMap<LaneKey, Arc<LaneShared>>>,
-    /// Durable positions of the declared cursors.
-    pub cursors: Mutex<BTreeMap<String, Positions>>,
+    pub cursors: Mutex<Cursors>,
     pub taken_cursors: Mutex<BTreeSet<String>>,
     pub trimming: Mutex<()>,
     pub syncers: Mutex<Vec<JoinHandle<()>>>,
@@ -46,7 +46,7 @@ impl LogShared {
         self.lanes.lock().expect("no thread panics while it holds the lanes")
     }
 
-    pub fn cursors(&self) -> MutexGuard<'_, BTreeMap<String, Positions>> {
+    pub fn cursors(&self) -> MutexGuard<'_, Cursors> {
         self.cursors.lock().expect("no thread panics while it holds the cursors")
     }
 
@@ -63,7 +63,7 @@ impl LogShared {
     /// Lanes that no checkpoint names stay where they are. A cursor has one reader, so
     /// nobody else moves it meanwhile.
     pub fn commit(&self, name: &str, checkpoints: &[Checkpoint]) -> std::io::Result<()> {
-        let mut positions = self.cursors().get(name).cloned().unwrap_or_default();
+        let mut positions = self.cursors().declared.get(name).cloned().unwrap_or_default();
         {
             let lanes = self.lanes();
             for checkpoint in checkpoints {
@@ -80,12 +80,12 @@ impl LogShared {
             positions.retain(|key, _| lanes.contains_key(key));
         }
         cursor::save(&*self.disk, &self.dir.join("cursors"), name, &positions)?;
-        self.cursors().insert(name.to_owned(), positions);
+        self.cursors().declared.insert(name.to_owned(), positions);
         self.trim()
     }
 
-    /// Removes the sealed segments that every declared cursor has passed, and lanes
-    /// of which nothing is left to read. Without a declared cursor it keeps all.
+    /// Removes the sealed segments that every cursor has passed, and lanes of which
+    /// nothing is left to read. Without a declared cursor it keeps all.
     pub fn trim(&self) -> std::io::Result<()> {
         // One at a time: what one cursor's commit removes from the front of a list must
         // not make another's take the next one for it.
@@ -93,16 +93,12 @@ impl LogShared {
         let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
             self.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
         for (key, lane) in lanes {
-            let (passed, ended) = {
-                let cursors = self.cursors();
-                let at =
-                    || cursors.values().map(|positions| positions.get(&key).copied().unwrap_or_default());
-                let passed = at().map(|position| position.next).min().unwrap_or(0);
-                (passed, !cursors.is_empty() && at().all(|position| position.ended))
-            };
+            let passed = self.cursors().passed(&key);
             loop {
                 let front = lane.segments().front().cloned();
-                let Some(segment) = front.filter(|s| s.is_sealed() && (ended || s.end() <= passed)) else {
+                let Some(segment) =
+                    front.filter(|s| s.is_sealed() && (passed.ended || s.end() <= passed.next))
+                else {
                     break;
                 };
                 remove_if_there(&*self.disk, &self.dir.join(segment.id.file_name()))?;
@@ -110,7 +106,7 @@ impl LogShared {
                 self.bytes.fetch_sub(segment.bytes.load(Acquire), Relaxed);
                 self.rejected_bytes.fetch_sub(segment.rejected_bytes.load(Acquire), Relaxed);
             }
-            if ended && lane.state() != LaneState::Open && lane.segments().is_empty() {
+            if passed.ended && lane.state() != LaneState::Open && lane.segments().is_empty() {
                 self.disk.sync_dir(&self.dir)?;
                 remove_if_there(&*self.disk, &self.dir.join(lane_file::file_name(lane.boot, lane.id)))?;
                 self.lanes().remove(&key);
