@@ -240,8 +240,11 @@ pub enum Log {
         their numbers.\n\nExample:\n  clickgate log salvage")]
     Salvage,
     /// Show how far each reader has come
-    #[command(after_help = "Example:\n  clickgate log cursor")]
-    Cursor,
+    #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clickgate log cursor")]
+    Cursor {
+        #[command(subcommand)]
+        command: Option<Cursor>,
+    },
     /// Store the log of a dead machine in this data directory's table
     #[command(
         after_help = "What is in the table already is known and not stored twice, so it may be called \
@@ -251,6 +254,23 @@ pub enum Log {
     Ship {
         /// A data directory, a directory below drain.rescue, or one with *.seg files
         dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Cursor {
+    /// Remove a cursor that an earlier configuration declared
+    #[command(
+        visible_alias = "remove",
+        after_help = "The log keeps what such a cursor has not passed, in case its reader comes back. A cursor \
+        that this configuration declares is not removed.\n\nExample:\n  clickgate log cursor rm shipper"
+    )]
+    Rm {
+        /// As `clickgate log cursor` shows it
+        name: String,
+        /// Also if it has not passed everything: what only it holds back is removed unread
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -12,11 +12,12 @@ use tracker::ExplainRequest;
 use crate::cli::{self, Cli, Command};
 use crate::client::Client;
 use crate::config::{self, Diagnostics, Loaded, LogFilter, Settings};
+use crate::cursors::{core_data_log, events_log};
 use crate::data::{Access, DataDir};
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
 use crate::output::Output;
-use crate::owner::{CORE_DATA, EVENTS, core_data_config};
+use crate::owner::{CORE_DATA, EVENTS};
 use crate::registry::RegistryKind;
 use crate::render;
 use crate::roles::{self, Role};
@@ -185,9 +186,13 @@ fn log(context: &mut Context, command: &cli::Log) -> Result<(), Failure> {
             }
         }
         cli::Log::Salvage => salvage(context),
-        cli::Log::Cursor => {
+        cli::Log::Cursor { command: None } => {
             let answer = context.ask(Op::LogStatus)?;
             Ok(context.out.document(&answer, render::log_status)?)
+        }
+        cli::Log::Cursor { command: Some(cli::Cursor::Rm { name, force }) } => {
+            let answer = context.ask(Op::LogCursorRemove { name: name.clone(), force: *force })?;
+            Ok(context.out.document(&answer, render::removed_cursor)?)
         }
         cli::Log::Ship { dir } => ship(context, dir),
     }
@@ -220,9 +225,9 @@ fn salvage(context: &mut Context) -> Result<(), Failure> {
         let log = stream::Log::salvage(&context.data.log(), name, config);
         log.map_err(|error| Failure::Failed(error.to_string()))
     };
-    let log = salvage(EVENTS, context.settings.stream.clone())?;
+    let log = salvage(EVENTS, events_log(&context.settings))?;
     if context.data.log().join(CORE_DATA).is_dir() {
-        salvage(CORE_DATA, core_data_config(&context.settings))?;
+        salvage(CORE_DATA, core_data_log(&context.settings))?;
     }
     let answer = json!({ "lanes": log.lanes(), "cursors": log.cursors() });
     context.out.document(&answer, |_| {

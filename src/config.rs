@@ -31,17 +31,12 @@ use field::Value;
 
 /// Of a bearer token for an address off loopback.
 const TOKEN_CHARS_MIN: usize = 16;
-/// The cursor of the consumer that fills the local table. Every role declares it, so that a
-/// tracker alone trims nothing that a later consumer has not read.
-pub const TABLE_CURSOR: &str = "table";
-/// The cursor of the program bridge, in the log `programs`.
-pub const PROGRAMS_CURSOR: &str = "programs";
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub tracker: tracker::Config,
-    /// The table `log`: the log of events.
+    /// The table `log`: both logs. Their cursors follow from the sinks (module `cursors`).
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
     pub consumer: consumers::Config,
@@ -106,11 +101,9 @@ pub struct Diagnostics {
 
 impl Default for Settings {
     fn default() -> Self {
-        let stream =
-            stream::LogConfig { cursors: vec![TABLE_CURSOR.to_owned()], ..stream::LogConfig::default() };
         Self {
             tracker: tracker::Config::default(),
-            stream,
+            stream: stream::LogConfig::default(),
             consumer: consumers::Config::default(),
             bridge: Bridge::default(),
             table: FilePlace::default(),

@@ -12,6 +12,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod cursors;
 mod data;
 mod diagnostics;
 mod exit;

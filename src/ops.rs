@@ -59,6 +59,11 @@ pub enum Op {
     EventsRejected(Part, Option<String>),
     Reconcile,
     LogStatus,
+    /// Removes a cursor that nobody declares; one that holds something back only by `force`.
+    LogCursorRemove {
+        name: String,
+        force: bool,
+    },
     /// Stores the log of a dead machine; an absolute path.
     LogShip(PathBuf),
     DeadLettersList(Part),
@@ -117,6 +122,7 @@ impl Op {
             Self::EventsRejected(part, reason) => events::rejected(owner, part, reason).await,
             Self::Reconcile => log::reconcile(owner).await,
             Self::LogStatus => log::status(owner).await,
+            Self::LogCursorRemove { name, force } => log::remove_cursor(owner, &name, force).await,
             Self::LogShip(dir) => ship::ship(owner, &dir).await,
             Self::DeadLettersList(part) => dead_letters::list(owner, part).await,
             Self::DeadLettersShow(id) => dead_letters::show(owner, &id).await,

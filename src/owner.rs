@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bridges::programs::Intake;
 use consumers::StatusHandle;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
-use stream::{Log, LogConfig};
+use stream::Log;
 use tokio::sync::OnceCell;
 use tracker::{Tracker, TrackerAdmin};
 
-use crate::config::{PROGRAMS_CURSOR, Settings};
+use crate::config::Settings;
+use crate::cursors::{core_data_log, events_log};
 use crate::data::DataDir;
 use crate::registry::{AnyRegistry, RegistryKind};
 
@@ -24,11 +25,6 @@ pub type EventTable = consumers::LocalTable;
 pub const EVENTS: &str = "events";
 /// The name of the log of core data.
 pub const CORE_DATA: &str = "programs";
-
-/// As the log of events, with the cursor of the program bridge.
-pub fn core_data_config(settings: &Settings) -> LogConfig {
-    LogConfig { cursors: vec![PROGRAMS_CURSOR.to_owned()], ..settings.stream.clone() }
-}
 
 /// The open files of a data directory.
 pub struct Owner {
@@ -97,7 +93,7 @@ impl Owner {
     /// # Errors
     /// [`OwnerError::Log`].
     pub async fn log(&self) -> Result<&Log, OwnerError> {
-        let open = async || Ok(Log::open(&self.data.log(), EVENTS, self.settings.stream.clone())?);
+        let open = async || Ok(Log::open(&self.data.log(), EVENTS, events_log(&self.settings))?);
         self.log.get_or_try_init(open).await
     }
 
@@ -106,7 +102,7 @@ impl Owner {
     /// # Errors
     /// [`OwnerError::Log`].
     pub async fn core_data_log(&self) -> Result<&Log, OwnerError> {
-        let open = async || Ok(Log::open(&self.data.log(), CORE_DATA, core_data_config(&self.settings))?);
+        let open = async || Ok(Log::open(&self.data.log(), CORE_DATA, core_data_log(&self.settings))?);
         self.core_data_log.get_or_try_init(open).await
     }
 

@@ -193,18 +193,35 @@ pub fn segments(segments: &Json) -> String {
 /// The fill of the log, and how far each reader is.
 pub fn log_status(status: &Json) -> String {
     let mut table = Table::new(&["cursor", "boot", "lane", "next number", "behind"]);
+    let mut undeclared = String::new();
     for cursor in items(status, "cursors") {
-        table.row([cell(&cursor["name"]), "all".into(), String::new(), String::new(), cell(&cursor["lag"])]);
+        let name = cell(&cursor["name"]);
+        if cursor["declared"] == false {
+            undeclared.push_str(&format!(
+                "\nnobody reads with the cursor {name}, and the log keeps everything behind it; \
+                 `clickgate log cursor rm {name}` removes it"
+            ));
+        }
+        table.row([name.clone(), "all".into(), String::new(), String::new(), cell(&cursor["lag"])]);
         for lane in items(cursor, "lanes") {
             let [boot, number, next, lag] = ["boot", "lane", "next", "lag"].map(|name| cell(&lane[name]));
-            table.row([cell(&cursor["name"]), boot, number, next, lag]);
+            table.row([name.clone(), boot, number, next, lag]);
         }
     }
     let poisoned = if status["poisoned"] == true { ", a lane FAILED to write" } else { "" };
     format!(
-        "the log holds {} of {} bytes ({} %){poisoned}\n{table}",
+        "the log holds {} of {} bytes ({} %){poisoned}\n{table}{undeclared}",
         status["bytes"], status["bytes_max"], status["fill_percent"]
     )
+}
+
+/// A cursor that is gone.
+pub fn removed_cursor(answer: &Json) -> String {
+    let name = cell(&answer["removed"]);
+    match answer["lag"].as_u64() {
+        Some(0) => format!("the cursor {name} is removed; it had passed everything"),
+        _ => format!("the cursor {name} is removed, and {} records that it had not passed", answer["lag"]),
+    }
 }
 
 /// What a slice of shipping did.

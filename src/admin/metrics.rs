@@ -17,7 +17,7 @@ use tracing::warn;
 use tracker::{Histogram, TrackerAdmin};
 
 use crate::cli::VERSION;
-use crate::config::{PROGRAMS_CURSOR, TABLE_CURSOR};
+use crate::cursors;
 use crate::ops;
 use crate::owner::Owner;
 use crate::registry::AnyRegistry;
@@ -31,7 +31,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
     let mut waiting_records = 0;
     if let Ok(log) = owner.log().await {
         set_log(owner, log);
-        let table = log.cursors().into_iter().find(|cursor| cursor.name == TABLE_CURSOR);
+        let table = log.cursors().into_iter().find(|cursor| cursor.name == cursors::TABLE);
         waiting_records = table.map_or(0, |cursor| cursor.lag);
     }
     set_redis(owner);
@@ -42,7 +42,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
             stored => stored,
         };
         let lag_ms = if waiting_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
-        gauge!("clickgate_cursor_lag_seconds", "cursor" => TABLE_CURSOR).set(seconds(lag_ms));
+        gauge!("clickgate_cursor_lag_seconds", "cursor" => cursors::TABLE).set(seconds(lag_ms));
         gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
         gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
@@ -86,7 +86,7 @@ fn set_log(owner: &Owner, log: &stream::Log) {
         }
     }
     gauge!("clickgate_log_segments").set(segments as f64);
-    for cursor in log.cursors() {
+    for cursor in log.cursors().into_iter().chain(log.undeclared_cursors()) {
         gauge!("clickgate_cursor_lag_records", "cursor" => cursor.name).set(cursor.lag as f64);
     }
 }
@@ -94,13 +94,13 @@ fn set_log(owner: &Owner, log: &stream::Log) {
 fn set_bridge(owner: &Owner, status: &bridges::programs::Status, process: Option<&process::Process>) {
     if let Some(log) = owner.opened_core_data_log() {
         let lag = log.cursors().first().map_or(0, |cursor| cursor.lag);
-        gauge!("clickgate_cursor_lag_records", "cursor" => PROGRAMS_CURSOR).set(lag as f64);
+        gauge!("clickgate_cursor_lag_records", "cursor" => cursors::PROGRAMS).set(lag as f64);
         let since_ms = match status.done_until_ms {
             0 => process.map_or(0, |process| (process.start_seconds * 1_000.0) as u64),
             done => done,
         };
         let lag_ms = if lag == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
-        gauge!("clickgate_cursor_lag_seconds", "cursor" => PROGRAMS_CURSOR).set(seconds(lag_ms));
+        gauge!("clickgate_cursor_lag_seconds", "cursor" => cursors::PROGRAMS).set(seconds(lag_ms));
     }
     let counts = status.counts;
     for (outcome, count) in [

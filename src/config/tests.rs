@@ -14,7 +14,7 @@ fn nothing_set_is_the_defaults_of_the_crates() {
     let settings = read_both("", &[]).unwrap();
     assert_eq!(settings.tracker, tracker::Config::default());
     assert_eq!(settings.consumer, consumers::Config::default());
-    assert_eq!(settings.stream.cursors, [TABLE_CURSOR]);
+    assert_eq!(crate::cursors::events_log(&settings).cursors, [crate::cursors::TABLE]);
 }
 
 #[test]

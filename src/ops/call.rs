@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use consumers::{Cursor, PAGE_MAX, Query, Start};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use programs::{ImportError, Program, ProgramId, REVISION_MAX, read_programs, rfc3339};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -102,6 +102,14 @@ impl Op {
             }
             Self::Reconcile => Call::get("/reconcile", &[]),
             Self::LogStatus => Call::get("/log", &[]),
+            Self::LogCursorRemove { name, force } => Call {
+                method: "DELETE",
+                target: target(
+                    &format!("/log/cursors/{}", utf8_percent_encode(name, NON_ALPHANUMERIC)),
+                    &[("force", force.then(|| true.to_string()))],
+                ),
+                body: None,
+            },
             Self::LogShip(dir) => Call::post("/log/ship", &json!({ "dir": dir })),
             Self::DeadLettersList(part) => Call::get("/dead-letters", &part_of(part)),
             Self::DeadLettersShow(id) => Call::get(&letter_path(id, ""), &[]),
@@ -163,6 +171,10 @@ impl Op {
             }
             ("GET", ["reconcile"]) => Self::Reconcile,
             ("GET", ["log"]) => Self::LogStatus,
+            ("DELETE", ["log", "cursors", name]) => Self::LogCursorRemove {
+                name: (*name).to_owned(),
+                force: query.take("force")?.unwrap_or(false),
+            },
             ("POST", ["log", "ship"]) => Self::LogShip(shipped(body)?),
             ("GET", ["dead-letters"]) => Self::DeadLettersList(query.part()?),
             ("GET", ["dead-letters", id]) => Self::DeadLettersShow(Cursor::new(*id)),
@@ -183,7 +195,7 @@ impl Op {
 
 /// The path of a dead letter, whose id may hold anything.
 fn letter_path(id: &Cursor, rest: &str) -> String {
-    let id = percent_encode(id.as_str().as_bytes(), NON_ALPHANUMERIC);
+    let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
     format!("/dead-letters/{id}{rest}")
 }
 

@@ -2,6 +2,7 @@
 
 use consumers::{LogLane, Reconciliation, Table};
 use serde_json::{Value as Json, json};
+use stream::{CursorStatus, RemoveCursorError};
 
 use super::OpError;
 use crate::owner::Owner;
@@ -22,8 +23,11 @@ pub async fn reconcile(owner: &Owner) -> Result<Json, OpError> {
 
 pub async fn status(owner: &Owner) -> Result<Json, OpError> {
     let log = owner.log().await?;
-    let mut cursors = log.cursors();
-    cursors.extend(owner.core_data_log().await?.cursors());
+    let core_data_log = owner.core_data_log().await?;
+    let logs = [log, core_data_log];
+    let declared = logs.iter().flat_map(|log| log.cursors());
+    let cursors: Vec<CursorStatus> =
+        declared.chain(logs.iter().flat_map(|log| log.undeclared_cursors())).collect();
     Ok(json!({
         "boot": log.boot(),
         "bytes": log.bytes(),
@@ -35,4 +39,23 @@ pub async fn status(owner: &Owner) -> Result<Json, OpError> {
         "bridge": owner.bridge.get().map(|status| json!(status.get())),
         "consumer": owner.consumer.get().map(|status| json!(status.get())),
     }))
+}
+
+/// Removes a cursor that is not declared from whichever log has it.
+pub async fn remove_cursor(owner: &Owner, name: &str, force: bool) -> Result<Json, OpError> {
+    let removed = match owner.log().await?.remove_cursor(name, force) {
+        Err(RemoveCursorError::Unknown(_)) => owner.core_data_log().await?.remove_cursor(name, force),
+        removed => removed,
+    };
+    let removed = removed.map_err(|error| match error {
+        RemoveCursorError::Unknown(_) => {
+            OpError::NotFound(format!("there is no cursor {name:?}; `clickgate log cursor` lists all"))
+        }
+        RemoveCursorError::HoldsBack { .. } => {
+            OpError::Conflict(format!("{error}. --force removes it all the same"))
+        }
+        RemoveCursorError::Declared(_) => OpError::Conflict(error.to_string()),
+        RemoveCursorError::Io(_) => OpError::Failed(error.to_string()),
+    })?;
+    Ok(json!({ "removed": removed.name, "lag": removed.lag }))
 }

@@ -14,17 +14,15 @@ use std::time::Duration;
 
 use consumers::{StatusHandle, run};
 use serde_json::{Value as Json, json};
-use stream::{Log, LogConfig, OpenError};
+use stream::{Log, OpenError};
 use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::OpError;
-use crate::config::TABLE_CURSOR;
+use crate::cursors::{SHIP, adopted_log};
 use crate::owner::{EVENTS, Owner};
 
-/// The cursor of those who ship.
-const SHIP_CURSOR: &str = "ship";
 /// How long one call works.
 const SLICE: Duration = Duration::from_secs(20);
 
@@ -40,21 +38,20 @@ pub async fn ship(owner: &Owner, dir: &Path) -> Result<Json, OpError> {
         return Err(OpError::Conflict(reason));
     }
     let table = owner.table().await?;
-    let cursors = vec![TABLE_CURSOR.to_owned(), SHIP_CURSOR.to_owned()];
-    let config = LogConfig { cursors, ..owner.settings.stream.clone() };
+    let config = adopted_log(&owner.settings);
     let opening = tokio::task::spawn_blocking(move || {
         let name = events.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Log::open(events.parent().unwrap_or(&events), &name, config)
     });
     let log = opening.await.map_err(|error| OpError::Failed(error.to_string()))?.map_err(opened)?;
-    let source = log.source(SHIP_CURSOR).map_err(|error| OpError::Failed(error.to_string()))?;
+    let source = log.source(SHIP).map_err(|error| OpError::Failed(error.to_string()))?;
 
     let status = StatusHandle::new();
     let (_stop, stopped) = watch::channel(Some(Instant::now() + SLICE));
     let config = Arc::new(owner.consumer_config());
     run(source, table, &config, stopped, &status).await.map_err(|error| OpError::Failed(causes(&error)))?;
     let done = status.get();
-    let left = log.cursors().iter().find(|cursor| cursor.name == SHIP_CURSOR).map_or(0, |cursor| cursor.lag);
+    let left = log.cursors().iter().find(|cursor| cursor.name == SHIP).map_or(0, |cursor| cursor.lag);
     Ok(json!({
         "dir": dir,
         "done": done.caught_up,

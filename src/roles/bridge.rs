@@ -8,7 +8,7 @@ use consumers::Table;
 use proto::DeadLetter;
 
 use super::failed;
-use crate::config::PROGRAMS_CURSOR;
+use crate::cursors;
 use crate::exit::Failure;
 use crate::owner::Owner;
 
@@ -24,7 +24,7 @@ pub async fn start(owner: &Arc<Owner>) -> Result<RunningBridge, Failure> {
     let config = owner.settings.bridge.programs.clone();
     let keeping = Arc::clone(owner);
     let letters = move |letters| keep(Arc::clone(&keeping), letters);
-    let open = move || log.source(PROGRAMS_CURSOR);
+    let open = move || log.source(cursors::PROGRAMS);
     Ok(RunningBridge::start(open, Arc::clone(registry), letters, config, status))
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::failed;
-use crate::config::TABLE_CURSOR;
+use crate::cursors;
 use crate::exit::Failure;
 use crate::owner::Owner;
 
@@ -33,7 +33,7 @@ impl Consumer {
     /// # Errors
     /// No thread, no runtime.
     pub async fn start(owner: &Owner) -> Result<Self, Failure> {
-        let source = owner.log().await.map_err(failed("cannot start the consumer"))?.source(TABLE_CURSOR);
+        let source = owner.log().await.map_err(failed("cannot start the consumer"))?.source(cursors::TABLE);
         let source = source.map_err(failed("cannot start the consumer"))?;
         let table = owner.table().await.map_err(failed("cannot start the consumer"))?.clone();
         let config = Arc::new(owner.consumer_config());

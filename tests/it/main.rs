@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_lines;
 mod browser;
 mod crash;
+mod cursors;
 mod disk_full;
 mod documents;
 mod drain;

@@ -48,6 +48,8 @@ fn every_op() -> Vec<Op> {
         Op::EventsRejected(part.clone(), Some("a&b=c d".into())),
         Op::Reconcile,
         Op::LogStatus,
+        Op::LogCursorRemove { name: "shipper".into(), force: false },
+        Op::LogCursorRemove { name: "../a b/ü%2f?".into(), force: true },
         Op::LogShip("/rescue/a b".into()),
         Op::DeadLettersList(part),
         Op::DeadLettersShow(Cursor::new("3")),
@@ -101,6 +103,7 @@ fn what_only_reads_is_a_get_and_what_changes_is_not() {
                 | Op::ProgramsRemove(..)
                 | Op::ProgramsImport(_)
                 | Op::ProgramsStream { .. }
+                | Op::LogCursorRemove { .. }
                 | Op::LogShip(_)
                 | Op::DeadLettersReplay(_)
                 | Op::DeadLettersDrop(_)
