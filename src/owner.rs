@@ -9,6 +9,7 @@ use bridges::programs::Intake;
 use consumers::StatusHandle;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::Log;
+use supervise::now_ms;
 use tokio::sync::OnceCell;
 use tracker::{Tracker, TrackerAdmin};
 
@@ -30,6 +31,8 @@ pub const CORE_DATA: &str = "programs";
 pub struct Owner {
     pub settings: Settings,
     pub data: DataDir,
+    /// When this process began, milliseconds since 1970.
+    pub started_at_ms: u64,
     log: OnceCell<Log>,
     core_data_log: OnceCell<Log>,
     intake: OnceCell<Intake>,
@@ -76,6 +79,7 @@ impl Owner {
         Self {
             settings,
             data,
+            started_at_ms: now_ms(),
             log: OnceCell::new(),
             core_data_log: OnceCell::new(),
             intake: OnceCell::new(),

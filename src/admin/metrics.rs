@@ -26,7 +26,6 @@ use crate::registry::AnyRegistry;
 pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(list::describe);
-    let process = process::read();
     gauge!("clickgate_build_info", "version" => VERSION).set(1.0);
     let mut waiting_records = 0;
     if let Ok(log) = owner.log().await {
@@ -38,7 +37,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
     if let Some(status) = owner.consumer.get() {
         let status = status.get();
         let since_ms = match status.stored_until_ms {
-            0 => process.as_ref().map_or(0, |process| (process.start_seconds * 1_000.0) as u64),
+            0 => owner.started_at_ms,
             stored => stored,
         };
         let lag_ms = if waiting_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
@@ -50,7 +49,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
         set_records(owner).await;
     }
     if let Some(status) = owner.bridge.get() {
-        set_bridge(owner, &status.get(), process.as_ref());
+        set_bridge(owner, &status.get());
     }
     let tracker = owner.running_tracker();
     if let Some(tracker) = tracker {
@@ -61,9 +60,7 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
     if let Some(tracker) = tracker {
         write_histograms(&mut text, &tracker.latencies());
     }
-    if let Some(process) = process {
-        process.write(&mut text);
-    }
+    process::write(&mut text);
     text
 }
 
@@ -91,12 +88,12 @@ fn set_log(owner: &Owner, log: &stream::Log) {
     }
 }
 
-fn set_bridge(owner: &Owner, status: &bridges::programs::Status, process: Option<&process::Process>) {
+fn set_bridge(owner: &Owner, status: &bridges::programs::Status) {
     if let Some(log) = owner.opened_core_data_log() {
         let lag = log.cursors().first().map_or(0, |cursor| cursor.lag);
         gauge!("clickgate_cursor_lag_records", "cursor" => cursors::PROGRAMS).set(lag as f64);
         let since_ms = match status.done_until_ms {
-            0 => process.map_or(0, |process| (process.start_seconds * 1_000.0) as u64),
+            0 => owner.started_at_ms,
             done => done,
         };
         let lag_ms = if lag == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
