@@ -8,18 +8,16 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use programs::LocalRegistry;
 use programs::catalog::Verdict;
-use stream::{Log, LogConfig};
-use tracker::{Config, Site};
+use tracker::{Config, Decider};
 use world::programs::{PROGRAMS, id, snapshot};
 
 fn catalog(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let log = Log::open(dir.path(), "events", LogConfig::default()).expect("a new log");
     let registry = LocalRegistry::open(&dir.path().join("registry.redb")).expect("a new registry");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let site = Site::new(Config::default(), log, Arc::new(registry));
+    let decider = Decider::alone(Config::default(), Arc::new(registry)).expect("the defaults can be used");
     let loaded = runtime.block_on(async {
-        let writer = site.catalog.writer().expect("there is no other");
+        let writer = decider.catalog.writer().expect("there is no other");
         writer.replace_all(snapshot(), 1).await
     });
     assert_eq!(loaded, PROGRAMS as u64);
@@ -33,7 +31,7 @@ fn catalog(c: &mut Criterion) {
             runtime.block_on(async {
                 let start = Instant::now();
                 for id in ids.by_ref().take(finds as usize) {
-                    let verdict = site.catalog.find(black_box(id), 1).await;
+                    let verdict = decider.catalog.find(black_box(id), 1).await;
                     assert!(matches!(verdict, Verdict::Known(_)), "{id} is there");
                 }
                 start.elapsed()

@@ -60,7 +60,7 @@ fn decide(c: &mut Criterion) {
     let local = LocalSet::new();
     let edge = local.block_on(&runtime, async {
         let site = Site::new(config, log.clone(), Arc::new(registry));
-        let writer = site.catalog.writer().expect("there is no other");
+        let writer = site.decider.catalog.writer().expect("there is no other");
         writer.replace_all(snapshot(), now_ms()).await;
         Edge::new(Arc::new(site), log.open_lane().expect("a lane"), 1)
     });

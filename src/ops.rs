@@ -129,7 +129,10 @@ impl Op {
             Self::DeadLettersReplay(id) => dead_letters::replay(owner, &id).await,
             Self::DeadLettersDrop(id) => dead_letters::drop(owner, &id).await,
             Self::Explain(request) => {
-                let explained = owner.decider().await?.explain(&request).await;
+                let explained = match owner.running_tracker() {
+                    Some(tracker) => tracker.explain(&request).await,
+                    None => owner.decider().await?.explain(&request).await,
+                };
                 Ok(json!(explained.map_err(|error| OpError::Invalid(error.to_string(), Vec::new()))?))
             }
             Self::CacheFill => {

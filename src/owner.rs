@@ -11,7 +11,7 @@ use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::Log;
 use supervise::now_ms;
 use tokio::sync::OnceCell;
-use tracker::{Tracker, TrackerAdmin};
+use tracker::{Decider, TrackerAdmin};
 
 use crate::config::Settings;
 use crate::cursors::{core_data_log, events_log};
@@ -215,18 +215,15 @@ impl Owner {
         self.tracker.get()
     }
 
-    /// A tracker to be asked for decisions: the running one, else one that only decides and
-    /// knows of the programs what the registry says now.
+    /// What decides where no tracker runs: of the programs it knows what the registry says now.
+    /// It opens neither a log nor an address.
     ///
     /// # Errors
-    /// See [`OwnerError`].
-    pub async fn decider(&self) -> Result<TrackerAdmin, OwnerError> {
-        if let Some(running) = self.tracker.get() {
-            return Ok(running.clone());
-        }
-        let config = tracker::Config { listen: ([127, 0, 0, 1], 0).into(), ..self.settings.tracker.clone() };
+    /// [`OwnerError::Registry`], [`OwnerError::Redis`], [`OwnerError::Tracker`].
+    pub async fn decider(&self) -> Result<Decider, OwnerError> {
         let registry = Arc::clone(self.registry().await?);
-        Ok(Tracker::bind(config, self.log().await?.clone(), registry)?.admin())
+        Decider::alone(self.settings.tracker.clone(), registry)
+            .map_err(|errors| tracker::BindError::Config(errors).into())
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use programs::ProgramId;
 use programs::catalog::CatalogStatistics;
 use programs::refresher::{FillError, RefresherAddress};
-use programs::{ProgramId, Registry};
-use stream::Log;
 
 use crate::{
-    config::{Config, ConfigError},
-    edge::explain::{ExplainError, ExplainRequest, Explanation, explain},
+    edge::explain::{ExplainError, ExplainRequest, Explanation},
     edge::{Health, Site},
     metrics::latency::{Histogram, Latencies},
 };
@@ -23,27 +21,12 @@ pub struct TrackerAdmin {
 }
 
 impl TrackerAdmin {
-    /// Decides and explains without a tracker that serves: no address is taken, no lane
-    /// opened, and of the programs it knows what `registry` says when it is asked.
-    ///
-    /// # Errors
-    /// Every setting that cannot be used.
-    pub fn only_deciding<R: Registry>(
-        config: Config,
-        log: Log,
-        registry: Arc<R>,
-    ) -> Result<Self, Vec<ConfigError>> {
-        config.check()?;
-        let site = Arc::new(Site::new(config, log, registry));
-        Ok(Self { site, refresher: RefresherAddress::default(), latencies: Arc::default() })
-    }
-
     /// Why `request` is taken or refused, step by step. Records nothing.
     ///
     /// # Errors
     /// It is not a request to a tracking route.
     pub async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-        explain(&self.site, request).await
+        self.site.decider.explain(request).await
     }
 
     /// As `/health/check`.
@@ -58,7 +41,7 @@ impl TrackerAdmin {
 
     /// Figures of the catalog.
     pub async fn catalog(&self) -> CatalogStatistics {
-        self.site.catalog.statistics().await
+        self.site.decider.catalog.statistics().await
     }
 
     /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
@@ -78,8 +61,8 @@ impl TrackerAdmin {
     /// Forgets one program, or all; the next hit on each reads it again.
     pub async fn purge(&self, id: Option<&ProgramId>) {
         match id {
-            Some(id) => self.site.catalog.purge(id).await,
-            None => self.site.catalog.purge_all().await,
+            Some(id) => self.site.decider.catalog.purge(id).await,
+            None => self.site.decider.catalog.purge_all().await,
         }
     }
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::StatusCode;
-use programs::catalog::{Catalog, CatalogCounters, Verdict};
-use programs::decision::{Accepted, Refusal, Refused, Rules, decide};
+use programs::catalog::Verdict;
+use programs::decision::{Accepted, Refusal, Refused, decide};
 use programs::{Program, Registry};
 use proto::{
     Message as _, Rejected, Uuid,
@@ -25,6 +25,7 @@ use stream::{Class, Lane, Level, Log, Number, RecordKind};
 use crate::{
     config::Config,
     edge::answer::{Answer, Reply},
+    edge::decider::Decider,
     edge::event::Event,
     edge::reject::{RejectLimit, rejected},
     edge::tag::Tag,
@@ -36,6 +37,7 @@ use crate::{
 
 pub mod answer;
 mod beacon;
+pub mod decider;
 mod etag;
 mod event;
 pub mod explain;
@@ -46,12 +48,8 @@ pub use beacon::data_of;
 
 /// What all workers share.
 pub struct Site {
-    /// The settings.
-    pub config: Config,
-    /// What of them a decision needs.
-    pub rules: Rules,
-    /// The programs.
-    pub catalog: Catalog,
+    /// What decides over hits.
+    pub decider: Decider,
     /// What is counted.
     pub counters: Counters,
     /// The browser tag.
@@ -81,37 +79,29 @@ impl Site {
     /// With an empty catalog that asks `registry`. Metrics go to the recorder of the
     /// calling thread.
     pub fn new<R: Registry>(config: Config, log: Log, registry: Arc<R>) -> Self {
-        let catalog = Catalog::new(config.catalog.clone(), registry, CatalogCounters::new());
-        let (rules, counters) = (rules_of(&config), Counters::new());
         let tag = Tag::new(&config.prefixes);
-        Self { config, rules, catalog, counters, tag, log, draining: AtomicBool::new(false) }
+        let decider = Decider::new(config, registry);
+        Self { decider, counters: Counters::new(), tag, log, draining: AtomicBool::new(false) }
     }
 
-    /// What the catalog says of a hit's program, now.
-    pub async fn verdict(&self, hit: &Hit<'_>, now_ms: u64) -> Verdict {
-        match &hit.program {
-            Some(id) => self.catalog.find(id, now_ms).await,
-            None => Verdict::Unknown,
-        }
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.decider.config
     }
 
     /// Whether hits are welcome, and why not.
     pub fn health(&self) -> Health {
-        let (catalog_loaded, lane_poisoned) = (self.catalog.is_loaded(), self.log.poisoned());
+        let catalog_loaded = self.decider.catalog.is_loaded();
+        let lane_poisoned = self.log.poisoned();
         let draining = self.draining.load(Ordering::Acquire);
         Health {
             ready: catalog_loaded && !lane_poisoned && !draining,
             catalog_loaded,
-            catalog_fresh: self.catalog.is_fresh(),
+            catalog_fresh: self.decider.catalog.is_fresh(),
             lane_poisoned,
             draining,
         }
     }
-}
-
-/// What of the configuration a decision needs.
-fn rules_of(config: &Config) -> Rules {
-    Rules::new(&config.reserved_parameters, &config.allowed_parameters, config.unverified)
 }
 
 /// One worker's side of the tracker. Stays on its thread.
@@ -125,7 +115,7 @@ pub struct Edge {
 impl Edge {
     /// A worker that appends to `lane`, one of `workers`.
     pub fn new(site: Arc<Site>, lane: Lane, workers: usize) -> Self {
-        let rejects = RefCell::new(RejectLimit::new(site.config.rejected_per_second_max, workers));
+        let rejects = RefCell::new(RejectLimit::new(site.config().rejected_per_second_max, workers));
         Self { site, lane, ids: MessageIds::new(), rejects }
     }
 
@@ -161,9 +151,9 @@ impl Edge {
         received_at_ms: u64,
     ) -> (Outcome, Reply) {
         let site = &*self.site;
-        let hit = Hit::read(route, program, head, &site.config, received_at_ms);
-        let verdict = site.verdict(&hit, received_at_ms).await;
-        match decide(&hit.candidate(), &verdict, received_at_ms, &site.rules, &mut ()) {
+        let hit = Hit::read(route, program, head, site.config(), received_at_ms);
+        let verdict = site.decider.verdict(&hit, received_at_ms).await;
+        match decide(&hit.candidate(), &verdict, received_at_ms, &site.decider.rules, &mut ()) {
             Ok(accepted) => self.accept(&hit, accepted).await,
             Err(refused) => self.refuse(&hit, &verdict, &refused),
         }
@@ -216,7 +206,7 @@ impl Edge {
     /// Puts the event into the log and waits until it is as safe as its route demands.
     async fn record(&self, hit: &Hit<'_>, accepted: Accepted<'_>, id: Uuid) -> Outcome {
         match self.append(hit, accepted, id, hit.route.class()) {
-            Ok(number) => self.settle(hit.route.level(&self.site.config.levels), number).await,
+            Ok(number) => self.settle(hit.route.level(&self.site.config().levels), number).await,
             Err(outcome) => outcome,
         }
     }
@@ -227,7 +217,7 @@ impl Edge {
             return Err(Outcome::NotCounted);
         }
         let (boot, lane) = (self.lane.boot(), self.lane.id());
-        let prefix = hit.route.prefix(&self.site.config.prefixes);
+        let prefix = hit.route.prefix(&self.site.config().prefixes);
         let event = Event { hit, accepted, id, boot, lane, prefix };
         let appended = self.lane.append(class, RecordKind::Event, |number, out| event.encode(number, out));
         let counters = &self.site.counters;
@@ -274,7 +264,7 @@ impl Edge {
         if !hit.client.counted {
             return Outcome::NotCounted;
         }
-        let prefix = hit.route.prefix(&self.site.config.prefixes);
+        let prefix = hit.route.prefix(&self.site.config().prefixes);
         self.keep(refused.reason, hit.received_at_ms, || rejected(hit, refused, prefix));
         Outcome::Refused
     }
@@ -309,18 +299,18 @@ impl Edge {
     /// The program's own place for what is refused, else ours, else 404.
     fn fallback(&self, program: Option<&Program>, error: &'static str) -> Answer {
         let theirs = program.and_then(|program| program.terms.fallback_url.as_ref()).map(|url| url.as_str());
-        let url = theirs.or(self.site.config.fallback_url.as_deref());
+        let url = theirs.or(self.site.config().fallback_url.as_deref());
         url.and_then(|url| answer::redirect(url.to_owned()))
             .unwrap_or_else(|| answer::error(StatusCode::NOT_FOUND, error))
     }
 
     fn page(&self, page: Target, head: &Head) -> Answer {
         let site = &*self.site;
-        if head.request_line_bytes > site.config.limits.request_line_bytes_max {
+        if head.request_line_bytes > site.config().limits.request_line_bytes_max {
             site.counters.unknown_path.increment(1);
             return answer::error(StatusCode::URI_TOO_LONG, Refusal::TooLarge.name());
         }
-        if page == Target::Unknown || (page == Target::Example && !site.config.example_page) {
+        if page == Target::Unknown || (page == Target::Example && !site.config().example_page) {
             site.counters.unknown_path.increment(1);
             return answer::not_found();
         }
@@ -335,7 +325,7 @@ impl Edge {
             Target::Ready => answer::text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             Target::Check => check(site.health()),
             Target::Robots => answer::robots(),
-            Target::Gpc => answer::gpc(site.config.honour_gpc),
+            Target::Gpc => answer::gpc(site.config().honour_gpc),
             Target::Tag => site.tag.script(head),
             Target::Example => site.tag.example(head),
             Target::Unknown | Target::Hit(..) | Target::Beacon => unreachable!("were answered above"),

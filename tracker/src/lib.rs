@@ -61,6 +61,7 @@ mod testing;
 pub use admin::TrackerAdmin;
 pub use config::{Config, ConfigError, Levels, Limits, Prefixes};
 pub use edge::answer::{Answer, Reply};
+pub use edge::decider::Decider;
 pub use edge::explain::{ExplainError, ExplainRequest, Explanation};
 pub use edge::{Edge, Health, Site};
 pub use http::server::{BindError, RunError, Tracker, TrackerHandle};

@@ -76,7 +76,7 @@ struct Reported<'l> {
 impl Edge {
     /// What answers a posted beacon before its body is read; `None` if it is to be read.
     pub fn refuse_unread(&self, head: &Head<'_>, body: Framing, received_at_ms: u64) -> Option<Answer> {
-        let limits = &self.site.config.limits;
+        let limits = &self.site.config().limits;
         let refused = if head.request_line_bytes > limits.request_line_bytes_max {
             self.line_too_long(head, received_at_ms)
         } else if head.is_speculative() {
@@ -119,7 +119,7 @@ impl Edge {
 
     /// Answers a request to the beacon's path that brings no body.
     pub(super) async fn beacon_pixel(&self, head: &Head<'_>, received_at_ms: u64) -> Answer {
-        let answered = if head.request_line_bytes > self.site.config.limits.request_line_bytes_max {
+        let answered = if head.request_line_bytes > self.site.config().limits.request_line_bytes_max {
             self.line_too_long(head, received_at_ms)
         } else {
             match head.method {
@@ -162,12 +162,12 @@ impl Edge {
     }
 
     fn too_large(&self, head: &Head<'_>, received_at_ms: u64) -> (Outcome, Answer) {
-        let detail = format!("the body has more than {} bytes", self.site.config.limits.body_bytes_max);
+        let detail = format!("the body has more than {} bytes", self.site.config().limits.body_bytes_max);
         self.unreadable(head, Refusal::TooLarge, &detail, StatusCode::PAYLOAD_TOO_LARGE, received_at_ms)
     }
 
     async fn entries(&self, head: &Head<'_>, body: &str, received_at_ms: u64) -> (Outcome, Answer) {
-        let entries = match parse(body, &self.site.config.limits) {
+        let entries = match parse(body, &self.site.config().limits) {
             Ok(entries) => entries,
             Err(malformed) => return self.malformed(head, &malformed.to_string(), received_at_ms),
         };
@@ -179,17 +179,18 @@ impl Edge {
     /// Decides over the entries, puts them into the log, and waits for all of them.
     async fn take(&self, head: &Head<'_>, entries: Vec<Entry<'_>>, received_at_ms: u64) -> Vec<Line> {
         let site = &*self.site;
-        let client = Client::read(head, &site.config);
+        let client = Client::read(head, site.config());
         let (class, level) = self.strictest(&entries);
         let hits: Vec<_> = entries
             .into_iter()
             .map(|entry| Hit::of_entry(entry, head, client.clone(), received_at_ms))
             .collect();
-        let verdicts = join_all(hits.iter().map(|hit| site.verdict(hit, received_at_ms))).await;
+        let rules = &site.decider.rules;
+        let verdicts = join_all(hits.iter().map(|hit| site.decider.verdict(hit, received_at_ms))).await;
         let mut lines = Vec::with_capacity(hits.len());
         let mut waiting: Vec<(usize, Number)> = Vec::with_capacity(hits.len());
         for (index, (hit, verdict)) in hits.iter().zip(&verdicts).enumerate() {
-            lines.push(match decide(&hit.candidate(), verdict, received_at_ms, &site.rules, &mut ()) {
+            lines.push(match decide(&hit.candidate(), verdict, received_at_ms, rules, &mut ()) {
                 Ok(accepted) => {
                     let id = self.message_id(hit);
                     let outcome = match self.append(hit, accepted, id, class) {
@@ -216,7 +217,7 @@ impl Edge {
 
     /// One answer says one thing, so all entries are treated as the one that matters most.
     fn strictest(&self, entries: &[Entry]) -> (Class, Level) {
-        let levels = &self.site.config.levels;
+        let levels = &self.site.config().levels;
         if entries.iter().any(|entry| entry.sent.kind == Kind::Conversion) {
             (Class::Conversion, levels.conversion.max(levels.beacon))
         } else {
@@ -239,10 +240,10 @@ impl Edge {
         received_at_ms: u64,
     ) -> (Outcome, Answer) {
         let answer = answer::explained_error(status, reason.name(), detail);
-        if !Client::read(head, &self.site.config).counted {
+        if !Client::read(head, self.site.config()).counted {
             return (Outcome::NotCounted, answer);
         }
-        let prefix = HitRoute::Beacon.prefix(&self.site.config.prefixes);
+        let prefix = HitRoute::Beacon.prefix(&self.site.config().prefixes);
         let refused = Refused::new(reason, detail.to_owned());
         self.keep(reason, received_at_ms, || rejected_body(&refused, prefix, received_at_ms));
         (Outcome::Malformed, answer)

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use supervise::now_ms;
 
 use crate::{
-    edge::{Site, data_of},
+    edge::data_of,
+    edge::decider::Decider,
     http::{malformed::Malformed, parse::parse as parse_head},
     request::beacon::parse,
     request::hit::{Client, Hit},
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
-    /// `GET` unless said.
+    /// Defaults to `GET`.
     #[serde(default = "get")]
     pub method: String,
     /// A path with its query, or a whole URL; the query may have what must be escaped.
@@ -30,7 +31,7 @@ pub struct ExplainRequest {
     /// Names and values, in order.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The moment to decide for, in milliseconds since 1970; now unless said.
+    /// The moment to decide for, in milliseconds since 1970; defaults to now.
     #[serde(default)]
     pub at_ms: Option<u64>,
 }
@@ -73,44 +74,49 @@ pub enum ExplainError {
     NotAHit(String),
 }
 
-/// Decides over `request` as the edge would.
-pub(crate) async fn explain(site: &Site, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
-    let bytes = bytes_of(request)?;
-    let wrong = |field, reason: &str| {
-        let value = if field == "url" { request.url.clone() } else { String::new() };
-        ExplainError::NotARequest { field, value, reason: reason.to_owned() }
-    };
-    let head = match parse_head(&bytes, None, site.config.limits.header_bytes_max) {
-        Ok(Some(request)) => request.head,
-        Ok(None) => return Err(wrong("url", "it is not one line")),
-        Err(kind @ (Malformed::HeadersTooLarge | Malformed::Host)) => {
-            return Err(wrong("headers", kind.name()));
-        }
-        Err(kind) => return Err(wrong("url", kind.name())),
-    };
-    let at_ms = request.at_ms.unwrap_or_else(now_ms);
-    let data;
-    let hit = match Target::of(head.path, &site.config.prefixes) {
-        Target::Hit(route, program) => Hit::read(route, program, &head, &site.config, at_ms),
-        Target::Beacon => {
-            data = data_of(&head).map_err(|reason| wrong("url", reason))?;
-            let entries = parse(&data, &site.config.limits);
-            let mut entries = entries.map_err(|error| wrong("url", &error.to_string()))?;
-            let entry = entries.pop().filter(|_| entries.is_empty());
-            let entry = entry.ok_or_else(|| wrong("url", "d: one entry can be explained at a time"))?;
-            Hit::of_entry(entry, &head, Client::read(&head, &site.config), at_ms)
-        }
-        _ => return Err(ExplainError::NotAHit(head.path.to_owned())),
-    };
-    let verdict = site.verdict(&hit, now_ms()).await;
-    let (steps, decision) = decision::explain(&hit.candidate(), &verdict, at_ms, &site.rules);
-    Ok(Explanation {
-        route: hit.route.name(),
-        at: rfc3339::format_ms(at_ms),
-        steps,
-        recorded: hit.client.counted && decision == Decision::Accepted,
-        decision,
-    })
+impl Decider {
+    /// Why `request` is taken or refused, step by step, as the edge would decide. Records nothing.
+    ///
+    /// # Errors
+    /// It is not a request to a tracking route.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
+        let bytes = bytes_of(request)?;
+        let wrong = |field, reason: &str| {
+            let value = if field == "url" { request.url.clone() } else { String::new() };
+            ExplainError::NotARequest { field, value, reason: reason.to_owned() }
+        };
+        let head = match parse_head(&bytes, None, self.config.limits.header_bytes_max) {
+            Ok(Some(request)) => request.head,
+            Ok(None) => return Err(wrong("url", "it is not one line")),
+            Err(kind @ (Malformed::HeadersTooLarge | Malformed::Host)) => {
+                return Err(wrong("headers", kind.name()));
+            }
+            Err(kind) => return Err(wrong("url", kind.name())),
+        };
+        let at_ms = request.at_ms.unwrap_or_else(now_ms);
+        let data;
+        let hit = match Target::of(head.path, &self.config.prefixes) {
+            Target::Hit(route, program) => Hit::read(route, program, &head, &self.config, at_ms),
+            Target::Beacon => {
+                data = data_of(&head).map_err(|reason| wrong("url", reason))?;
+                let entries = parse(&data, &self.config.limits);
+                let mut entries = entries.map_err(|error| wrong("url", &error.to_string()))?;
+                let entry = entries.pop().filter(|_| entries.is_empty());
+                let entry = entry.ok_or_else(|| wrong("url", "d: one entry can be explained at a time"))?;
+                Hit::of_entry(entry, &head, Client::read(&head, &self.config), at_ms)
+            }
+            _ => return Err(ExplainError::NotAHit(head.path.to_owned())),
+        };
+        let verdict = self.verdict(&hit, now_ms()).await;
+        let (steps, decision) = decision::explain(&hit.candidate(), &verdict, at_ms, &self.rules);
+        Ok(Explanation {
+            route: hit.route.name(),
+            at: rfc3339::format_ms(at_ms),
+            steps,
+            recorded: hit.client.counted && decision == Decision::Accepted,
+            decision,
+        })
+    }
 }
 
 /// The query as a browser sends it, so that a beacon's JSON can be typed as it is.

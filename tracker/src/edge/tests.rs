@@ -35,7 +35,7 @@ impl Bench {
 
     async fn status(&self, head: &TestHead) -> u16 {
         let head = head.read();
-        let target = Target::of(head.path, &self.edge.site.config.prefixes);
+        let target = Target::of(head.path, &self.edge.site.config().prefixes);
         Answer::from(self.edge.answer(target, &head, now_ms()).await).status().as_u16()
     }
 }
@@ -57,7 +57,7 @@ fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
             (HitRoute::Click, 302, 302),
             (HitRoute::Conversion, 200, 503),
         ] {
-            let hit = Hit::read(route, "1", &head.read(), &bench.edge.site.config, 0);
+            let hit = Hit::read(route, "1", &head.read(), bench.edge.site.config(), 0);
             let answer = |outcome| bench.edge.acknowledge(&hit, Accepted::Known(&program), "id", outcome);
             for (outcome, status) in [
                 (Outcome::Accepted, kept),
@@ -115,7 +115,7 @@ fn a_tracker_that_never_loaded_its_programs_is_not_ready_but_live() {
         assert_eq!(bench.status(&head("/health/ready", &[])).await, 503);
         assert_eq!(bench.status(&head("/health/check", &[])).await, 503);
         assert_eq!(bench.status(&head("/health/live", &[])).await, 200);
-        let writer = bench.edge.site.catalog.writer().unwrap();
+        let writer = bench.edge.site.decider.catalog.writer().unwrap();
         writer.replace_all(programs::Registry::snapshot(&*bench.registry).await.unwrap(), now_ms()).await;
         drop(writer);
         let health = bench.edge.site.health();

@@ -87,7 +87,7 @@ impl Worker {
     }
 
     async fn requests(&self, socket: &mut TcpStream, peer: Option<IpAddr>) -> End {
-        let config = &self.site.config;
+        let config = self.site.config();
         let keep_alive = Duration::from_secs(config.keep_alive_seconds);
         let mut input = Input::new(Instant::now() + self.head_timeout(), config.limits.header_bytes_max);
         let mut wait = Wait::new(input.until(), &self.closing);
@@ -209,7 +209,7 @@ impl Worker {
         {
             return None;
         }
-        let reader = BodyReader { socket, wait, buffers: &self.buffers, config: &self.site.config };
+        let reader = BodyReader { socket, wait, buffers: &self.buffers, config: self.site.config() };
         match reader.read(request.body, begun_body).await {
             Ok((body, rest)) => {
                 let reply: Reply = self.edge.beacon(head, &body, received_at_ms).await.into();
@@ -263,14 +263,14 @@ impl Worker {
             }
             std::io::Result::Ok(())
         };
-        let limit = Duration::from_millis(self.site.config.client_disconnect_timeout_ms);
+        let limit = Duration::from_millis(self.site.config().client_disconnect_timeout_ms);
         // Whatever it is, the connection is over.
         let _ = timeout(limit, until_its_end).await;
     }
 
     /// The time that a client has for a head, for more of a body, and to take an answer.
     fn head_timeout(&self) -> Duration {
-        Duration::from_millis(self.site.config.client_request_timeout_ms)
+        Duration::from_millis(self.site.config().client_request_timeout_ms)
     }
 }
 

@@ -147,9 +147,9 @@ impl<R: Registry> Tracker<R> {
     pub async fn run(self) -> Result<(), RunError> {
         let mut stop = self.stop.subscribe();
         let keeper = actix_rt::spawn(keep_refreshing(
-            self.site.catalog.clone(),
+            self.site.decider.catalog.clone(),
             Arc::clone(&self.registry),
-            self.site.config.catalog.refresh_queue_max,
+            self.site.config().catalog.refresh_queue_max,
             self.refresher.clone(),
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();
@@ -160,7 +160,7 @@ impl<R: Registry> Tracker<R> {
             latencies: Arc::clone(&self.latencies),
         });
         let listener = self.listener.try_clone().ok();
-        info!(address = %self.address, workers = self.site.config.workers_or_cores(), "tracker listens");
+        info!(address = %self.address, workers = self.site.config().workers_or_cores(), "tracker listens");
 
         let served = match start(&common, self.listener, lanes, Arc::clone(&failure)) {
             Ok(server) => {
@@ -213,7 +213,7 @@ fn start(
     lanes: LaneGuard,
     failure: Arc<Mutex<Option<LaneError>>>,
 ) -> io::Result<Server> {
-    let config = &common.site.config;
+    let config = common.site.config();
     let workers = config.workers_or_cores();
     let builder = Server::build()
         .workers(workers)
@@ -258,7 +258,7 @@ fn open(
         edge: Edge::new(Arc::clone(&site), lane, workers),
         closing: Arc::clone(&common.closing),
         latencies: common.latencies.worker(),
-        buffers: Buffers::new(Budget::new(site.config.limits.bodies_bytes_max)),
+        buffers: Buffers::new(Budget::new(site.config().limits.bodies_bytes_max)),
         wire: Wire::default(),
         site,
     };

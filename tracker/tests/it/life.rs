@@ -8,7 +8,7 @@ use std::{
 
 use programs::decision::Decision;
 use stream::Level;
-use tracker::{BindError, Config, ExplainRequest, Levels, Tracker, TrackerAdmin};
+use tracker::{BindError, Config, Decider, ExplainRequest, Levels, Tracker};
 
 use crate::world::{World, config};
 
@@ -144,10 +144,10 @@ fn a_body_that_nobody_asked_for_does_not_hold_the_answer_up() {
 #[test]
 fn a_decision_can_be_asked_for_without_a_tracker_that_serves() {
     let world = World::start(config(), SAMPLES);
-    let admin = TrackerAdmin::only_deciding(config(), world.log.clone(), world.registry.clone()).unwrap();
+    let decider = Decider::alone(config(), world.registry.clone()).unwrap();
     let explain = |url: &str| {
         let request = ExplainRequest { method: "GET".into(), url: url.into(), headers: vec![], at_ms: None };
-        crate::world::block_on(admin.explain(&request))
+        crate::world::block_on(decider.explain(&request))
     };
     assert_eq!(explain("/c/212312").unwrap().decision, Decision::Accepted);
     assert_eq!(explain("https://t.example/c/212312?x=%").unwrap().decision, Decision::Accepted);
@@ -158,6 +158,5 @@ fn a_decision_can_be_asked_for_without_a_tracker_that_serves() {
             .contains("is not a path of /event, /i, /c, /v or /b")
     );
     assert!(explain("no url at all").is_err());
-    assert!(crate::world::block_on(admin.fill()).is_err(), "there is no refresher");
     world.stop();
 }
