@@ -273,4 +273,17 @@ mod tests {
             }
         }
     }
+
+    #[tokio::test]
+    async fn a_decision_opens_neither_a_log_nor_an_address() {
+        let root = tempfile::tempdir().unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut settings = Settings::default();
+        settings.tracker.listen = taken.local_addr().unwrap();
+        let owner = Owner::new(settings, DataDir::new(root.path()));
+        let decider = owner.decider().await.unwrap();
+        let request = r#"{"url": "/c/nosuch"}"#;
+        assert!(decider.explain(&serde_json::from_str(request).unwrap()).await.is_ok());
+        assert!(!owner.data.log().exists());
+    }
 }
