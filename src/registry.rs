@@ -7,11 +7,9 @@ use programs::{
     Changes, Epoch, ImportReport, LocalRegistry, Program, ProgramId, Put, RedisRegistry, Registry,
     RegistryError, Snapshot, State, Subscription, Version, Versioned,
 };
-use serde::{Deserialize, Serialize};
 
 /// Which of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RegistryKind {
     /// A file, opened by one process at a time.
     #[default]

@@ -10,8 +10,6 @@
 //! conflicting), the checksum. Parameters beyond a limit were left out before: the rules judge
 //! what is left.
 
-use serde::{Deserialize, Serialize};
-
 use crate::catalog::Verdict;
 use crate::{Invalid, Program};
 
@@ -51,8 +49,7 @@ pub enum Accepted<'v> {
 }
 
 /// What becomes of a hit whose program cannot be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
     /// It is taken and its event says `unverified`. `/event` refuses it all the same:
     /// its answer is the program's data, which we do not have.

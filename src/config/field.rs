@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::de::DeserializeOwned;
+use programs::decision::Unverified;
+use stream::Level;
 
 use super::LogFilter;
 use crate::registry::RegistryKind;
@@ -232,49 +233,31 @@ impl Field for Vec<IpNet> {
     }
 }
 
-/// One of a few words.
-fn word_of<T: DeserializeOwned>(value: Value, words: &str) -> Result<T, String> {
-    let text = String::of(value)?;
-    serde_json::from_value(text.clone().into()).map_err(|_| format!("{text:?} is not one of {words}"))
+/// Types that are one of a few words.
+macro_rules! word_fields {
+    ($($type:ty { $($word:literal => $value:path),+ })+) => {$(
+        impl Field for $type {
+            const KIND: Kind = Kind::Text;
+
+            fn of(value: Value) -> Result<Self, String> {
+                let text = String::of(value)?;
+                match text.as_str() {
+                    $($word => Ok($value),)+
+                    _ => Err(format!("{text:?} is not one of {}", [$($word),+].join(", "))),
+                }
+            }
+
+            fn show(&self) -> Option<Value> {
+                let word = match self {
+                    $($value => $word,)+
+                };
+                Some(Value::Text(word.to_owned()))
+            }
+        }
+    )+};
 }
-
-fn show_word(word: &impl serde::Serialize) -> Option<Value> {
-    let word = serde_json::to_value(word).ok()?;
-    word.as_str().map(|word| Value::Text(word.to_owned()))
-}
-
-impl Field for stream::Level {
-    const KIND: Kind = Kind::Text;
-
-    fn of(value: Value) -> Result<Self, String> {
-        word_of(value, "memory, written, synced, stream")
-    }
-
-    fn show(&self) -> Option<Value> {
-        show_word(self)
-    }
-}
-
-impl Field for RegistryKind {
-    const KIND: Kind = Kind::Text;
-
-    fn of(value: Value) -> Result<Self, String> {
-        word_of(value, "local, redis")
-    }
-
-    fn show(&self) -> Option<Value> {
-        show_word(self)
-    }
-}
-
-impl Field for programs::decision::Unverified {
-    const KIND: Kind = Kind::Text;
-
-    fn of(value: Value) -> Result<Self, String> {
-        word_of(value, "accept, refuse")
-    }
-
-    fn show(&self) -> Option<Value> {
-        show_word(self)
-    }
+word_fields! {
+    Level { "memory" => Level::Memory, "written" => Level::Written, "synced" => Level::Synced, "stream" => Level::Stream }
+    RegistryKind { "local" => RegistryKind::Local, "redis" => RegistryKind::Redis }
+    Unverified { "accept" => Unverified::Accept, "refuse" => Unverified::Refuse }
 }

@@ -10,10 +10,10 @@ pub struct Key {
     pub name: &'static str,
     /// What it looks like.
     pub kind: Kind,
-    /// Of a number, both inclusive.
-    pub bounds: Option<(u64, u64)>,
     /// One sentence.
     pub doc: &'static str,
+    /// Of a number that is not the tracker's.
+    bounds: Option<(u64, u64)>,
     write: fn(&mut Settings, Value) -> Result<(), String>,
     read: fn(&Settings) -> Option<Value>,
 }
@@ -27,6 +27,14 @@ impl Key {
     /// Never shown.
     pub fn is_secret(&self) -> bool {
         ["admin.token", "registry.redis.password"].contains(&self.name)
+    }
+
+    /// Of a number, both inclusive; those of the tracker's numbers stand in its crate.
+    pub fn bounds(&self) -> Option<(u64, u64)> {
+        match self.name.strip_prefix("tracker.") {
+            Some(name) => tracker::bounds(name),
+            None => self.bounds,
+        }
     }
 
     /// The variable of the environment that sets it.
@@ -48,7 +56,8 @@ impl Key {
     /// # Errors
     /// Why the value does not fit; a secret is not quoted.
     pub fn set(&self, settings: &mut Settings, value: Value) -> Result<(), String> {
-        if let (Value::Number(number), Some((least, most))) = (&value, self.bounds)
+        if let Value::Number(number) = &value
+            && let Some((least, most)) = self.bounds()
             && !(least..=most).contains(number)
         {
             return Err(format!("{number} is not between {least} and {most}"));
@@ -86,13 +95,13 @@ macro_rules! key {
     };
 }
 
-/// Every key, table by table. The bounds here are those of a number alone; what must fit
-/// together is checked by the crates ([`tracker::Config::check`], [`stream::LogConfig::errors`]).
+/// Every key, table by table. The bounds here are those of a number alone, and of the tracker's
+/// numbers they stand in its crate; what must fit together is checked by the crates ([`tracker::Config::check`], [`stream::LogConfig::errors`]).
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
     key!("tracker.listen", tracker.listen, None, "Where hits arrive; TLS ends before it."),
-    key!("tracker.workers", tracker.workers, Some((0, 512)), "Worker threads, each with a lane of its own; 0 is one per core."),
-    key!("tracker.connections_per_worker_max", tracker.connections_per_worker_max, Some((1, 1_000_000)), "Open connections per worker; more wait in the kernel."),
+    key!("tracker.workers", tracker.workers, None, "Worker threads, each with a lane of its own; 0 is one per core."),
+    key!("tracker.connections_per_worker_max", tracker.connections_per_worker_max, None, "Open connections per worker; more wait in the kernel."),
     key!("tracker.trusted_proxies", tracker.trusted_proxies, None, "Networks of load balancers whose X-Forwarded-For is believed, such as 10.0.0.0/8."),
     key!("tracker.fallback_url", tracker.fallback_url, None, "Where a refused click goes if its program names no place; without one it gets 404."),
     key!("tracker.reserved_parameters", tracker.reserved_parameters, None, "Parameters that are ours; a strict program cannot refuse them."),
@@ -100,12 +109,12 @@ pub const KEYS: &[Key] = &[
     key!("tracker.unverified", tracker.unverified, None, "accept | refuse: hits whose program cannot be checked because the registry is away."),
     key!("tracker.honour_gpc", tracker.honour_gpc, None, "Whether Sec-GPC: 1 withholds visitor id and IP."),
     key!("tracker.example_page", tracker.example_page, None, "Whether /example shows a page that carries the browser tag."),
-    key!("tracker.rejected_per_second_max", tracker.rejected_per_second_max, Some((0, 1_000_000)), "Refused hits that are kept, per reason and second."),
-    key!("tracker.keep_alive_seconds", tracker.keep_alive_seconds, Some((1, 3_600)), "How long an idle connection is kept; longer than the load balancer's 60 s."),
-    key!("tracker.client_request_timeout_ms", tracker.client_request_timeout_ms, Some((1, 600_000)), "Time for the head of a request to arrive, then 408; and for a client to take an answer."),
-    key!("tracker.client_body_timeout_ms", tracker.client_body_timeout_ms, Some((1, 600_000)), "Time for the body of a beacon to arrive after its head; then 408."),
-    key!("tracker.client_disconnect_timeout_ms", tracker.client_disconnect_timeout_ms, Some((1, 600_000)), "Time for a closing client to take the rest of its answer."),
-    key!("tracker.shutdown_timeout_seconds", tracker.shutdown_timeout_seconds, Some((1, 3_600)), "Time for hits in flight to finish once the process stops."),
+    key!("tracker.rejected_per_second_max", tracker.rejected_per_second_max, None, "Refused hits that are kept, per reason and second."),
+    key!("tracker.keep_alive_seconds", tracker.keep_alive_seconds, None, "How long an idle connection is kept; longer than the load balancer's 60 s."),
+    key!("tracker.client_request_timeout_ms", tracker.client_request_timeout_ms, None, "Time for the head of a request to arrive, then 408; and for a client to take an answer."),
+    key!("tracker.client_body_timeout_ms", tracker.client_body_timeout_ms, None, "Time for the body of a beacon to arrive after its head; then 408."),
+    key!("tracker.client_disconnect_timeout_ms", tracker.client_disconnect_timeout_ms, None, "Time for a closing client to take the rest of its answer."),
+    key!("tracker.shutdown_timeout_seconds", tracker.shutdown_timeout_seconds, None, "Time for hits in flight to finish once the process stops."),
     key!("tracker.prefixes.event", tracker.prefixes.event, None, "Path of the JSON route."),
     key!("tracker.prefixes.impression", tracker.prefixes.impression, None, "Path of the pixel."),
     key!("tracker.prefixes.click", tracker.prefixes.click, None, "Path of the redirect."),
@@ -117,25 +126,25 @@ pub const KEYS: &[Key] = &[
     key!("tracker.levels.click", tracker.levels.click, None, "The same for the click."),
     key!("tracker.levels.conversion", tracker.levels.conversion, None, "The same for the conversion, and for beacons that hold one."),
     key!("tracker.levels.beacon", tracker.levels.beacon, None, "The same for the beacon."),
-    key!("tracker.limits.parameters_max", tracker.limits.parameters_max, Some((1, 1_000)), "Parameters of a request; beyond it the hit is too_large."),
-    key!("tracker.limits.name_bytes_max", tracker.limits.name_bytes_max, Some((1, 65_536)), "Bytes of a parameter's name, decoded."),
-    key!("tracker.limits.value_bytes_max", tracker.limits.value_bytes_max, Some((1, 65_536)), "Bytes of a parameter's value, decoded."),
-    key!("tracker.limits.request_line_bytes_max", tracker.limits.request_line_bytes_max, Some((256, 65_536)), "Bytes of the request line."),
-    key!("tracker.limits.header_bytes_max", tracker.limits.header_bytes_max, Some((1_024, 131_072)), "Bytes of all headers, names and values; then 431."),
-    key!("tracker.limits.body_bytes_max", tracker.limits.body_bytes_max, Some((1_024, 16_777_216)), "Bytes of a beacon's body; then 413."),
-    key!("tracker.limits.bodies_bytes_max", tracker.limits.bodies_bytes_max, Some((1_024, 1_099_511_627_776)), "Bytes of bodies that a worker holds at one time; beyond it beacons are shed."),
-    key!("tracker.limits.entries_max", tracker.limits.entries_max, Some((1, 10_000)), "Entries of a beacon."),
-    key!("tracker.catalog.entries_max", tracker.catalog.entries_max, Some((1, 100_000_000)), "Programs held in memory."),
-    key!("tracker.catalog.fresh_seconds", tracker.catalog.fresh_seconds, Some((1, 86_400)), "Age at which a program is read again."),
-    key!("tracker.catalog.jitter_percent", tracker.catalog.jitter_percent, Some((0, 50)), "How far that age is spread."),
-    key!("tracker.catalog.stale_seconds", tracker.catalog.stale_seconds, Some((0, 604_800)), "How long a program is served after that while the registry is away."),
-    key!("tracker.catalog.unknown_entries_max", tracker.catalog.unknown_entries_max, Some((0, 100_000_000)), "Ids remembered not to exist."),
-    key!("tracker.catalog.unknown_seconds", tracker.catalog.unknown_seconds, Some((0, 3_600)), "How long such an id is believed not to exist."),
-    key!("tracker.catalog.registry_timeout_ms", tracker.catalog.registry_timeout_ms, Some((1, 60_000)), "Longest wait for the registry on a miss."),
-    key!("tracker.catalog.loads_max", tracker.catalog.loads_max, Some((1, 100_000)), "Registry reads under way at once."),
-    key!("tracker.catalog.refresh_queue_max", tracker.catalog.refresh_queue_max, Some((1, 1_000_000)), "Programs waiting to be read again."),
+    key!("tracker.limits.parameters_max", tracker.limits.parameters_max, None, "Parameters of a request; beyond it the hit is too_large."),
+    key!("tracker.limits.name_bytes_max", tracker.limits.name_bytes_max, None, "Bytes of a parameter's name, decoded."),
+    key!("tracker.limits.value_bytes_max", tracker.limits.value_bytes_max, None, "Bytes of a parameter's value, decoded."),
+    key!("tracker.limits.request_line_bytes_max", tracker.limits.request_line_bytes_max, None, "Bytes of the request line."),
+    key!("tracker.limits.header_bytes_max", tracker.limits.header_bytes_max, None, "Bytes of all headers, names and values; then 431."),
+    key!("tracker.limits.body_bytes_max", tracker.limits.body_bytes_max, None, "Bytes of a beacon's body; then 413."),
+    key!("tracker.limits.bodies_bytes_max", tracker.limits.bodies_bytes_max, None, "Bytes of bodies that a worker holds at one time; beyond it beacons are shed."),
+    key!("tracker.limits.entries_max", tracker.limits.entries_max, None, "Entries of a beacon."),
+    key!("tracker.catalog.entries_max", tracker.catalog.entries_max, None, "Programs held in memory."),
+    key!("tracker.catalog.fresh_seconds", tracker.catalog.fresh_seconds, None, "Age at which a program is read again."),
+    key!("tracker.catalog.jitter_percent", tracker.catalog.jitter_percent, None, "How far that age is spread."),
+    key!("tracker.catalog.stale_seconds", tracker.catalog.stale_seconds, None, "How long a program is served after that while the registry is away."),
+    key!("tracker.catalog.unknown_entries_max", tracker.catalog.unknown_entries_max, None, "Ids remembered not to exist."),
+    key!("tracker.catalog.unknown_seconds", tracker.catalog.unknown_seconds, None, "How long such an id is believed not to exist."),
+    key!("tracker.catalog.registry_timeout_ms", tracker.catalog.registry_timeout_ms, None, "Longest wait for the registry on a miss."),
+    key!("tracker.catalog.loads_max", tracker.catalog.loads_max, None, "Registry reads under way at once."),
+    key!("tracker.catalog.refresh_queue_max", tracker.catalog.refresh_queue_max, None, "Programs waiting to be read again."),
     key!("tracker.catalog.snapshot_path", tracker.catalog.snapshot_path, None, "The last-good snapshot, from which a tracker starts while Redis is away; programs.snapshot in the data directory unless set, none with the local registry."),
-    key!("tracker.catalog.snapshot_seconds", tracker.catalog.snapshot_seconds, Some((1, 86_400)), "It is written at most once in this time, and only if something changed."),
+    key!("tracker.catalog.snapshot_seconds", tracker.catalog.snapshot_seconds, None, "It is written at most once in this time, and only if something changed."),
     key!("consumer.expiry_days", consumer.expiry_days, Some((1, 36_500)), "Days until an event leaves the local table."),
     key!("consumer.rejected_days", consumer.rejected_days, Some((1, 36_500)), "Days until a refused hit leaves it."),
     key!("consumer.dead_letters_max", consumer.dead_letters_max, Some((1, 1_000_000_000)), "Dead letters of the consumer; at the bound it stalls until some are replayed or dropped."),

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::field::Value;
-use super::{KEYS, Settings};
+use super::{KEYS, Key, Settings};
 use crate::output::Table;
 use crate::visible::escaped_json;
 
@@ -16,7 +16,7 @@ pub fn keys_table() -> Table {
     let mut table = Table::new(&["key", "type", "default", "bounds", "meaning"]);
     for key in KEYS {
         let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |value| short(&toml_of(&value)));
-        let bounds = key.bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
+        let bounds = bounds_of(key);
         table.row([key.name.into(), key.kind.name().into(), default, bounds, key.doc.into()]);
     }
     table
@@ -28,7 +28,7 @@ pub fn keys_markdown() -> String {
     let mut text = "| key | default | bounds | meaning |\n|---|---|---|---|\n".to_owned();
     for key in KEYS {
         let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |it| format!("`{}`", toml_of(&it)));
-        let bounds = key.bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
+        let bounds = bounds_of(key);
         let cells = [format!("`{}`", key.name), default, bounds, key.doc.to_owned()];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
@@ -39,14 +39,14 @@ pub fn keys_markdown() -> String {
 /// As [`keys_table`], for programs.
 pub fn keys_json() -> Json {
     let defaults = Settings::default();
-    let key = |key: &super::Key| {
+    let key = |key: &Key| {
         json!({
             "key": key.name,
             "variable": key.variable(),
             "type": key.kind.name(),
             "default": key.shown(&defaults).map(|value| json_of(&value)),
-            "least": key.bounds.map(|bounds| bounds.0),
-            "most": key.bounds.map(|bounds| bounds.1),
+            "least": key.bounds().map(|bounds| bounds.0),
+            "most": key.bounds().map(|bounds| bounds.1),
             "secret": key.is_secret(),
             "doc": key.doc,
         })
@@ -73,6 +73,10 @@ pub fn print(settings: &Settings) -> String {
         text.push_str(&line);
     }
     text
+}
+
+fn bounds_of(key: &Key) -> String {
+    key.bounds().map_or_else(String::new, |(least, most)| format!("{least} to {most}"))
 }
 
 /// As much as fits into a column.

@@ -245,16 +245,31 @@ fn every_key_can_be_set_by_the_value_that_it_shows() {
     }
 }
 
+/// The names are those of the pretty form of `Debug`: a field a line, a table in braces.
 #[test]
 fn every_setting_of_the_tracker_has_a_key() {
-    fn look(value: &serde_json::Value, above: &str) {
-        for (name, value) in value.as_object().unwrap() {
-            let key = format!("{above}.{name}");
-            match value {
-                serde_json::Value::Object(_) => look(value, &key),
-                _ => assert!(Key::find(&key).is_some(), "{key} cannot be set"),
+    let shown = format!("{:#?}", tracker::Config::default());
+    let mut above = vec!["tracker"];
+    let mut found = 0;
+    for line in shown.lines().skip(1) {
+        match line.trim().split_once(": ") {
+            Some((table, value)) if value.ends_with('{') => above.push(table),
+            Some((name, _)) => {
+                let key = format!("{}.{name}", above.join("."));
+                assert!(Key::find(&key).is_some(), "{key} cannot be set");
+                found += 1;
             }
+            None if line.trim() == "}," => drop(above.pop()),
+            None => {}
         }
     }
-    look(&serde_json::to_value(tracker::Config::default()).unwrap(), "tracker");
+    let keys = KEYS.iter().filter(|key| key.name.starts_with("tracker.")).count();
+    assert_eq!(found, keys, "{shown}");
+}
+
+#[test]
+fn every_number_of_the_tracker_has_bounds() {
+    for key in KEYS.iter().filter(|key| key.name.starts_with("tracker.")) {
+        assert_eq!(key.bounds().is_some(), key.kind == field::Kind::Number, "{}", key.name);
+    }
 }

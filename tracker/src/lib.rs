@@ -59,7 +59,7 @@ mod request;
 mod testing;
 
 pub use admin::TrackerAdmin;
-pub use config::{Config, ConfigError, Levels, Limits, Prefixes};
+pub use config::{Config, ConfigError, Levels, Limits, Prefixes, bounds};
 pub use edge::answer::{Answer, Reply};
 pub use edge::decider::Decider;
 pub use edge::explain::{ExplainError, ExplainRequest, Explanation};

@@ -1,10 +1,7 @@
 //! The paths that hits arrive by, and why some cannot be told apart.
 
-use serde::{Deserialize, Serialize};
-
 /// First part of each tracking path: `/` and a word, without a `/` at the end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefixes {
     /// The AWS sample's route with its JSON answer.
     pub event: String,

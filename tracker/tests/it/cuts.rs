@@ -98,7 +98,7 @@ fn counted(world: &World) -> BTreeMap<String, u64> {
 fn a_pipeline_is_answered_alike_wherever_it_is_cut() {
     let levels = Levels { conversion: Level::Written, beacon: Level::Written, ..Levels::default() };
     // What is refused is kept without a limit, so that each time leaves the same.
-    let settings = Config { levels, rejected_per_second_max: 1 << 20, ..config() };
+    let settings = Config { levels, rejected_per_second_max: 1_000_000, ..config() };
     let world = World::start(settings, PROGRAMS);
     let requests = requests(&etag(&world));
     let length = requests.iter().map(|request| request.bytes.len()).sum::<usize>();
