@@ -7,7 +7,7 @@
 
 mod connection;
 mod guard;
-mod metrics;
+pub mod metrics;
 mod page;
 mod stats;
 
@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::Server;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -63,26 +63,18 @@ impl Admin {
         from_here(self.address)
     }
 
-    /// Serves `owner`, inside an actix system; the server is to be spawned. `hits` is where its
-    /// tracker listens.
+    /// Serves `owner`, inside an actix system; the server is to be spawned.
     ///
     /// # Errors
     /// The worker cannot be started.
-    pub fn serve(
-        self,
-        owner: Arc<Owner>,
-        prometheus: PrometheusHandle,
-        hits: Option<SocketAddr>,
-    ) -> std::io::Result<(Server, ServerHandle)> {
+    pub fn serve(self, owner: Arc<Owner>, prometheus: PrometheusHandle) -> std::io::Result<Server> {
         let guard = Guard::new(self.address, &owner.settings.admin.hosts, self.token);
         let stats = Stats::new(prometheus.clone());
-        let site = web::Data::new(Site { owner, guard, prometheus, hits: hits.map(from_here), stats });
+        let site = web::Data::new(Site { owner, guard, prometheus, stats });
         let sampled = site.clone();
         actix_web::rt::spawn(async move { sampled.stats.follow().await });
         let app = move || App::new().app_data(site.clone()).default_service(web::to(answer));
-        let server = connection::serve(self.listener, app)?;
-        let handle = server.handle();
-        Ok((server, handle))
+        connection::serve(self.listener, app)
     }
 }
 
@@ -90,7 +82,6 @@ struct Site {
     owner: Arc<Owner>,
     guard: Guard,
     prometheus: PrometheusHandle,
-    hits: Option<SocketAddr>,
     stats: Stats,
 }
 
@@ -138,9 +129,10 @@ async fn answer(request: HttpRequest, payload: web::Payload, site: web::Data<Sit
 async fn stats(site: &Site) -> serde_json::Value {
     let mut stats = site.stats.to_json();
     stats["version"] = json!(crate::cli::VERSION);
-    stats["hits"] = json!(site.hits);
-    stats["consumes"] = json!(site.owner.consumer.get().is_some());
-    if let Some(tracker) = site.owner.running_tracker() {
+    stats["consumes"] = json!(site.owner.runs("consumer"));
+    let tracker = site.owner.running_tracker();
+    stats["hits"] = json!(tracker.map(|tracker| from_here(tracker.address())));
+    if let Some(tracker) = tracker {
         stats["health"] = json!(tracker.health());
         stats["catalog"] = json!(tracker.catalog().await);
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use supervise::causes;
+
 use crate::client::ClientError;
 use crate::config::LoadError;
 use crate::data::DataError;
@@ -36,6 +38,11 @@ pub enum Failure {
     /// Nobody reads our output any more: 0, quietly.
     #[error("the reader of the output is gone")]
     ReaderGone,
+}
+
+/// An error that ends the process, with its causes.
+pub fn failed<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::Failed(format!("{what}: {}", causes(&error)))
 }
 
 /// What `--help` says of it.

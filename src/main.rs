@@ -19,6 +19,7 @@ mod exit;
 mod ops;
 mod output;
 mod owner;
+mod part;
 mod registry;
 mod render;
 mod roles;

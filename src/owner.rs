@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bridges::programs::Intake;
-use consumers::StatusHandle;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::Log;
 use supervise::now_ms;
@@ -16,6 +15,7 @@ use tracker::{Decider, TrackerAdmin};
 use crate::config::Settings;
 use crate::cursors::{core_data_log, events_log};
 use crate::data::DataDir;
+use crate::part::Report;
 use crate::registry::{AnyRegistry, RegistryKind};
 
 /// The table that the configuration chooses. One kind so far; everybody asks it through
@@ -42,10 +42,8 @@ pub struct Owner {
     table: OnceCell<EventTable>,
     /// The tracker that runs in this process.
     tracker: OnceCell<TrackerAdmin>,
-    /// The pull loop that runs in this process.
-    pub consumer: OnceCell<StatusHandle>,
-    /// The program bridge that runs in this process.
-    pub bridge: OnceCell<bridges::programs::StatusHandle>,
+    /// How the parts that run in this process stand.
+    reports: OnceCell<Vec<Box<dyn Report>>>,
 }
 
 /// What could not be opened.
@@ -87,8 +85,7 @@ impl Owner {
             registry: OnceCell::new(),
             table: OnceCell::new(),
             tracker: OnceCell::new(),
-            consumer: OnceCell::new(),
-            bridge: OnceCell::new(),
+            reports: OnceCell::new(),
         }
     }
 
@@ -213,6 +210,21 @@ impl Owner {
     /// The tracker that runs in this process, if one does.
     pub fn running_tracker(&self) -> Option<&TrackerAdmin> {
         self.tracker.get()
+    }
+
+    /// Says which parts run in this process; once.
+    pub fn set_reports(&self, reports: Vec<Box<dyn Report>>) {
+        let _ = self.reports.set(reports);
+    }
+
+    /// The parts that run in this process; none of a short command.
+    pub fn reports(&self) -> &[Box<dyn Report>] {
+        self.reports.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a part with this key runs in this process.
+    pub fn runs(&self, key: &str) -> bool {
+        self.reports().iter().any(|report| report.key() == key)
     }
 
     /// What decides where no tracker runs: of the programs it knows what the registry says now.

@@ -9,89 +9,39 @@
 //!       ─► exit 0, or 3 with what is left
 //! ```
 //!
-//! The tracker's workers are threads of their own; the consumer's pull loop has a thread and a
-//! runtime of its own, so that neither waits for the other. Whoever dies with an error ends the
-//! process, the others being drained first; but a program bridge that dies is started again,
-//! and the hits go on.
+//! What runs is a list of parts ([`Part`]); only the function [`parts`] names them. The tracker's
+//! workers are threads of their own; the consumer's pull loop has a thread and a runtime of its
+//! own, so that neither waits for the other. A part that dies ends the process, the others being
+//! drained first; but a program bridge that dies is started again, and the hits go on.
 
-mod bridge;
+mod admin;
 mod consumer;
 mod drain;
+mod program_bridge;
 mod rescue;
+mod role;
 mod signals;
+mod tracker;
 mod welcome;
 
 use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
-use bridges::programs::RunningBridge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use programs::{LocalRegistry, Registry, samples};
-use supervise::causes;
+use programs::{Registry, samples};
 use tracing::info;
-use tracker::{Tracker, TrackerHandle};
 use uuid::Uuid;
 
 use crate::admin::Admin;
 use crate::cli::VERSION;
 use crate::config::Settings;
 use crate::data::{DataDir, RunFile};
-use crate::exit::Failure;
+use crate::exit::{Failure, failed};
 use crate::owner::Owner;
+use crate::part::Part;
 use crate::registry::AnyRegistry;
-use consumer::Consumer;
+use drain::Running;
+pub use role::Role;
 use signals::Signals;
-
-/// Which roles a process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// All of them.
-    Up,
-    Tracker,
-    Consumer,
-    ProgramBridge,
-}
-
-impl Role {
-    /// The subcommand.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Tracker => "tracker",
-            Self::Consumer => "consumer",
-            Self::ProgramBridge => "bridge programs",
-        }
-    }
-
-    fn tracks(self) -> bool {
-        matches!(self, Self::Up | Self::Tracker)
-    }
-
-    fn consumes(self) -> bool {
-        matches!(self, Self::Up | Self::Consumer)
-    }
-
-    /// Whether core data goes from the log into the registry here.
-    fn bridges_programs(self) -> bool {
-        matches!(self, Self::Up | Self::ProgramBridge)
-    }
-}
-
-/// Everything that runs, and what is needed to stop it.
-struct Running {
-    role: Role,
-    owner: Arc<Owner>,
-    tracker: Option<RunningTracker>,
-    consumer: Option<Consumer>,
-    program_bridge: Option<RunningBridge>,
-    admin: ServerHandle,
-    admin_task: actix_rt::task::JoinHandle<std::io::Result<()>>,
-}
-
-struct RunningTracker {
-    handle: TrackerHandle,
-    task: actix_rt::task::JoinHandle<Result<(), tracker::RunError>>,
-}
 
 /// Runs `role` on `data` until it is told to stop.
 ///
@@ -112,6 +62,21 @@ pub fn run(role: Role, settings: Settings, data: DataDir) -> Result<(), Failure>
     ended
 }
 
+/// Starts what `role` has beside the admin address. Adding a part is adding a line.
+async fn parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>>, Failure> {
+    let mut parts: Vec<Box<dyn Part>> = Vec::new();
+    if role.tracks() {
+        parts.push(Box::new(tracker::TrackerPart::bind(owner).await?));
+    }
+    if role.consumes() {
+        parts.push(Box::new(consumer::ConsumerPart::start(owner).await?));
+    }
+    if role.bridges_programs() {
+        parts.push(Box::new(program_bridge::ProgramBridgePart::start(owner).await?));
+    }
+    Ok(parts)
+}
+
 async fn start(
     role: Role,
     settings: Settings,
@@ -120,7 +85,7 @@ async fn start(
 ) -> Result<Running, Failure> {
     let owner = Arc::new(Owner::new(settings, data));
     let settings = &owner.settings;
-    let log = owner.log().await.map_err(failed("cannot start"))?;
+    owner.log().await.map_err(failed("cannot start"))?;
     if role.consumes() {
         owner.table().await.map_err(failed("cannot start"))?;
     }
@@ -133,26 +98,12 @@ async fn start(
         ))
     })?;
     let admin_address = admin.address();
-    let mut first_start = false;
-    let mut hits = None;
-    let mut tracker = None;
-    if role.tracks() {
-        let registry = owner.registry().await.map_err(failed("cannot start"))?;
-        if let (Role::Up, AnyRegistry::Local(registry)) = (role, &**registry) {
-            first_start = import_samples(registry).await?;
-        }
-        let bound = Tracker::bind(owner.tracker_config(), log.clone(), Arc::clone(registry));
-        let bound = bound.map_err(failed("cannot start the tracker"))?;
-        owner.set_tracker(bound.admin());
-        hits = bound.local_addrs().first().copied();
-        tracker = Some(bound);
-    }
-    let consumer = if role.consumes() { Some(Consumer::start(&owner).await?) } else { None };
-    let program_bridge = if role.bridges_programs() { Some(bridge::start(&owner).await?) } else { None };
-    let (server, admin) = admin
-        .serve(Arc::clone(&owner), prometheus, hits)
-        .map_err(failed("cannot serve the admin address"))?;
-    let admin_task = actix_rt::spawn(server);
+    let first_start = role == Role::Up && import_samples(&owner).await?;
+    let mut parts = parts(role, &owner).await?;
+    owner.set_reports(parts.iter().filter_map(|part| part.report()).collect());
+    let server =
+        admin.serve(Arc::clone(&owner), prometheus).map_err(failed("cannot serve the admin address"))?;
+    parts.push(Box::new(admin::AdminPart::start(server)));
     owner.data.write_run_file(&RunFile {
         pid: std::process::id(),
         role: role.name().to_owned(),
@@ -164,17 +115,19 @@ async fn start(
     if !settings.log.json {
         // A token of the configuration outlives the process; it is not shown.
         let token = if settings.admin.token.is_none() { Some(token.as_str()) } else { None };
+        let hits = owner.running_tracker().map(|tracker| tracker.address());
         eprint!("{}", welcome::screen(role, &owner.data, hits, admin_address, token, first_start));
     }
-    let tracker = tracker
-        .map(|tracker| RunningTracker { handle: tracker.handle(), task: actix_rt::spawn(tracker.run()) });
-    Ok(Running { role, owner: Arc::clone(&owner), tracker, consumer, program_bridge, admin, admin_task })
+    parts.iter_mut().for_each(|part| part.begin());
+    Ok(Running { owner: Arc::clone(&owner), parts, stores_events: role != Role::ProgramBridge })
 }
 
 /// On the first start, so that there is something to click on. Never into a registry that is
 /// shared: that it is empty may be an accident, and three programs would make it one that was
 /// filled, in which all others do not exist.
-async fn import_samples(registry: &LocalRegistry) -> Result<bool, Failure> {
+async fn import_samples(owner: &Owner) -> Result<bool, Failure> {
+    let registry = owner.registry().await.map_err(failed("cannot start"))?;
+    let AnyRegistry::Local(registry) = &**registry else { return Ok(false) };
     let state = registry.state().await.map_err(failed("cannot read the registry"))?;
     if state.version > 0 {
         return Ok(false);
@@ -188,9 +141,4 @@ async fn import_samples(registry: &LocalRegistry) -> Result<bool, Failure> {
 /// 244 random bits.
 fn random_token() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
-}
-
-/// An error that ends the process, with its causes.
-fn failed<E: std::error::Error>(what: &'static str) -> impl Fn(E) -> Failure {
-    move |error| Failure::Failed(format!("{what}: {}", causes(&error)))
 }

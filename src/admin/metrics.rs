@@ -14,10 +14,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use programs::RedisCounts;
 use supervise::now_ms;
 use tracing::warn;
-use tracker::{Histogram, TrackerAdmin};
+use tracker::Histogram;
 
 use crate::cli::VERSION;
-use crate::cursors;
 use crate::ops;
 use crate::owner::Owner;
 use crate::registry::AnyRegistry;
@@ -27,37 +26,20 @@ pub async fn render(owner: &Owner, prometheus: &PrometheusHandle) -> String {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(list::describe);
     gauge!("clickgate_build_info", "version" => VERSION).set(1.0);
-    let mut waiting_records = 0;
     if let Ok(log) = owner.log().await {
         set_log(owner, log);
-        let table = log.cursors().into_iter().find(|cursor| cursor.name == cursors::TABLE);
-        waiting_records = table.map_or(0, |cursor| cursor.lag);
     }
     set_redis(owner);
-    if let Some(status) = owner.consumer.get() {
-        let status = status.get();
-        let since_ms = match status.stored_until_ms {
-            0 => owner.started_at_ms,
-            stored => stored,
-        };
-        let lag_ms = if waiting_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
-        gauge!("clickgate_cursor_lag_seconds", "cursor" => cursors::TABLE).set(seconds(lag_ms));
-        gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
-        gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
-        gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
-        // A tracker alone has no table, and must not make one.
+    for part in owner.reports() {
+        part.measure().await;
+    }
+    // A tracker alone has no table, and must not make one.
+    if owner.runs("consumer") {
         set_records(owner).await;
-    }
-    if let Some(status) = owner.bridge.get() {
-        set_bridge(owner, &status.get());
-    }
-    let tracker = owner.running_tracker();
-    if let Some(tracker) = tracker {
-        set_tracker(tracker).await;
     }
     prometheus.run_upkeep();
     let mut text = prometheus.render();
-    if let Some(tracker) = tracker {
+    if let Some(tracker) = owner.running_tracker() {
         write_histograms(&mut text, &tracker.latencies());
     }
     process::write(&mut text);
@@ -86,49 +68,6 @@ fn set_log(owner: &Owner, log: &stream::Log) {
     for cursor in log.cursors().into_iter().chain(log.undeclared_cursors()) {
         gauge!("clickgate_cursor_lag_records", "cursor" => cursor.name).set(cursor.lag as f64);
     }
-}
-
-fn set_bridge(owner: &Owner, status: &bridges::programs::Status) {
-    if let Some(log) = owner.opened_core_data_log() {
-        let lag = log.cursors().first().map_or(0, |cursor| cursor.lag);
-        gauge!("clickgate_cursor_lag_records", "cursor" => cursors::PROGRAMS).set(lag as f64);
-        let since_ms = match status.done_until_ms {
-            0 => owner.started_at_ms,
-            done => done,
-        };
-        let lag_ms = if lag == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
-        gauge!("clickgate_cursor_lag_seconds", "cursor" => cursors::PROGRAMS).set(seconds(lag_ms));
-    }
-    let counts = status.counts;
-    for (outcome, count) in [
-        ("stored", counts.stored),
-        ("unchanged", counts.unchanged),
-        ("older", counts.older),
-        ("conflicting", counts.conflicting),
-        ("dead", counts.dead),
-    ] {
-        counter!("clickgate_core_data_total", "outcome" => outcome).absolute(count);
-    }
-    counter!("clickgate_bridge_letters_discarded_total").absolute(status.letters_discarded);
-    counter!("clickgate_bridge_retries_total", "bridge" => "programs").absolute(status.retries);
-    counter!("clickgate_bridge_restarts_total", "bridge" => "programs").absolute(status.restarts);
-    gauge!("clickgate_bridge_failing", "bridge" => "programs").set(flag(status.error.is_some()));
-}
-
-async fn set_tracker(tracker: &TrackerAdmin) {
-    let (catalog, health) = (tracker.catalog().await, tracker.health());
-    gauge!("clickgate_ready").set(flag(health.ready));
-    gauge!("clickgate_catalog_entries").set(catalog.entries as f64);
-    gauge!("clickgate_catalog_unknown_entries").set(catalog.unknown_entries as f64);
-    gauge!("clickgate_catalog_loads").set(catalog.loads as f64);
-    gauge!("clickgate_catalog_refreshes").set(catalog.refreshes as f64);
-    if catalog.in_step_at_ms > 0 {
-        let age_ms = now_ms().saturating_sub(catalog.in_step_at_ms);
-        gauge!("clickgate_catalog_age_seconds").set(seconds(age_ms));
-    }
-    let snapshot = tracker.snapshot_in_step_at_ms();
-    let age_seconds = snapshot.map_or(f64::NAN, |at_ms| seconds(now_ms().saturating_sub(at_ms)));
-    gauge!("clickgate_snapshot_age_seconds").set(age_seconds);
 }
 
 /// What the registry counts by itself.
@@ -195,11 +134,18 @@ fn write_histograms(text: &mut String, histograms: &[Histogram]) {
     }
 }
 
-fn flag(is_so: bool) -> f64 {
+/// How long ago a running reader of a log had passed everything, since its start if it never had.
+pub fn set_reader_lag(cursor: &'static str, lag_records: u64, passed_at_ms: u64, started_at_ms: u64) {
+    let since_ms = if passed_at_ms == 0 { started_at_ms } else { passed_at_ms };
+    let lag_ms = if lag_records == 0 { 0 } else { now_ms().saturating_sub(since_ms) };
+    gauge!("clickgate_cursor_lag_seconds", "cursor" => cursor).set(seconds(lag_ms));
+}
+
+pub fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
 }
 
-fn seconds(ms: u64) -> f64 {
+pub fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }
 

@@ -40,7 +40,8 @@ fn own(data: &DataDir, token_given: &'static str) -> Owning {
                 version: "0".to_owned(),
             };
             let prometheus = PrometheusBuilder::new().build_recorder().handle();
-            let (server, handle) = admin.serve(owner, prometheus, None).unwrap();
+            let server = admin.serve(owner, prometheus).unwrap();
+            let handle = server.handle();
             data.write_run_file(&run).unwrap();
             started.send(handle).unwrap();
             server.await.unwrap();

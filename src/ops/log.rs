@@ -28,7 +28,7 @@ pub async fn status(owner: &Owner) -> Result<Json, OpError> {
     let declared = logs.iter().flat_map(|log| log.cursors());
     let cursors: Vec<CursorStatus> =
         declared.chain(logs.iter().flat_map(|log| log.undeclared_cursors())).collect();
-    Ok(json!({
+    let mut status = json!({
         "boot": log.boot(),
         "bytes": log.bytes(),
         "bytes_max": owner.settings.stream.log_bytes_max,
@@ -36,9 +36,11 @@ pub async fn status(owner: &Owner) -> Result<Json, OpError> {
         "poisoned": log.poisoned(),
         "lanes": log.lanes(),
         "cursors": cursors,
-        "bridge": owner.bridge.get().map(|status| json!(status.get())),
-        "consumer": owner.consumer.get().map(|status| json!(status.get())),
-    }))
+    });
+    for part in owner.reports() {
+        status[part.key()] = part.status();
+    }
+    Ok(status)
 }
 
 /// Removes a cursor that is not declared from whichever log has it.

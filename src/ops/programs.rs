@@ -152,7 +152,7 @@ pub async fn stream(owner: &Owner, text: &str, lines: bool) -> Result<Json, OpEr
         "refused": read.errors.iter().map(import_error).collect::<Vec<_>>(),
         "refused_more": read.more_errors,
         "refused_lines": read.refused,
-        "bridge": owner.bridge.get().is_some(),
+        "bridge": owner.runs("bridge"),
     }))
 }
 

@@ -1,84 +1,59 @@
-//! The end of a process, in order.
+//! A process at work, and its end, in order.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridges::programs::RunningBridge;
+use futures_util::future::{join_all, select_all};
 use stream::Log;
 use tracing::{error, info};
 
-use super::consumer::{Consumer, ConsumerError};
 use super::rescue::rescue;
 use super::signals::Signals;
-use super::{Role, Running, failed};
-use crate::exit::Failure;
+use crate::exit::{Failure, failed};
+use crate::owner::Owner;
+use crate::part::{DrainLimits, Part, Stage};
+
+/// Everything that runs.
+pub struct Running {
+    pub owner: Arc<Owner>,
+    pub parts: Vec<Box<dyn Part>>,
+    /// Whether the events in the log of this directory are for this process to store. Those in
+    /// the directory of a bridge alone are not.
+    pub stores_events: bool,
+}
 
 /// What ended the process.
 pub enum Why {
     /// Somebody asked.
     Asked,
-    /// A part of us is gone already.
-    Died(Part, String),
+    /// A part is gone already.
+    Died(Death),
 }
 
-/// What runs in the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    Tracker,
-    Consumer,
-    Admin,
+/// A part that is gone though nobody asked it to end.
+pub struct Death {
+    part: &'static str,
+    reason: String,
 }
 
-impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tracker => "the tracker",
-            Self::Consumer => "the consumer",
-            Self::Admin => "the admin address",
-        }
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} died: {}", self.part, self.reason)
     }
 }
 
 impl Running {
     /// Serves until there is a reason to stop.
     pub async fn until_something_ends(&mut self, signals: &Signals) -> Why {
-        let tracker = async {
-            match &mut self.tracker {
-                Some(tracker) => (&mut tracker.task).await,
-                None => std::future::pending().await,
-            }
-        };
-        let consumer = async {
-            match &mut self.consumer {
-                Some(consumer) => consumer.ended().await,
-                None => std::future::pending().await,
-            }
-        };
-        let unasked = || "it stopped without being asked".to_owned();
-        let (part, reason) = tokio::select! {
+        let ends = select_all(self.parts.iter_mut().map(|part| part.ended()));
+        let (reason, at) = tokio::select! {
             () = signals.asked() => return Why::Asked,
-            ended = tracker => (Part::Tracker, match ended {
-                Ok(Ok(())) => unasked(),
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => panic.to_string(),
-            }),
-            ended = consumer => (Part::Consumer, match ended {
-                Ok(_) => unasked(),
-                Err(error) => error.to_string(),
-            }),
-            ended = &mut self.admin_task => (Part::Admin, match ended {
-                Ok(Ok(())) => unasked(),
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => panic.to_string(),
-            }),
+            (reason, at, _others) = ends => (reason, at),
         };
-        match part {
-            Part::Tracker => self.tracker = None,
-            Part::Consumer => self.consumer = None,
-            Part::Admin => {}
-        }
-        Why::Died(part, reason)
+        let part = self.parts.remove(at);
+        Why::Died(Death { part: part.name(), reason })
     }
 
     /// Lets everybody finish.
@@ -86,23 +61,22 @@ impl Running {
     /// # Errors
     /// What ended the process, if nobody asked for it; else what is left in the log.
     pub async fn drain(mut self, why: Why) -> Result<(), Failure> {
-        if let Why::Died(part, reason) = &why {
-            error!(part = part.name(), reason, "stopping, because a part of the process died");
+        if let Why::Died(Death { part, reason }) = &why {
+            error!(part, reason, "stopping, because a part of the process died");
         }
-        self.stop_tracker(&why).await;
-        let log = self.owner.log().await.map_err(failed("the log is gone"))?.clone();
-        let (closing, owner) = (log.clone(), Arc::clone(&self.owner));
-        let close = move || {
-            closing.close();
-            owner.close_core_data();
+        let settings = &self.owner.settings.drain;
+        let linger = match why {
+            Why::Asked => Some(Duration::from_millis(settings.linger_ms)),
+            Why::Died(_) => None,
         };
-        actix_rt::task::spawn_blocking(close).await.map_err(failed("cannot close the log"))?;
+        let limits = DrainLimits { linger, grace: Duration::from_millis(settings.grace_ms) };
 
-        let (consumer, bridge) = (self.consumer.take(), self.program_bridge.take());
-        let (stored, ()) = tokio::join!(self.stop_consumer(consumer), self.stop_bridge(bridge));
-        let died = stored.err();
-        // The events in a bridge's own directory are not its to store.
-        let events = if self.role == Role::ProgramBridge { 0 } else { lag(&log) };
+        let died_at_intake = drain_stage(&mut self.parts, Stage::Intake, limits).await;
+        let log = self.owner.log().await.map_err(failed("the log is gone"))?.clone();
+        self.close_logs(&log).await?;
+        let died = died_at_intake.or(drain_stage(&mut self.parts, Stage::CatchUp, limits).await);
+
+        let events = if self.stores_events { lag(&log) } else { 0 };
         let core_data = self.owner.opened_core_data_log().map_or(0, lag);
         let rescued = self.rescue(&log, events).await?;
         if core_data > 0 && rescued.is_some() {
@@ -111,13 +85,12 @@ impl Running {
                 "core data is left in its log and was not rescued; send it again"
             );
         }
-        self.admin.stop(true).await;
+        drain_stage(&mut self.parts, Stage::Operators, limits).await;
         info!(left_records = events, left_core_data = core_data, "stopped");
         let left = events + core_data;
         let poisoned = log.poisoned() || self.owner.opened_core_data_log().is_some_and(Log::poisoned);
         match (why, died) {
-            (Why::Died(part, reason), _) => Err(Failure::Failed(format!("{} died: {reason}", part.name()))),
-            (Why::Asked, Some(error)) => Err(Failure::Failed(format!("the consumer died: {error}"))),
+            (Why::Died(death), _) | (Why::Asked, Some(death)) => Err(Failure::Failed(death.to_string())),
             (Why::Asked, None) if poisoned => Err(Failure::Failed(
                 "a lane failed to write or to sync; what was acknowledged before that is safe, look at the disk".into(),
             )),
@@ -127,6 +100,17 @@ impl Running {
             }),
             (Why::Asked, None) => Ok(()),
         }
+    }
+
+    /// After it nothing is appended, and readers come to an end.
+    async fn close_logs(&self, log: &Log) -> Result<(), Failure> {
+        let log = log.clone();
+        let owner = Arc::clone(&self.owner);
+        let close = move || {
+            log.close();
+            owner.close_core_data();
+        };
+        actix_rt::task::spawn_blocking(close).await.map_err(failed("cannot close the log"))
     }
 
     /// Copies what is left to a disk that lives longer, if this one does not.
@@ -146,47 +130,79 @@ impl Running {
         info!(left_records = left, dir = %rescued.display(), "rescued what is left in the log");
         Ok(Some(rescued))
     }
+}
 
-    async fn stop_tracker(&mut self, why: &Why) {
-        let Some(tracker) = self.tracker.take() else {
-            return;
-        };
-        tracker.handle.drain();
-        if matches!(why, Why::Asked) {
-            let linger_ms = self.owner.settings.drain.linger_ms;
-            info!(linger_ms, "draining: not ready from now on");
-            tokio::time::sleep(Duration::from_millis(linger_ms)).await;
-        }
-        tracker.handle.stop();
-        match tracker.task.await {
-            Ok(Ok(())) => info!("the tracker has answered its last hit"),
-            Ok(Err(error)) => error!(%error, "the tracker did not stop cleanly"),
-            Err(error) => error!(%error, "the tracker panicked while it stopped"),
-        }
-    }
-
-    /// Waits until it has caught up, or its grace is over.
-    async fn stop_consumer(&self, consumer: Option<Consumer>) -> Result<(), ConsumerError> {
-        let Some(mut consumer) = consumer else {
-            return Ok(());
-        };
-        consumer.stop(self.grace());
-        consumer.ended().await.map(drop)
-    }
-
-    /// The same; what it leaves is in the log and is counted there.
-    async fn stop_bridge(&self, bridge: Option<RunningBridge>) {
-        if let Some(bridge) = bridge {
-            bridge.drain(self.grace()).await;
-        }
-    }
-
-    fn grace(&self) -> Duration {
-        Duration::from_millis(self.owner.settings.drain.grace_ms)
-    }
+/// Drains the parts of one stage, all at once, and takes them out; the first that died instead.
+async fn drain_stage(parts: &mut Vec<Box<dyn Part>>, stage: Stage, limits: DrainLimits) -> Option<Death> {
+    let drained = parts.extract_if(.., |part| part.stage() == stage).map(|part| async move {
+        let name = part.name();
+        part.drain(limits).await.err().map(|reason| Death { part: name, reason })
+    });
+    join_all(drained).await.into_iter().flatten().next()
 }
 
 /// Records that the slowest cursor has not passed.
 fn lag(log: &Log) -> u64 {
     log.cursors().iter().map(|cursor| cursor.lag).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use futures_util::FutureExt;
+    use futures_util::future::LocalBoxFuture;
+
+    use super::*;
+
+    /// Writes down that it was drained.
+    struct Noted {
+        name: &'static str,
+        stage: Stage,
+        dies: bool,
+        drained: Rc<RefCell<Vec<&'static str>>>,
+    }
+
+    impl Part for Noted {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn stage(&self) -> Stage {
+            self.stage
+        }
+
+        fn ended(&mut self) -> LocalBoxFuture<'_, String> {
+            std::future::pending().boxed_local()
+        }
+
+        fn drain(self: Box<Self>, _: DrainLimits) -> LocalBoxFuture<'static, Result<(), String>> {
+            self.drained.borrow_mut().push(self.name);
+            let result = if self.dies { Err("as the test ordered".to_owned()) } else { Ok(()) };
+            std::future::ready(result).boxed_local()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stage_drains_its_parts_whoever_of_them_dies_and_no_others() {
+        let drained = Rc::new(RefCell::new(Vec::new()));
+        let part = |name, stage, dies| -> Box<dyn Part> {
+            Box::new(Noted { name, stage, dies, drained: Rc::clone(&drained) })
+        };
+        let mut parts = vec![
+            part("the admin address", Stage::Operators, false),
+            part("the consumer", Stage::CatchUp, true),
+            part("the tracker", Stage::Intake, false),
+            part("a bridge", Stage::CatchUp, false),
+        ];
+        let limits = DrainLimits { linger: None, grace: Duration::ZERO };
+
+        assert!(drain_stage(&mut parts, Stage::Intake, limits).await.is_none());
+        assert_eq!(*drained.borrow(), ["the tracker"]);
+        let died = drain_stage(&mut parts, Stage::CatchUp, limits).await.unwrap();
+        assert_eq!(died.to_string(), "the consumer died: as the test ordered");
+        assert_eq!(*drained.borrow(), ["the tracker", "the consumer", "a bridge"]);
+        assert_eq!(parts.len(), 1, "operators are answered until the end");
+    }
 }

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::Role;
 use crate::cli::VERSION;
 use crate::data::DataDir;
+
+use super::role::Role;
 
 /// This program as it was called: after `cargo run` it is not in the search path.
 fn program() -> String {

@@ -1,5 +1,6 @@
 //! What the admin address, which belongs to the command, needs from a running tracker.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use programs::ProgramId;
@@ -18,6 +19,7 @@ pub struct TrackerAdmin {
     pub(crate) site: Arc<Site>,
     pub(crate) refresher: RefresherAddress,
     pub(crate) latencies: Arc<Latencies>,
+    pub(crate) address: SocketAddr,
 }
 
 impl TrackerAdmin {
@@ -27,6 +29,11 @@ impl TrackerAdmin {
     /// It is not a request to a tracking route.
     pub async fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ExplainError> {
         self.site.decider.explain(request).await
+    }
+
+    /// Where hits arrive.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// As `/health/check`.

@@ -137,6 +137,7 @@ impl<R: Registry> Tracker<R> {
             site: Arc::clone(&self.site),
             refresher: self.refresher.clone(),
             latencies: Arc::clone(&self.latencies),
+            address: self.address,
         }
     }
 

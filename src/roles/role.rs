@@ -1,0 +1,36 @@
+//! The roles that a process may have.
+
+/// Which parts a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All of them.
+    Up,
+    Tracker,
+    Consumer,
+    ProgramBridge,
+}
+
+impl Role {
+    /// The subcommand.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Tracker => "tracker",
+            Self::Consumer => "consumer",
+            Self::ProgramBridge => "bridge programs",
+        }
+    }
+
+    pub fn tracks(self) -> bool {
+        matches!(self, Self::Up | Self::Tracker)
+    }
+
+    pub fn consumes(self) -> bool {
+        matches!(self, Self::Up | Self::Consumer)
+    }
+
+    /// Whether core data goes from the log into the registry here.
+    pub fn bridges_programs(self) -> bool {
+        matches!(self, Self::Up | Self::ProgramBridge)
+    }
+}
