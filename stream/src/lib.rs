@@ -19,6 +19,7 @@
 //! | sync requests | one waiting and one in flight a lane | they merge: one sync serves all that was written before it; a busy worker collects for 1 ms before it asks |
 //! | prepared segments | one a lane, or one being filled | the syncer waits; without one a full segment sheds |
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
+//! | requests to a lane on a thread of its own | `requests_max` of [`LaneThread::start`] | the caller waits |
 //!
 //! What is acknowledged at [`Level::Written`] survives the process; at
 //! [`Level::Synced`] it survives the machine. The file format is written down in
@@ -32,6 +33,7 @@ mod cursor;
 pub mod disk;
 mod format;
 mod lane;
+mod lane_thread;
 mod log;
 mod reader;
 mod record;
@@ -47,6 +49,7 @@ pub use config::LogConfig;
 pub use format::{FORMAT_VERSION, WrittenByNewer};
 pub use lane::file::LaneState;
 pub use lane::{Lane, NotDurable};
+pub use lane_thread::{AppendError, LaneThread, NewRecord, ROOM_WITHIN};
 pub use log::{LaneError, Log, OpenError, RemoveCursorError, create_private_dir, create_private_file, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};

@@ -7,6 +7,7 @@ mod cursor;
 mod fault;
 mod format;
 mod lane;
+mod lane_thread;
 mod prepare;
 mod recovery;
 mod source;

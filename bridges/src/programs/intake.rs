@@ -1,8 +1,8 @@
 //! Where this process accepts core data: one lane of the log `programs`, on a thread.
 //!
-//! A lane lives on one thread, and whoever brings core data (the admin address, a command,
-//! a bridge with target `programs`) is on another. What is asked for waits in a queue of
-//! [`REQUESTS_MAX`]; who finds it full waits too.
+//! Whoever brings core data (the admin address, a command, a bridge with target `programs`)
+//! is on some thread, and a lane on one of its own. [`REQUESTS_MAX`] callers are served at a
+//! time; the next ones wait.
 //!
 //! # Why is a change given its revision here?
 //!
@@ -12,37 +12,24 @@
 //! gets the next one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use programs::ProgramId;
-use stream::{Class, Lane, LaneError, Level, Log, NotDurable, Number, RecordKind, Shed};
+use stream::{
+    AppendError, Class, LaneError, LaneThread, Level, Log, NewRecord, NotDurable, RecordKind, Shed,
+};
 use supervise::now_ms;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
-use tokio::time::Instant;
 
 use super::message::CoreData;
 
-/// Callers that wait for one another.
+/// Callers that are served at a time.
 pub const REQUESTS_MAX: usize = 16;
-/// How long an append waits for room that is being made: a segment that is prepared, a
-/// reader that is about to let one go.
-const ROOM_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Accepts core data for the log.
 #[derive(Debug)]
 pub struct Intake {
-    /// `None` once it is closed.
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Request {
-    changes: Vec<CoreData>,
-    answer: oneshot::Sender<Result<(), IntakeError>>,
+    lane: LaneThread,
+    stamps: Mutex<Stamps>,
 }
 
 /// Why changes were not accepted. Some of them, from the first on, may be in the log; to
@@ -71,26 +58,8 @@ impl Intake {
     /// # Errors
     /// [`LaneError`].
     pub fn start(log: &Log) -> Result<Self, LaneError> {
-        let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
-        let (opening, opened) = std::sync::mpsc::sync_channel(1);
-        let log = log.clone();
-        let work = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let runtime = runtime.expect("a runtime with a timer needs nothing of the system");
-            LocalSet::new().block_on(&runtime, async move {
-                match log.open_lane() {
-                    Ok(lane) => {
-                        let _ = opening.send(Ok(()));
-                        accept(&lane, incoming).await;
-                    }
-                    Err(error) => drop(opening.send(Err(error))),
-                }
-            });
-        };
-        let thread = std::thread::Builder::new().name("core-data".to_owned()).spawn(work);
-        let thread = thread.map_err(|source| LaneError::Io { dir: "core-data".into(), source })?;
-        opened.recv().expect("the thread says how it went before it ends")?;
-        Ok(Self { requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) })
+        let lane = LaneThread::start(log, "core-data", REQUESTS_MAX)?;
+        Ok(Self { lane, stamps: Mutex::default() })
     }
 
     /// Appends the changes, each with a revision, in their order; they are synced on return.
@@ -98,67 +67,35 @@ impl Intake {
     /// # Errors
     /// See [`IntakeError`].
     pub async fn accept(&self, changes: Vec<CoreData>) -> Result<(), IntakeError> {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let requests = requests.ok_or(IntakeError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        let request = Request { changes, answer };
-        requests.send(request).await.map_err(|_gone| IntakeError::Closed)?;
-        answered.await.map_err(|_gone| IntakeError::Closed)?
+        let changes: Arc<[CoreData]> = self.stamped(changes).into();
+        // Encoded by the lane, one at a time: an import may bring a hundred thousand.
+        let record = |at: usize| {
+            let changes = Arc::clone(&changes);
+            let encode = move |_, payload: &mut Vec<u8>| {
+                payload.extend_from_slice(changes[at].to_json().as_bytes());
+            };
+            NewRecord { class: Class::Conversion, kind: RecordKind::CoreData, encode: Box::new(encode) }
+        };
+        let records = (0..changes.len()).map(record).collect();
+        match self.lane.append(records, Level::Synced).await {
+            Ok(_numbers) => Ok(()),
+            Err(AppendError::Closed) => Err(IntakeError::Closed),
+            Err(AppendError::Shed { at, shed }) => {
+                Err(IntakeError::Shed { id: changes[at].id().clone(), shed })
+            }
+            Err(AppendError::NotDurable(error)) => Err(error.into()),
+        }
+    }
+
+    /// In whatever order callers then reach the lane: the highest revision of a program wins.
+    fn stamped(&self, changes: Vec<CoreData>) -> Vec<CoreData> {
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.into_iter().map(|change| stamps.stamp(change, now_ms())).collect()
     }
 
     /// Finishes what was asked for and closes the lane. Blocks until it is done.
     pub fn close(&self) {
-        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread that accepts core data panicked");
-        }
-    }
-}
-
-impl Drop for Intake {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-async fn accept(lane: &Lane, mut incoming: mpsc::Receiver<Request>) {
-    let mut stamps = Stamps::default();
-    while let Some(Request { changes, answer }) = incoming.recv().await {
-        // Nobody waits for the answer if the caller was cancelled; what it brought counts.
-        let _ = answer.send(append(lane, &mut stamps, changes).await);
-    }
-}
-
-async fn append(lane: &Lane, stamps: &mut Stamps, changes: Vec<CoreData>) -> Result<(), IntakeError> {
-    let mut last = None;
-    for change in changes {
-        let change = stamps.stamp(change, now_ms());
-        last = Some(append_one(lane, &change, last).await?);
-    }
-    match last {
-        Some(last) => Ok(lane.reached(Level::Synced, last).await?),
-        None => Ok(()),
-    }
-}
-
-/// Appends a change; where there is no room, the ones before it are written first.
-async fn append_one(lane: &Lane, change: &CoreData, last: Option<Number>) -> Result<Number, IntakeError> {
-    let (json, until) = (change.to_json(), Instant::now() + ROOM_WITHIN);
-    loop {
-        let appended = lane.append(Class::Conversion, RecordKind::CoreData, |_, payload| {
-            payload.extend_from_slice(json.as_bytes());
-        });
-        match appended {
-            Ok(number) => return Ok(number),
-            Err(Shed::Full(_)) if Instant::now() < until => {
-                if let Some(last) = last {
-                    lane.reached(Level::Written, last).await?;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Err(shed) => return Err(IntakeError::Shed { id: change.id().clone(), shed }),
-        }
+        self.lane.close();
     }
 }
 
