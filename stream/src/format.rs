@@ -41,9 +41,9 @@
 //!
 //! The body of kind 0 is `count` records: length `u32`, kind `u8`
 //! ([`RecordKind::code`]), payload. Kinds 1 and 2 have no body. Abandoned numbers
-//! were given out and never became durable, so nobody was told that they were.
-//! Lost numbers were synced and are damaged: a salvage writes that it went on
-//! without them, and `reconcile` counts them as missing.
+//! were given out and never became durable, and nobody was told that they had.
+//! Lost numbers were synced and are damaged: with this mark a salvage says that it
+//! went on without them, and `reconcile` counts them as missing.
 //!
 //! # Versions
 //!
@@ -86,11 +86,10 @@ impl SegmentId {
     /// The id in a file name; `None` if it is another kind of file.
     pub fn parse(file_name: &str) -> Option<Self> {
         let mut parts = file_name.strip_suffix(".seg")?.split('-');
-        let (boot, lane, sequence) = (parts.next()?, parts.next()?, parts.next()?);
         let id = Self {
-            boot: BootId::try_parse(boot).ok()?,
-            lane: lane.parse().ok()?,
-            sequence: sequence.parse().ok()?,
+            boot: BootId::try_parse(parts.next()?).ok()?,
+            lane: parts.next()?.parse().ok()?,
+            sequence: parts.next()?.parse().ok()?,
         };
         (parts.next().is_none() && id.file_name() == file_name).then_some(id)
     }
@@ -281,7 +280,8 @@ pub(crate) fn records(bytes: &Bytes, header: &BatchHeader) -> Option<Vec<Record>
 /// its body does not hold what its header says, as for [`records`].
 pub(crate) fn bytes_of_kind(bytes: &[u8], header: &BatchHeader, kind: RecordKind) -> Option<u64> {
     let mut body = &bytes[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + header.body_bytes];
-    let (mut sum, mut count) = (0, 0);
+    let mut sum = 0;
+    let mut count = 0;
     while !body.is_empty() {
         let frame = body.get(..RECORD_FRAME_BYTES)?;
         let length = RECORD_FRAME_BYTES + u32_at(frame, 0) as usize;

@@ -1,6 +1,6 @@
 //! The crash-safe log, and the seam through which it is read.
 //!
-//! # The way of one record
+//! # The path of one record
 //!
 //! ```text
 //! worker thread                                  syncer thread           reader
@@ -21,11 +21,11 @@
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
 //! | requests to a lane on a thread of its own | `requests_max` of [`LaneThread::start`] | the caller waits |
 //!
-//! What is acknowledged at [`Level::Written`] survives the process; at
-//! [`Level::Synced`] it survives the machine. The file format is written down in
-//! the module `format`, recovery in `log::recovery`, the numbers of a lane that
-//! reconciling works with in [`LaneStatus`], the form in which a lane travels through a
-//! stream in the module `wire`.
+//! What is acknowledged at [`Level::Written`] survives the process, at [`Level::Synced`]
+//! the machine, and at [`Level::Stream`] the loss of its disk, if a shipper takes the log to
+//! a stream. The module `format` specifies the file format, `log::recovery` what a start
+//! repairs and refuses, `wire` the form in which a lane travels through a stream.
+//! [`LaneStatus`] has the numbers that reconciling works with.
 
 mod check;
 mod config;

@@ -114,14 +114,15 @@ impl Log {
         let sum = |of: fn(&crate::lane::segment::Segment) -> u64| -> u64 {
             lanes.values().map(|lane| lane.segments().iter().map(|segment| of(segment)).sum::<u64>()).sum()
         };
-        let (bytes, rejected) = (sum(|s| s.bytes.load(Relaxed)), sum(|s| s.rejected_bytes.load(Relaxed)));
+        let bytes = sum(|segment| segment.bytes.load(Relaxed));
+        let rejected_bytes = sum(|segment| segment.rejected_bytes.load(Relaxed));
         let in_segment = config.segment_bytes as usize - SEGMENT_HEADER_BYTES - 2 * batch_bytes(0);
         let shared = LogShared {
             disk,
             dir,
             boot: BootId::now_v7(),
             bytes: bytes.into(),
-            rejected_bytes: rejected.into(),
+            rejected_bytes: rejected_bytes.into(),
             shed_from_bytes: Class::ALL.map(|class| config.log_bytes_max / 100 * class.shed_from_percent()),
             record_bytes_max: RECORD_BYTES_MAX
                 .min(in_segment - RECORD_FRAME_BYTES - 8)
@@ -191,10 +192,12 @@ impl Log {
     }
 
     /// Says that the stream has every number of a lane below `end`: those who wait for
-    /// [`Level::Stream`](crate::Level::Stream) below it go on. Only the shipper says so, in
-    /// whatever order its requests are answered. What was said before is not taken back,
-    /// and nothing is taken for shipped that is not written yet. A lane that is gone has
-    /// nobody who waits.
+    /// [`Level::Stream`](crate::Level::Stream) below it go on.
+    ///
+    /// Only the shipper calls it. With several requests in flight it must not claim the
+    /// answered ones beyond the first that is not. Calls may come late, twice and in any
+    /// order: the watermark never goes back, and never passes what is written. For a lane
+    /// that is gone nobody waits any more.
     pub fn advance_stream(&self, boot: BootId, lane: u32, end: Number) {
         let lane = self.shared.lanes().get(&(boot, lane)).cloned();
         if let Some(lane) = lane {
@@ -269,7 +272,7 @@ impl Log {
     /// start. Blocks until the disk is done.
     pub fn close(&self) {
         for lane in self.shared.lanes().values().filter(|lane| lane.boot == self.shared.boot) {
-            lane.desk.tell(|work| work.stop = true);
+            lane.handoff.publish(|requests| requests.stop = true);
         }
         let threads = std::mem::take(&mut *self.shared.syncers.lock().expect("nobody panics with it"));
         for thread in threads {

@@ -1,8 +1,8 @@
-//! The log's side of [`Source`]: a named cursor.
+//! The log's side of [`Source`]: the reader of a named cursor.
 //!
-//! It reads what is written, whether or not it is synced: the consumer's own
-//! storage decides how safe its copy is. Reading looks at a number that the writer
-//! publishes after each write; nobody is woken, so whoever reads polls.
+//! It reads what is written, whether or not it is synced: the consumer's own storage
+//! decides how safe its copy is. A writer publishes how far it has written and wakes
+//! nobody, so readers poll.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -67,6 +67,7 @@ impl LogSource {
     pub(crate) fn read(&mut self, bytes_max: usize) -> Result<Option<Batch>, SourceError> {
         let lanes: Vec<(LaneKey, Arc<LaneShared>)> =
             self.log.lanes().iter().map(|(key, lane)| (*key, lane.clone())).collect();
+        // The lanes take turns, so that a busy one does not starve the others.
         let behind = lanes.partition_point(|(key, _)| self.last.is_some_and(|last| *key <= last));
         // A lane that cannot be read does not keep the others from being read.
         let mut unreadable = None;
@@ -105,11 +106,12 @@ impl LogSource {
         if position.ended {
             return Ok(Vec::new());
         }
-        // Before the segments, so that an end means that they are all listed.
+        // Looked at before the segments: if the lane has ended by now, all of them are listed.
         let state = lane.state();
         loop {
             let Some(open) = enter(&self.log, &mut self.open, key, lane, position)? else {
                 return Ok(match state {
+                    // Its next segment is still to come.
                     LaneState::Open => Vec::new(),
                     state => {
                         position.ended = true;
@@ -118,6 +120,7 @@ impl LogSource {
                     }
                 });
             };
+            // In this order: what is sealed by now has its final length.
             let sealed = open.segment.is_sealed();
             let readable = open.segment.bytes.load(Acquire);
             if let Some(file) = &open.file
@@ -126,10 +129,12 @@ impl LogSource {
                 let items =
                     read_batches(&open.segment, &**file, &mut open.offset, readable, bytes_max, position)
                         .map_err(|error| damaged(&self.log, &open.segment, error))?;
+                // Batches before the cursor, or only a mark of lost numbers: there may be more.
                 if !items.is_empty() {
                     return Ok(items);
                 }
             } else if sealed {
+                // Read to its end, or removed by somebody: on to the next one.
                 position.next = position.next.max(open.segment.end());
                 self.open.remove(&key);
             } else {
@@ -151,6 +156,7 @@ fn enter<'a>(
         Entry::Occupied(occupied) => return Ok(Some(occupied.into_mut())),
         Entry::Vacant(vacant) => vacant,
     };
+    // Whether or not it holds something new, nothing follows a segment that is being written.
     let ahead = |segment: &&Arc<Segment>| !segment.is_sealed() || segment.end() > position.next;
     let Some(segment) = lane.segments().iter().find(ahead).cloned() else { return Ok(None) };
     let path = log.dir.join(segment.id.file_name());
@@ -178,12 +184,15 @@ fn read_batches(
 ) -> Result<Vec<Item>, ReadError> {
     let wanted = (bytes_max as u64).max(READ_BYTES_MIN).min(readable - *offset);
     let mut bytes = read_exact(file, *offset, wanted)?;
+    // One batch is handed out whole, however large it is.
     let needed = batch_length(&bytes).min(readable - *offset);
     if needed > bytes.len() as u64 {
         bytes = read_exact(file, *offset, needed)?;
     }
-    // The position moves with what is handed out, or not at all.
-    let (mut items, mut at, mut next) = (Vec::new(), 0, position.next);
+    // The position moves with what is handed out: on an error nothing is, and it stays.
+    let mut items = Vec::new();
+    let mut at = 0;
+    let mut next = position.next;
     while at < bytes.len() {
         let rest = bytes.slice(at..);
         let Some(batch) = check_batch(&rest, &segment.id) else {
@@ -194,6 +203,7 @@ fn read_batches(
             break;
         };
         at += batch.total_bytes();
+        // A reader enters a segment at its beginning, and the cursor may be further on.
         if batch.end() <= next {
             continue;
         }
@@ -207,6 +217,7 @@ fn read_batches(
                 let first = batch.first.max(next);
                 items.push(Item::Abandoned { first, count: batch.end() - first });
             }
+            // They stay unaccounted for, which is what `reconcile` calls missing.
             BatchKind::Lost => {}
         }
         next = batch.end();

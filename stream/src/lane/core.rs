@@ -1,5 +1,5 @@
-//! The plain struct behind a lane: takes numbers, batches, writes. No thread, no
-//! task, no waiting; the crash tests drive it by hand.
+//! The plain struct behind a lane: it gives out numbers, collects a batch, writes it. It has
+//! no thread and no task and never waits, so that the crash tests can drive it by hand.
 
 use std::io;
 use std::sync::Arc;
@@ -32,17 +32,21 @@ pub(crate) struct LaneCore {
     pub shared: Arc<LaneShared>,
     log: Arc<LogShared>,
     current: OpenSegment,
-    /// Bytes of the current segment; 0 while its header is not written.
+    /// Bytes written to the current segment; 0 while its header is not written.
     offset: u64,
     /// [`FRONT_BYTES`], then the records of this turn.
     pending: Vec<u8>,
+    /// Of `pending`, records of kind `Rejected`.
     pending_rejected_bytes: u64,
     /// First number of `pending`.
     first: Number,
+    /// The next number to give out.
     next: Number,
     /// Abandoned numbers right below `first` that no batch on disk names yet.
     unmarked: u64,
+    /// Half-open ranges of abandoned numbers that somebody may still ask about, in order.
     abandoned: Vec<(Number, Number)>,
+    /// After a write that found no room: until when to shed without trying.
     full_until: Option<Instant>,
     tally: Tally,
     closed: bool,
@@ -57,7 +61,7 @@ impl LaneCore {
         let Prepared { file, .. } = prepare(log, segment_id, Room::Reserved)?;
         let current = OpenSegment { segment: Arc::new(Segment::new(segment_id, 0)), file };
         shared.segments().push_back(current.segment.clone());
-        shared.desk.tell(|work| work.current = Some(current.clone()));
+        shared.handoff.publish(|requests| requests.current = Some(current.clone()));
         let syncer = Syncer::new(shared.clone(), log.clone(), lane_file);
         let mut core = Self {
             shared,
@@ -114,6 +118,7 @@ impl LaneCore {
             return Err(Shed::Full(class));
         }
         match self.full_until {
+            // Each attempt on a full disk costs system calls and gives up a turn's numbers.
             Some(until) if Instant::now() < until => Err(Shed::Full(class)),
             _ => {
                 self.full_until = None;
@@ -128,7 +133,8 @@ impl LaneCore {
         kind: RecordKind,
         encode: impl FnOnce(Number, &mut Vec<u8>),
     ) -> Result<Number, Shed> {
-        let (at, number) = (self.pending.len(), self.next);
+        let at = self.pending.len();
+        let number = self.next;
         // If `encode` panics, its task dies and the lane lives on, without half a record.
         let mut undo = Undo { pending: &mut self.pending, to: Some(at) };
         push_record(undo.pending, kind, |body| encode(number, body));
@@ -142,6 +148,7 @@ impl LaneCore {
         } else {
             None
         };
+        // Its size is known only now that it is encoded. It took no number.
         if let Some(refusal) = refusal {
             self.pending.truncate(at);
             return Err(refusal);
@@ -153,10 +160,12 @@ impl LaneCore {
         Ok(number)
     }
 
+    /// Whether this turn can be written: into the current segment, or whole into the next.
     fn pending_fits(&self) -> bool {
         let body = self.pending.len() - FRONT_BYTES;
         let total = self.turn_bytes() + SEGMENT_HEADER_BYTES as u64;
-        let fits_next = || total <= self.log.config.segment_bytes && self.shared.desk.lock().next.is_some();
+        let fits_next =
+            || total <= self.log.config.segment_bytes && self.shared.handoff.lock().next.is_some();
         body <= self.log.config.lane_bytes_max && (self.fits_current() || fits_next())
     }
 
@@ -176,10 +185,12 @@ impl LaneCore {
         if self.next == self.first {
             return true;
         }
+        // Its waiters are told that the lane failed, not that there was no room.
         if self.shared.is_poisoned() {
             self.forget_pending();
             return false;
         }
+        // `append` saw a prepared segment, and the syncer may have taken it back to fill it.
         if !self.fits_current() && !self.rotate() {
             self.abandon();
             return false;
@@ -197,6 +208,8 @@ impl LaneCore {
             synced_to,
         );
         let written = if self.unmarked > 0 {
+            // The first batch after a full disk names the numbers that were given up before it,
+            // in the same write, so that readers see no hole.
             let mut marked = vec![0; FRONT_BYTES];
             let first = self.first - self.unmarked;
             let mark = (BatchKind::Abandoned, first, self.unmarked);
@@ -208,10 +221,12 @@ impl LaneCore {
         };
         match &written {
             Ok(bytes) => self.wrote(*bytes),
+            // A full disk heals; the numbers of this turn do not.
             Err(error) if is_no_room(error) => {
                 tracing::warn!(lane = self.shared.id, %error, "no room to write; shedding until there is");
                 self.abandon();
             }
+            // What any other error has left in the file is unknown.
             Err(error) => {
                 self.shared.poison("writing", error);
                 self.forget_pending();
@@ -227,6 +242,7 @@ impl LaneCore {
         self.current.segment.rejected_bytes.fetch_add(self.pending_rejected_bytes, Relaxed);
         self.log.rejected_bytes.fetch_add(self.pending_rejected_bytes, Relaxed);
         self.log.bytes.fetch_add(bytes, Relaxed);
+        // The segment first: who sees `written` finds its records there.
         self.current.segment.wrote(self.next, self.offset);
         self.shared.written.store(self.next, Release);
         self.reset_pending();
@@ -240,6 +256,7 @@ impl LaneCore {
         }
         let count = self.next - self.first;
         match self.abandoned.last_mut() {
+            // While the disk stays full it is one range that grows.
             Some((_, end)) if *end == self.first => *end = self.next,
             _ => self.abandoned.push((self.first, self.next)),
         }
@@ -274,18 +291,19 @@ impl LaneCore {
 
     /// Goes on in the prepared segment; false if there is none.
     fn rotate(&mut self) -> bool {
-        let mut work = self.shared.desk.lock();
-        let Some(Prepared { id, file, .. }) = work.next.take() else { return false };
+        let mut requests = self.shared.handoff.lock();
+        let Some(Prepared { id, file, .. }) = requests.next.take() else { return false };
         let segment = Arc::new(Segment::new(id, self.first - self.unmarked));
         let next = OpenSegment { segment: segment.clone(), file };
         let old = std::mem::replace(&mut self.current, next.clone());
-        work.rotated_out.push(old.clone());
-        work.current = Some(next);
-        drop(work);
+        // Both under one lock: the syncer never sees the new segment without sealing the old.
+        requests.rotated_out.push(old.clone());
+        requests.current = Some(next);
+        drop(requests);
         self.shared.segments().push_back(segment);
-        // Readers leave a sealed segment for the next one, so that one is listed first.
+        // Readers leave a sealed segment for the next one, so the next one is listed by now.
         old.segment.sealed.store(true, Release);
-        self.shared.desk.tell(|_| ());
+        self.shared.handoff.publish(|_| ());
         self.offset = 0;
         true
     }
@@ -298,12 +316,13 @@ impl LaneCore {
     }
 
     fn report(&mut self, closing: bool) {
-        let (boot, id) = (self.shared.boot, self.shared.id);
+        let LaneShared { boot, id, .. } = *self.shared;
         let abandoned = self.shared.abandoned.load(Relaxed);
         let report = self.tally.report(boot, id, self.next, abandoned, now_ms(), closing);
         let pushed = self.push(Class::Conversion, RecordKind::LaneReport, |_, body| {
             report.encode(body).expect("a vector grows");
         });
+        // Its figures count from the lane's start, so the next report makes up for this one.
         if let Err(error) = pushed {
             tracing::warn!(lane = id, %error, "no room for a lane report");
             self.tally.changed();
@@ -316,10 +335,11 @@ impl LaneCore {
             return;
         }
         self.closed = true;
+        // The report is written alone, so that it is last even if the turn found no room.
         self.flush();
         self.report(true);
         self.flush();
-        self.shared.desk.tell(|work| work.closing = true);
+        self.shared.handoff.publish(|requests| requests.closing = true);
     }
 
     pub fn wants_flush(&self) -> bool {

@@ -1,11 +1,11 @@
 //! The lane file: what is known of a lane beside its segments.
 //!
-//! `<boot>-<lane>.lane` holds how far the lane was written and synced and how it
+//! `<boot>-<lane>.lane` holds how far the lane was written and synced, and how it
 //! ended. The syncer writes it after each sync, without syncing it: a killed
-//! process leaves it in the page cache, and after a power loss an older slot only
+//! process leaves it in the page cache, and after a power loss an older slot merely
 //! knows less. It is synced when the lane is closed and when recovery has ended
-//! it. Thanks to it a segment that somebody removed is missed even if it was the
-//! last one, and damage below `synced` is recognised without a later batch.
+//! it. Because of it, a removed segment is noticed even if it was the last one, and
+//! damage below `synced` is recognised without a later batch that says so.
 //!
 //! Two slots of 64 bytes are written in turn; the valid one with the higher
 //! counter holds. Little-endian:
@@ -68,7 +68,8 @@ pub(crate) fn file_name(boot: BootId, lane: u32) -> String {
 /// The (boot, lane) of a lane file's name.
 pub(crate) fn parse_name(name: &str) -> Option<(BootId, u32)> {
     let (boot, lane) = name.strip_suffix(".lane")?.split_once('-')?;
-    let (boot, lane) = (BootId::try_parse(boot).ok()?, lane.parse().ok()?);
+    let boot = BootId::try_parse(boot).ok()?;
+    let lane = lane.parse().ok()?;
     (file_name(boot, lane) == name).then_some((boot, lane))
 }
 

@@ -1,56 +1,59 @@
-//! What a lane's worker and its syncer leave for one another.
+//! What a lane's worker and its syncer hand to each other.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::lane::segment::{OpenSegment, Prepared};
 
-/// Where the worker lays down work for its syncer. It holds at most one sync
-/// request, one wish for a next segment, and the segments rotated out since the
-/// syncer last looked; a worker cannot rotate without a next segment, which only
-/// the syncer makes, so that is one.
+/// One mailbox a lane, shared by its worker, its syncer and the thread that fills segments.
+///
+/// It is bounded by construction: one sync request, one prepared segment, and the segments
+/// rotated out since the syncer last looked. A worker cannot rotate without a prepared
+/// segment, and only the syncer makes those, so that is one as well.
 #[derive(Default)]
-pub(crate) struct SyncDesk {
-    work: Mutex<Work>,
+pub(crate) struct SyncHandoff {
+    requests: Mutex<SyncRequests>,
     changed: Condvar,
 }
 
+/// The content of a [`SyncHandoff`].
 #[derive(Default)]
-pub(crate) struct Work {
+pub(crate) struct SyncRequests {
+    /// Somebody waits for a sync. Set by the worker.
     pub sync_wanted: bool,
+    /// Full segments that are to be sealed. Set by the worker.
     pub rotated_out: Vec<OpenSegment>,
+    /// The segment that is being written. Set by the worker.
     pub current: Option<OpenSegment>,
+    /// The segment to go on in. Set by the syncer, taken by the worker.
     pub next: Option<Prepared>,
-    /// What became of the segment that is filled beside the syncer.
+    /// What became of the segment that was filled on a thread of its own.
     pub filled: Option<std::io::Result<Prepared>>,
-    /// The worker has written its last.
+    /// The worker has made its last write.
     pub closing: bool,
-    /// End without closing the lane: its worker did not.
+    /// The process ends while the worker still lives: end without closing the lane.
     pub stop: bool,
 }
 
-impl SyncDesk {
-    pub fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().expect("no thread panics while it holds the sync desk")
+impl SyncHandoff {
+    pub fn lock(&self) -> MutexGuard<'_, SyncRequests> {
+        self.requests.lock().expect("no thread panics while it holds the handoff")
     }
 
-    /// Changes the work and wakes the syncer.
-    pub fn tell(&self, change: impl FnOnce(&mut Work)) {
+    /// Makes a change and wakes the syncer.
+    pub fn publish(&self, change: impl FnOnce(&mut SyncRequests)) {
         change(&mut self.lock());
         self.changed.notify_one();
     }
 
-    /// Waits for work, `interval` at most.
+    /// Waits until there is something to do, at most for `interval`.
     pub fn wait(&self, interval: Duration) {
-        let idle = |work: &mut Work| {
-            let Work { sync_wanted, rotated_out, filled, closing, stop, .. } = work;
+        let is_idle = |requests: &mut SyncRequests| {
+            let SyncRequests { sync_wanted, rotated_out, filled, closing, stop, .. } = requests;
             !*sync_wanted && rotated_out.is_empty() && filled.is_none() && !*closing && !*stop
         };
         let guard = self.lock();
-        drop(
-            self.changed
-                .wait_timeout_while(guard, interval, idle)
-                .expect("no thread panics at the sync desk"),
-        );
+        let waited = self.changed.wait_timeout_while(guard, interval, is_idle);
+        drop(waited.expect("no thread panics while it holds the handoff"));
     }
 }

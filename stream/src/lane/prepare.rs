@@ -1,17 +1,17 @@
-//! The next segment of a lane, made before it is needed.
+//! The next segment of a lane, prepared before it is needed.
 //!
-//! A segment is allocated in advance, so that a sync does not have to look for
-//! room. What fallocate(2) gives are extents that count as unwritten, and the first
-//! sync of each batch makes them written: it writes metadata beside the data. A
-//! lane whose waiters ask for many syncs therefore gets segments that were written
-//! full of zeros, and its syncs write data only. That doubles the bytes that are
-//! written, so a lane nobody waits for does without. (A file system that never
-//! overwrites in place, as btrfs, gains nothing by it.)
+//! A segment is allocated in advance, so that a sync need not allocate. What fallocate(2)
+//! gives are extents marked as unwritten, and the first sync of each batch has to convert
+//! them: it writes metadata beside the data. A lane whose waiters ask for many syncs
+//! therefore gets segments that were written full of zeros, and its syncs write data only.
+//! That doubles the bytes written, so a lane that nobody waits for does without. (A file
+//! system that never overwrites in place, such as btrfs, gains nothing by it.)
 //!
-//! Seen with a tracker on one core, all of whose clients wait for syncs: with 16 connections
-//! and 64, whose syncs take few kilobytes, filled segments give more hits a second; with 256,
-//! whose syncs take 80 kB, fewer, as filling costs more than it saves. With one nothing changes,
-//! since of many small syncs in one block only the first makes it written.
+//! Measured with a tracker on one core, all of whose clients wait for syncs: with 16 and 64
+//! connections, whose syncs carry a few kilobytes, filled segments give more hits a second.
+//! With 256, whose syncs carry 80 kB, they give fewer, as filling costs more than it saves.
+//! With a single connection nothing changes: of many small syncs in one block, only the first
+//! has an extent to convert.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const BYTES_PER_SYNC: u64 = 32 << 10;
 pub(crate) fn prepare(log: &LogShared, id: SegmentId, room: Room) -> io::Result<Prepared> {
     let path = log.dir.join(id.file_name());
     let file = match log.disk.create(&path) {
-        // Left by an attempt that could not even be undone, or reserved and now to be filled.
+        // Left by an attempt that could not be undone, or reserved before and now to be filled.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => log.disk.open(&path)?,
         file => file?,
     };
@@ -49,8 +49,8 @@ pub(crate) fn prepare(log: &LogShared, id: SegmentId, room: Room) -> io::Result<
     prepared.map(|()| Prepared { id, file, room })
 }
 
-/// Writes zeros and sends them to the disk bit by bit: sixteen mebibytes at once
-/// would hold up whoever syncs next.
+/// Writes zeros and syncs them piece by piece: sixteen mebibytes at once would hold up
+/// whoever syncs next.
 fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
     let zeros = vec![0; FILL_BYTES];
     let mut at = 0;
@@ -86,8 +86,8 @@ impl Demand {
     }
 }
 
-/// The thread that fills a lane's next segment while its syncer goes on syncing.
-/// At most one a lane; its last deed is to lay the result on the desk.
+/// The thread that fills a lane's next segment while the syncer goes on syncing. There is
+/// at most one per lane; the last thing it does is to publish its result in the handoff.
 #[derive(Default)]
 pub(crate) struct Filler {
     thread: Option<JoinHandle<()>>,
@@ -97,11 +97,12 @@ pub(crate) struct Filler {
 impl Filler {
     pub fn start(&mut self, shared: &Arc<LaneShared>, log: &Arc<LogShared>, id: SegmentId) -> io::Result<()> {
         self.join();
-        let (shared, log) = (shared.clone(), log.clone());
+        let shared = shared.clone();
+        let log = log.clone();
         let thread = std::thread::Builder::new().name(format!("fill-{}", id.lane)).spawn(move || {
             let _lifeline = Lifeline::of(&shared, "the thread that fills segments");
             let filled = prepare(&log, id, Room::Filled);
-            shared.desk.tell(|work| work.filled = Some(filled));
+            shared.handoff.publish(|requests| requests.filled = Some(filled));
         })?;
         self.thread = Some(thread);
         self.at_work = true;
@@ -112,15 +113,15 @@ impl Filler {
         self.at_work
     }
 
-    /// To be called when its result was taken from the desk.
+    /// To be called when its result was taken from the handoff.
     pub fn rest(&mut self) {
         self.at_work = false;
     }
 
-    /// Waits until it has laid its result on the desk, if it is at work.
+    /// Waits until it has published its result, if it is at work.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // What it would say by panicking its lifeline has said.
+            // If it panicked, its lifeline has poisoned the lane.
             let _ = thread.join();
         }
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use proto::BootId;
 use tokio::sync::Notify;
 
-use crate::lane::desk::SyncDesk;
 use crate::lane::file::LaneState;
+use crate::lane::handoff::SyncHandoff;
 use crate::lane::segment::Segment;
 use crate::record::Number;
 
@@ -30,7 +30,7 @@ pub(crate) struct LaneShared {
     state: AtomicU64,
     /// Tells the worker that `synced` or `streamed` moved, or that the lane was poisoned.
     pub watermark_moved: Notify,
-    pub desk: SyncDesk,
+    pub handoff: SyncHandoff,
 }
 
 impl LaneShared {
@@ -46,7 +46,7 @@ impl LaneShared {
             segments: Mutex::default(),
             state: AtomicU64::new(state as u64),
             watermark_moved: Notify::new(),
-            desk: SyncDesk::default(),
+            handoff: SyncHandoff::default(),
         }
     }
 

@@ -205,7 +205,7 @@ impl Recovery<'_> {
     }
 }
 
-/// The number below which everything was synced, as far as anything tells.
+/// The number below which everything is known to have been synced.
 fn known_synced(segments: &[Survey], facts: Option<&LaneFacts>) -> Number {
     let said = segments.iter().map(|segment| segment.synced_to).max().unwrap_or(0);
     said.max(facts.map_or(0, |facts| facts.synced))

@@ -150,7 +150,7 @@ impl World {
             }
             Act::Sync { lane, waited_for } => {
                 if let Some((core, syncer)) = &mut self.lanes[*lane] {
-                    core.shared.desk.tell(|work| work.sync_wanted |= waited_for);
+                    core.shared.handoff.publish(|requests| requests.sync_wanted |= waited_for);
                     syncer.step();
                 }
             }

@@ -51,7 +51,8 @@ fn cursors_that_commit_at_the_same_time_remove_nothing_that_one_of_them_has_not_
             syncer.step();
             put(&mut core, 900);
         }
-        let (mut behind, mut ahead) = (log.source("behind").unwrap(), log.source("ahead").unwrap());
+        let mut behind = log.source("behind").unwrap();
+        let mut ahead = log.source("ahead").unwrap();
         let read: Vec<Batch> = (0..10).map(|_| behind.read(1).unwrap().unwrap()).collect();
         let read_ahead = read_all(&mut ahead);
         commit(&mut ahead, &read_ahead);
@@ -175,10 +176,10 @@ fn a_recovery_that_is_killed_half_way_is_finished_by_the_next_one() {
         put(&mut core, 900);
     }
     let newest = core.shared.segments().back().unwrap().id;
-    assert!(core.shared.desk.lock().next.is_none(), "used up");
+    assert!(core.shared.handoff.lock().next.is_none(), "used up");
     let issued = core.shared.written.load(std::sync::atomic::Ordering::Relaxed);
     syncer.step();
-    assert!(core.shared.desk.lock().next.is_some(), "the next segment is prepared, and unused");
+    assert!(core.shared.handoff.lock().next.is_some(), "the next segment is prepared, and unused");
     disk.kill();
     disk.erase(&Path::new("/log").join(newest.file_name()));
     let (mut lane_file, _) = LaneFile::open(&disk, Path::new("/log"), newest.boot, newest.lane).unwrap();
@@ -199,7 +200,9 @@ fn a_recovery_that_is_killed_half_way_is_finished_by_the_next_one() {
         disk.stop_after(u32::MAX);
         let log = open(&disk, config(&["table"])).unwrap();
         let mut source = log.source("table").unwrap();
-        let (mut records, mut abandoned, mut end) = (0, 0, 0);
+        let mut records = 0;
+        let mut abandoned = 0;
+        let mut end = 0;
         while let Some(batch) = source.read(1 << 20).unwrap() {
             for item in batch.items {
                 match item {

@@ -163,7 +163,8 @@ fn hits_of_one_turn_share_one_batch_and_a_clone_is_the_same_lane() {
         let done = Rc::new(std::cell::Cell::new(0));
         let tasks: Vec<_> = (0..50)
             .map(|n| {
-                let (lane, done) = (lane.clone(), done.clone());
+                let lane = lane.clone();
+                let done = done.clone();
                 tokio::task::spawn_local(async move {
                     let number = append(&lane, &format!("{n}")).unwrap();
                     lane.reached(Level::Written, number).await.unwrap();

@@ -43,12 +43,12 @@ fn put(core: &mut LaneCore, bytes: usize) {
 /// Somebody waits for a sync, and gets it.
 fn sync_for_a_waiter(core: &mut LaneCore, syncer: &mut Syncer) {
     put(core, 10);
-    core.shared.desk.tell(|work| work.sync_wanted = true);
+    core.shared.handoff.publish(|requests| requests.sync_wanted = true);
     assert_eq!(syncer.step(), Step::Again);
 }
 
 fn next_room(core: &LaneCore) -> Option<Room> {
-    core.shared.desk.lock().next.as_ref().map(|next| next.room)
+    core.shared.handoff.lock().next.as_ref().map(|next| next.room)
 }
 
 fn segment_files(disk: &SimulatedDisk) -> usize {
@@ -110,7 +110,7 @@ fn a_process_that_dies_while_it_fills_a_segment_leaves_what_recovery_removes() {
         }
         let synced = core.shared.synced.load(Acquire);
         disk.stop_after(steps);
-        core.shared.desk.tell(|work| work.sync_wanted = true);
+        core.shared.handoff.publish(|requests| requests.sync_wanted = true);
         // Killed after so many changes, whatever they were.
         survived = catch_unwind(AssertUnwindSafe(|| syncer.step())).is_ok();
         disk.stop_after(u32::MAX);
@@ -139,7 +139,7 @@ fn a_fill_that_finds_no_room_is_undone_and_tried_again() {
         sync_for_a_waiter(&mut core, &mut syncer);
     }
     put(&mut core, 10);
-    core.shared.desk.tell(|work| work.sync_wanted = true);
+    core.shared.handoff.publish(|requests| requests.sync_wanted = true);
     // Each write of zeros stops half-way, until nothing is written any more.
     disk.shorten_writes(1_000);
     syncer.step();
@@ -149,7 +149,7 @@ fn a_fill_that_finds_no_room_is_undone_and_tried_again() {
 
     syncer.step();
     assert_eq!((next_room(&core), segment_files(&disk)), (Some(Room::Filled), 2));
-    assert_eq!(core.shared.desk.lock().next.as_ref().unwrap().id.sequence, 1, "no sequence is left out");
+    assert_eq!(core.shared.handoff.lock().next.as_ref().unwrap().id.sequence, 1, "no sequence is left out");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_lane_with_its_thread_fills_segments_beside_it_and_closes_without_leaving_on
                 Err(Shed::Full(_)) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
-            let is_filled = shared.desk.lock().next.as_ref().is_some_and(|next| next.room == Room::Filled);
+            let is_filled = shared.handoff.lock().next.as_ref().is_some_and(|next| next.room == Room::Filled);
             filled_rotated_in += u32::from(was_filled && !is_filled);
             was_filled = is_filled;
         }

@@ -42,7 +42,9 @@ fn write(core: &mut LaneCore, texts: &[&str]) {
 
 /// Everything that a new reader of `log` finds: events, abandoned numbers, ends.
 fn read(log: &Log) -> (Vec<String>, u64, Vec<(Number, bool)>) {
-    let (mut events, mut abandoned, mut ends) = (Vec::new(), 0, Vec::new());
+    let mut events = Vec::new();
+    let mut abandoned = 0;
+    let mut ends = Vec::new();
     let mut source = log.source("table").unwrap();
     while let Some(batch) = source.read(1 << 20).unwrap() {
         for item in batch.items {

@@ -134,7 +134,8 @@ fn waiters_are_woken_once_by_the_advance_that_passes_them_in_whatever_order_it_c
         for polls in &polls {
             let number = append(&lane);
             numbers.push(number);
-            let (lane, polls) = (lane.clone(), polls.clone());
+            let lane = lane.clone();
+            let polls = polls.clone();
             waiters.push(spawn_local(async move {
                 let mut reached = pin!(lane.reached(Level::Stream, number));
                 poll_fn(|context| {

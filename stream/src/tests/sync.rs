@@ -51,7 +51,8 @@ fn append(lane: &Lane) -> Number {
 fn hits_that_come_in_while_others_are_served_share_their_sync() {
     const HITS: u64 = 200;
     in_a_lane(async |disk, lane| {
-        let (before, began) = (disk.syncs(), Instant::now());
+        let before = disk.syncs();
+        let began = Instant::now();
         let mut sockets: Vec<_> = (0..HITS).map(|_| UnixStream::pair().unwrap()).collect();
         let (first, mut before_it) = sockets.remove(0);
         first.writable().await.unwrap();
@@ -59,7 +60,8 @@ fn hits_that_come_in_while_others_are_served_share_their_sync() {
         let mut hits = Vec::new();
         // Each sends the next one's request when it is served: there is always one to be read.
         for (to_next, next) in sockets.into_iter().map(Some).chain([None]).map(Option::unzip) {
-            let (lane, mut socket) = (lane.clone(), before_it);
+            let lane = lane.clone();
+            let mut socket = before_it;
             hits.push(spawn_local(async move {
                 socket.read_u8().await.unwrap();
                 let number = append(&lane);
@@ -74,7 +76,8 @@ fn hits_that_come_in_while_others_are_served_share_their_sync() {
         for hit in hits {
             hit.await.unwrap();
         }
-        let (syncs, ms) = (disk.syncs() - before, began.elapsed().as_millis() as u64);
+        let syncs = disk.syncs() - before;
+        let ms = began.elapsed().as_millis() as u64;
         // One when there is nothing else to do, and one for each millisecond before.
         assert!((1..=2 + ms).contains(&syncs), "{syncs} syncs in {ms} ms for {HITS} hits");
     });
@@ -88,7 +91,8 @@ fn a_worker_that_is_never_idle_syncs_all_the_same() {
         one.try_write(b"!").unwrap();
         // Two that answer each other: there is always one to be read.
         let busy = [one, other].map(|mut socket| {
-            let (lane, served) = (lane.clone(), served.clone());
+            let lane = lane.clone();
+            let served = served.clone();
             spawn_local(async move {
                 let deadline = Instant::now() + Duration::from_secs(10);
                 while !served.get() && socket.read_u8().await.is_ok() {
@@ -117,7 +121,9 @@ fn a_hit_that_comes_during_a_sync_gets_the_next_one_and_is_not_woken_before() {
         let polls = [(); 2].map(|()| Rc::new(Cell::new(0)));
         let mut hits = Vec::new();
         for polls in &polls {
-            let (lane, polls, syncs) = (lane.clone(), polls.clone(), disk.syncs());
+            let lane = lane.clone();
+            let polls = polls.clone();
+            let syncs = disk.syncs();
             hits.push(spawn_local(async move {
                 let number = append(&lane);
                 let mut reached = pin!(lane.reached(Level::Synced, number));
