@@ -18,7 +18,7 @@ fn catalog(c: &mut Criterion) {
     let decider = Decider::alone(Config::default(), Arc::new(registry)).expect("the defaults can be used");
     let loaded = runtime.block_on(async {
         let writer = decider.catalog.writer().expect("there is no other");
-        writer.replace_all(snapshot(), 1).await
+        writer.replace_all(&snapshot(), 1).await
     });
     assert_eq!(loaded, PROGRAMS as u64);
     let ids: Vec<String> = (0..PROGRAMS).map(|nth| id(nth * 7_919 % PROGRAMS)).collect();

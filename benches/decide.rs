@@ -61,7 +61,7 @@ fn decide(c: &mut Criterion) {
     let edge = local.block_on(&runtime, async {
         let site = Site::new(config, log.clone(), Arc::new(registry));
         let writer = site.decider.catalog.writer().expect("there is no other");
-        writer.replace_all(snapshot(), now_ms()).await;
+        writer.replace_all(&snapshot(), now_ms()).await;
         Edge::new(Arc::new(site), log.open_lane().expect("a lane"), 1)
     });
     let targets: Vec<String> = (0..10_000).map(|nth| target(nth * 7_919 % PROGRAMS)).collect();

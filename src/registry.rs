@@ -36,6 +36,13 @@ macro_rules! ask {
 }
 
 impl Registry for AnyRegistry {
+    fn has_version_per_change(&self) -> bool {
+        match self {
+            Self::Local(registry) => registry.has_version_per_change(),
+            Self::Redis(registry) => registry.has_version_per_change(),
+        }
+    }
+
     async fn state(&self) -> Result<State, RegistryError> {
         ask!(self.state())
     }

@@ -14,62 +14,62 @@
 //! put beside the readers first, then the number is advanced, and older ones are gone at
 //! once. A purge does the same without putting anything.
 //!
-//! # How old a program gets
+//! A read is kept only if its answer is not from before a change that was applied here: a
+//! replica that lags may give one. And a change that arrives while its program is being read
+//! marks the read as outdated. So a program that is not held needs no place for each change of it,
+//! and what a miss brought in stays right as changes are applied to it.
 //!
-//! A hit on one that is due (`fresh_seconds`) asks for it to be read again. That may come to
-//! nothing: nobody hits it, or the registry is slow. But as long as comparing says that the
-//! catalog is where the registry is, all that it holds is right, so what is about to become too
-//! old is made young again ([`Renewal`]). Only what the registry has lost is
-//! not, as that is given up when it is read again; and when the registry is away, everything is
-//! served until it is too old.
+//! # How old is it?
+//!
+//! One figure for the whole catalog, see [`freshness`]. In step with the registry, everything held
+//! is right. Out of step, a program that is older than `fresh_seconds` is served and read again
+//! in the background when it is hit; one that is `stale_seconds` older still is read before it is
+//! served, as on a miss. The hashes of the AWS sample have no versions, so that comparing proves
+//! nothing: with them the catalog is never in step.
 //!
 //! # Bounds
 //!
 //! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of
 //! their own, so that random ids evict no program. Registry reads under way:
-//! `loads_max`, one per id; a miss beyond that is unverified at once. In front of the cache
-//! 131,072 places a thread, in sets of eight that take turns when more than eight share one.
+//! `loads_max`, one per id; a miss beyond that is unverified at once, and a background read is
+//! not begun. In front of the cache 131,072 places a thread, in sets of eight.
 
 mod config;
 mod counters;
 mod fallback;
+mod freshness;
 mod front;
 mod loads;
-mod renewal;
+mod read;
 mod slot;
-mod turn;
 mod writer;
 
 use std::{
-    future::Future,
     path::Path,
     sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use actix::Recipient;
 use futures_util::future::BoxFuture;
-use moka::{future::Cache, ops::compute::Op};
+use moka::{future::Cache, ops::compute::Op, policy::EvictionPolicy};
 use serde::Serialize;
 
-use crate::refresher::ReadAgain;
-use crate::{Entry, Epoch, Program, ProgramId, Registry, RegistryError, Versioned};
+use crate::{Epoch, Program, ProgramId, Registry, RegistryError, Version, Versioned};
 
 pub use config::CatalogConfig;
 pub use counters::CatalogCounters;
+use freshness::{Age, Freshness};
 use loads::Loads;
-pub use renewal::Renewal;
-use slot::{Content, Slot, live_seconds};
-pub use turn::Turn;
+use slot::Slot;
 pub use writer::CatalogWriter;
 
 /// What the catalog says of an id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// The program, as fresh as [`Catalog::is_fresh`] says.
+    /// The program.
     Known(Arc<Program>),
     /// There is no such program; the registry was there and said so.
     Unknown,
@@ -91,23 +91,29 @@ struct Shared {
     name: u64,
     slots: Cache<ProgramId, Arc<Slot>>,
     /// The generation in which the registry said that the id does not exist.
-    unknown: Cache<ProgramId, u64>,
+    unknown: Cache<ProgramId, u32>,
     loads: Loads,
     read: Read,
     /// Slots of an older generation are not there.
-    generation: AtomicU64,
-    /// The store whose versions we compare; `None` before the first load.
-    epoch: Mutex<Option<Epoch>>,
+    generation: AtomicU32,
+    freshness: Freshness,
+    /// How far the registry's changes were applied; `None` before the first load.
+    position: Mutex<Option<Position>>,
+    /// The registry did not answer a background read: no other is begun before this moment,
+    /// milliseconds since 1970.
+    no_background_read_before_ms: AtomicU64,
     has_writer: AtomicBool,
-    fresh: AtomicBool,
+    is_following: AtomicBool,
     loaded: AtomicBool,
-    refresher: RwLock<Option<Recipient<ReadAgain>>>,
-    /// Programs that wait there to be read again, in its mailbox or behind it.
-    refreshes: AtomicU64,
-    /// When it was last in step with the registry, milliseconds since 1970; 0 before the first load.
-    in_step_at_ms: AtomicU64,
     config: CatalogConfig,
     counters: CatalogCounters,
+}
+
+/// A place in the changes of one store.
+#[derive(Clone, Copy)]
+struct Position {
+    epoch: Epoch,
+    version: Version,
 }
 
 /// What the admin pages say of the catalog.
@@ -119,10 +125,8 @@ pub struct CatalogStatistics {
     pub unknown_entries: u64,
     /// Registry reads under way.
     pub loads: usize,
-    /// Programs that wait to be read again by the refresher.
-    pub refreshes: u64,
     /// When the catalog was last in step with the registry, milliseconds since 1970; 0 before
-    /// the first load. It is compared every 3 s.
+    /// the first load. It is compared every 3 s. Beside the AWS sample, when it was last loaded.
     pub in_step_at_ms: u64,
     /// Whether changes are being followed.
     pub fresh: bool,
@@ -144,7 +148,7 @@ impl Catalog {
             name: CATALOGS.fetch_add(1, Ordering::Relaxed),
             slots: Cache::builder()
                 .max_capacity(config.entries_max)
-                .time_to_live(Duration::from_secs(live_seconds(&config)))
+                .eviction_policy(EvictionPolicy::lru())
                 .eviction_listener(|_, slot: Arc<Slot>, _| slot.retire())
                 .build(),
             unknown: Cache::builder()
@@ -153,14 +157,13 @@ impl Catalog {
                 .build(),
             loads: Loads::new(config.loads_max),
             read,
-            generation: AtomicU64::new(0),
-            epoch: Mutex::new(None),
+            generation: AtomicU32::new(0),
+            freshness: Freshness::new(&config),
+            position: Mutex::new(None),
+            no_background_read_before_ms: AtomicU64::new(0),
             has_writer: AtomicBool::new(false),
-            fresh: AtomicBool::new(false),
+            is_following: AtomicBool::new(false),
             loaded: AtomicBool::new(false),
-            refresher: RwLock::default(),
-            refreshes: AtomicU64::new(0),
-            in_step_at_ms: AtomicU64::new(0),
             config,
             counters,
         };
@@ -175,26 +178,25 @@ impl Catalog {
         if let Some(verdict) = self.recall(id, now_ms) {
             return verdict;
         }
-        if let Some(verdict) = self.shared.held(id, now_ms).await {
+        if let Some(verdict) = self.shared.look_up(id, now_ms).await {
             return verdict;
         }
         let Ok(id) = ProgramId::try_from(id) else {
             return Verdict::Unknown;
         };
-        self.load(id, now_ms).await
+        self.shared.read_on_miss(id, now_ms).await
     }
 
     /// What this thread found lately of `id`, as true as [`Catalog::find`] and without a
     /// future; `None` says nothing of the id.
     pub fn recall(&self, id: &str, now_ms: u64) -> Option<Verdict> {
         let shared = &self.shared;
-        let found = |slot: &Arc<Slot>| shared.verdict(slot, now_ms);
-        front::with(shared.name, shared.generation(), id, now_ms, found)
+        front::with(shared.name, shared.generation(), id, |slot| shared.serve(slot, now_ms))
     }
 
     /// Whether changes are being followed, as opposed to serving what we last knew.
     pub fn is_fresh(&self) -> bool {
-        self.shared.fresh.load(Ordering::Acquire)
+        self.shared.is_following.load(Ordering::Acquire)
     }
 
     /// Whether the registry's programs were loaded at least once.
@@ -218,11 +220,10 @@ impl Catalog {
             entries: shared.slots.entry_count(),
             unknown_entries: shared.unknown.entry_count(),
             loads: shared.loads.len(),
-            refreshes: shared.refreshes.load(Ordering::Relaxed),
-            in_step_at_ms: shared.in_step_at_ms.load(Ordering::Relaxed),
+            in_step_at_ms: shared.freshness.in_step_at_ms(),
             fresh: self.is_fresh(),
             loaded: self.is_loaded(),
-            generation: shared.generation(),
+            generation: shared.generation().into(),
         }
     }
 
@@ -246,120 +247,46 @@ impl Catalog {
         let taken = self.shared.has_writer.swap(true, Ordering::AcqRel);
         (!taken).then(|| CatalogWriter::of(self.clone()))
     }
-
-    /// Whom to ask for programs to be read again before they are stale.
-    pub fn set_refresher(&self, refresher: Recipient<ReadAgain>) {
-        *self.shared.refresher.write().expect("nothing panics while it is held") = Some(refresher);
-    }
-
-    fn load(&self, id: ProgramId, now_ms: u64) -> impl Future<Output = Verdict> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
-        let read = {
-            let id = id.clone();
-            |still_wanted| async move { shared.read_through(id, now_ms, still_wanted).await }
-        };
-        let joined = self.shared.loads.join(id, read);
-        if joined.is_none() {
-            self.shared.counters.loads_refused.increment(1);
-        }
-        async move {
-            match joined {
-                Some(load) => load.await,
-                None => Verdict::Unverified,
-            }
-        }
-    }
 }
 
 impl Shared {
-    fn generation(&self) -> u64 {
+    fn generation(&self) -> u32 {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// The slot under `id`, however old.
+    async fn slot(&self, id: &str) -> Option<Arc<Slot>> {
+        self.slots.get(id).await.filter(|slot| slot.generation >= self.generation())
+    }
+
+    async fn is_known_not_to_exist(&self, id: &str) -> bool {
+        self.unknown.get(id).await == Some(self.generation())
+    }
+
     /// What is known of `id` without asking the registry.
-    async fn held(self: &Arc<Self>, id: &str, now_ms: u64) -> Option<Verdict> {
+    async fn look_up(self: &Arc<Self>, id: &str, now_ms: u64) -> Option<Verdict> {
         let generation = self.generation();
-        if let Some(slot) = self.slots.get(id).await
-            && slot.generation >= self.generation()
-            && !slot.is_dead(now_ms)
+        if let Some(slot) = self.slot(id).await
+            && let Some(verdict) = self.serve(&slot, now_ms)
         {
             front::keep(self.name, generation, &slot);
-            return Some(self.verdict(&slot, now_ms));
+            return Some(verdict);
         }
-        let is_unknown = self.unknown.get(id).await == Some(self.generation());
-        is_unknown.then_some(Verdict::Unknown)
+        self.is_known_not_to_exist(id).await.then_some(Verdict::Unknown)
     }
 
-    fn verdict(self: &Arc<Self>, slot: &Arc<Slot>, now_ms: u64) -> Verdict {
-        if let Some(turn) = Turn::take(self, slot, now_ms) {
-            self.ask_to_read_again(turn);
+    /// What a slot says, unless it is too old to say anything.
+    fn serve(self: &Arc<Self>, slot: &Arc<Slot>, now_ms: u64) -> Option<Verdict> {
+        match self.freshness.age(slot.read_at_ms, now_ms) {
+            Age::Fresh => {}
+            Age::Stale => self.read_in_background(slot, now_ms),
+            Age::Expired => return None,
         }
-        slot.verdict()
-    }
-
-    /// Reads one program and keeps the answer while `still_wanted` says so.
-    async fn read_through(
-        self: &Arc<Self>,
-        id: ProgramId,
-        now_ms: u64,
-        still_wanted: Arc<AtomicBool>,
-    ) -> Verdict {
-        // The read before this one may have ended after our caller looked.
-        if let Some(verdict) = self.held(id.as_str(), now_ms).await {
-            return verdict;
-        }
-        self.counters.misses.increment(1);
-        let generation = self.generation();
-        let limit = Duration::from_millis(self.config.registry_timeout_ms);
-        let answer = match tokio::time::timeout(limit, (self.read)(id.clone())).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => {
-                self.counters.unverified.increment(1);
-                return Verdict::Unverified;
-            }
-        };
-        let ours = self.is_our_epoch(answer.state.epoch);
-        let key = id.clone();
-        let slot = |version, content| Slot::new(key, generation, version, content, now_ms, &self.config);
-        match answer.entry {
-            Entry::Program { version, program } => {
-                if ours {
-                    let slot = slot(version, Content::Known(Arc::clone(&program)));
-                    self.offer(id, slot, Some(&still_wanted)).await;
-                }
-                Verdict::Known(program)
-            }
-            Entry::Removed { version, .. } => {
-                if ours {
-                    self.offer(id, slot(version, Content::Gone), Some(&still_wanted)).await;
-                }
-                Verdict::Unknown
-            }
-            Entry::Absent if answer.state.ready => {
-                if ours && still_wanted.load(Ordering::Acquire) {
-                    self.unknown.insert(id, generation).await;
-                }
-                Verdict::Unknown
-            }
-            Entry::Absent => {
-                self.counters.unverified.increment(1);
-                Verdict::Unverified
-            }
-        }
-    }
-
-    /// Puts `slot` unless a newer one is there or it is no longer wanted.
-    async fn offer(&self, id: ProgramId, slot: Slot, still_wanted: Option<&AtomicBool>) {
-        let decide = |current: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
-            let unwanted = still_wanted.is_some_and(|wanted| !wanted.load(Ordering::Acquire));
-            let outdated = current.is_some_and(|current| current.value().outranks(&slot));
-            std::future::ready(if unwanted || outdated { Op::Nop } else { Op::Put(Arc::new(slot)) })
-        };
-        self.slots.entry(id).and_compute_with(decide).await;
+        Some(slot.verdict())
     }
 
     /// Makes `generation` the current one and frees what is older.
-    async fn advance(&self, generation: u64) {
+    async fn advance(&self, generation: u32) {
         self.generation.store(generation, Ordering::Release);
         self.unknown.invalidate_all();
         let old = self.slots.iter().filter(|(_, slot)| slot.generation < generation);
@@ -369,18 +296,12 @@ impl Shared {
         }
     }
 
-    fn is_our_epoch(&self, epoch: Epoch) -> bool {
-        self.epoch.lock().expect("no panic while it is held").is_none_or(|ours| ours == epoch)
+    fn position(&self) -> Option<Position> {
+        *self.position.lock().expect("no panic while it is held")
     }
 
-    fn ask_to_read_again(&self, turn: Turn) {
-        let refresher = self.refresher.read().expect("nothing panics while it is held");
-        let Some(refresher) = &*refresher else { return };
-        // It takes messages out of its mailbox before it can serve them.
-        let is_full = self.refreshes.load(Ordering::Relaxed) > self.config.refresh_queue_max as u64;
-        if is_full || refresher.try_send(ReadAgain { turn }).is_err() {
-            self.counters.refreshes_dropped.increment(1);
-        }
+    fn set_position(&self, position: Position) {
+        *self.position.lock().expect("no panic while it is held") = Some(position);
     }
 }
 

@@ -24,8 +24,8 @@
 //! | changes of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
 //! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
 //! | programs in the catalog | `catalog.entries_max`, 100,000 | the least recently used leaves; its next hit reads it again |
-//! | registry reads on a miss | `catalog.loads_max`, 1,024, one per id | the hit is unverified at once |
-//! | the refresher's mailbox | `catalog.refresh_queue_max`, 1,024 | dropped, counted, asked again |
+//! | registry reads | `catalog.loads_max`, 1,024, one per id | a miss is unverified at once, nothing is read in the background |
+//! | the refresher's mailbox | 16 full loads that were asked for | the next one waits |
 //! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
 //! | callers of the registry in Redis | theirs (the catalog's `loads_max`); one connection, limits in time | [`RegistryError::Unavailable`] |
 //!

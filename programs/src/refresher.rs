@@ -3,59 +3,49 @@
 //! A thin shell: what to do with a change is in `Follower`. Losing the registry stops
 //! the actor, and its supervisor starts it again; so connecting the first time and the
 //! hundredth is the same code. A panic ends it for good: its catalog writer is dropped,
-//! the catalog is no longer fresh, the lifeline tells the owner, which starts another.
+//! the catalog is no longer in step, the lifeline tells the owner, which starts another.
 //!
-//! Programs to be read again wait in a queue: `refresh_queue_max`, with those in the mailbox.
-//! When it is full, a [`ReadAgain`] is not sent, counted, and asked for again by a later hit on
-//! that program. They are served last; see `turns` for why one future takes all the turns.
+//! Its mailbox takes [`Fill`] only, [`MAILBOX_MAX`] of them; whoever sends one more waits. What
+//! the registry says does not come through the mailbox; see `follow_loop`.
 
 mod counters;
 mod error;
+mod follow_loop;
 mod follower;
 mod keeper;
-mod turns;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler,
     Message, ResponseActFuture, Supervised, WrapFuture,
 };
-use supervise::{Lifeline, causes};
-use tracing::{debug, warn};
+use supervise::{Backoff, Lifeline, causes};
+use tracing::warn;
 
-use crate::catalog::Turn;
 use crate::{Notice, Registry};
 
 pub use error::FollowError;
+use follow_loop::FollowLoop;
 use follower::Follower;
 pub use keeper::{FillError, RefresherAddress, keep_refreshing};
-use turns::Turns;
 
 /// How often we compare with the registry, in case a notice was lost. With the time that the
 /// comparison and the reading take, a lost notice is noticed within 5 s.
-pub(crate) const COMPARE_EVERY: Duration = Duration::from_secs(3);
-/// Pause before the second attempt to connect; doubles with each further one. The longest, with
-/// what an attempt takes, bounds how stale a program is after the registry has come back: 5 s.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+const COMPARE_EVERY: Duration = Duration::from_secs(3);
+
+/// Longest pause between two attempts to connect. With what an attempt takes, it bounds how stale
+/// a program is after the registry has come back: 5 s.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// From the catalog, when a hit found a program that has become old: once per program
-/// and age, so 170 a second with 100,000 programs and ten minutes.
-#[derive(Debug)]
-pub struct ReadAgain {
-    /// Which program's; given back when the message is dropped.
-    pub turn: Turn,
-}
-
-impl Message for ReadAgain {
-    type Result = ();
-}
+/// Operators that may ask for a full load at once; the next one waits. One after the other is
+/// served, and a load takes a second, so a few are plenty.
+const MAILBOX_MAX: usize = 16;
 
 /// From the admin address, when somebody asks for it: load everything again. Answers
 /// with the number of programs held.
 #[derive(Clone, Copy, Debug)]
-pub struct Fill;
+pub(crate) struct Fill;
 
 impl Message for Fill {
     type Result = Result<u64, FollowError>;
@@ -65,22 +55,21 @@ impl Message for Fill {
 pub(crate) struct Refresher<R> {
     /// Taken out while a future works with it; actix runs one at a time (`ctx.wait`).
     follower: Option<Follower<R>>,
-    mailbox_max: usize,
-    /// Attempts to connect since a connection was last useful.
-    attempts: u32,
-    /// To be read again. Their senders see to it that no more than `refresh_queue_max` wait here
-    /// and in the mailbox.
-    old: VecDeque<Turn>,
-    /// There is a renewal under way; it ends with the connection.
-    is_renewing: bool,
+    backoff: Backoff,
+    /// Before the next attempt to connect; none before the first one.
+    pause: Duration,
     _lifeline: Lifeline,
 }
 
 impl<R: Registry> Refresher<R> {
     /// Will follow once it is started.
-    pub(crate) fn new(follower: Follower<R>, mailbox_max: usize, lifeline: Lifeline) -> Self {
-        let (follower, old) = (Some(follower), VecDeque::new());
-        Self { follower, mailbox_max, attempts: 0, old, is_renewing: false, _lifeline: lifeline }
+    pub(crate) fn new(follower: Follower<R>, lifeline: Lifeline) -> Self {
+        Self {
+            follower: Some(follower),
+            backoff: Backoff::new(PAUSE_MAX),
+            pause: Duration::ZERO,
+            _lifeline: lifeline,
+        }
     }
 
     /// Lets the follower work; messages wait meanwhile.
@@ -97,20 +86,12 @@ impl<R: Registry> Refresher<R> {
         })
     }
 
-    fn pause(&self) -> Duration {
-        match self.attempts {
-            0 => Duration::ZERO,
-            attempts => {
-                let most = PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(10)).min(PAUSE_MAX);
-                most.mul_f64(0.5 + fastrand::f64() / 2.0)
-            }
-        }
-    }
-
-    /// A connection that was of use is not held against the next one.
+    /// Goes on after a piece of work, or ends the connection if that failed.
     fn go_on(&mut self, followed: Result<(), FollowError>, ctx: &mut Context<Self>) {
+        // Only now, not when connecting succeeded: a registry that takes connections and drops
+        // them would be hammered.
         if followed.is_ok() {
-            self.attempts = 1;
+            self.backoff.reset();
         }
         stop_on_error(followed, ctx);
     }
@@ -120,26 +101,8 @@ impl<R: Registry> Refresher<R> {
             let compared = follower.compare().await;
             (follower, compared)
         })
-        .map(|compared, refresher, ctx| {
-            let is_in_step = compared.is_ok();
-            refresher.go_on(compared, ctx);
-            if is_in_step {
-                refresher.renew(ctx);
-            }
-        })
+        .map(|compared, refresher, ctx| refresher.go_on(compared, ctx))
         .wait(ctx);
-    }
-
-    /// Sees to it that nothing becomes too old that is right, beside everything else.
-    fn renew(&mut self, ctx: &mut Context<Self>) {
-        let follower = self.follower.as_mut().filter(|_| !self.is_renewing);
-        let Some(renewal) = follower.and_then(Follower::renewal) else { return };
-        self.is_renewing = true;
-        let renewed = renewal.run().into_actor(self).map(|programs, refresher: &mut Self, _| {
-            refresher.is_renewing = false;
-            debug!(programs, "renewed what was not read again, as the registry has not changed");
-        });
-        ctx.spawn(renewed);
     }
 
     fn hear(&mut self, notice: Notice, ctx: &mut Context<Self>) {
@@ -148,17 +111,6 @@ impl<R: Registry> Refresher<R> {
             (follower, heard)
         })
         .map(|heard, refresher, ctx| refresher.go_on(heard, ctx))
-        .wait(ctx);
-    }
-
-    /// Reads the program again that waits longest for it, if there is one.
-    fn read_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(turn) = self.old.pop_front() else { return };
-        self.work(|mut follower| async move {
-            follower.read_again(turn.id()).await;
-            drop(turn);
-            (follower, ())
-        })
         .wait(ctx);
     }
 }
@@ -175,10 +127,10 @@ impl<R: Registry> Actor for Refresher<R> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(self.mailbox_max);
-        self.is_renewing = false;
-        let pause = self.pause();
-        self.attempts = self.attempts.saturating_add(1);
+        ctx.set_mailbox_capacity(MAILBOX_MAX);
+        let pause = self.pause;
+        // The pause is inside the work that the mailbox waits for, so that a `Fill` does not get
+        // around it.
         self.work(move |mut follower| async move {
             tokio::time::sleep(pause).await;
             let connected = follower.connect().await;
@@ -186,7 +138,7 @@ impl<R: Registry> Actor for Refresher<R> {
         })
         .map(|connected, _, ctx| match connected {
             Ok(subscription) => {
-                ctx.spawn(Turns::new(subscription, COMPARE_EVERY));
+                ctx.spawn(FollowLoop::new(subscription, COMPARE_EVERY));
             }
             Err(error) => stop_on_error(Err(error), ctx),
         })
@@ -196,19 +148,10 @@ impl<R: Registry> Actor for Refresher<R> {
 
 impl<R: Registry> Supervised for Refresher<R> {
     fn restarting(&mut self, _: &mut Self::Context) {
+        self.pause = self.backoff.pause();
         if let Some(follower) = &self.follower {
-            follower.catalog().set_fresh(false);
-            follower.count_lost();
+            follower.stop_following();
         }
-    }
-}
-
-/// It waits until there is nothing else to do.
-impl<R: Registry> Handler<ReadAgain> for Refresher<R> {
-    type Result = ();
-
-    fn handle(&mut self, message: ReadAgain, _: &mut Self::Context) {
-        self.old.push_back(message.turn);
     }
 }
 

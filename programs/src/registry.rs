@@ -55,6 +55,10 @@ pub type Version = u64;
 /// that a write which ends in [`RegistryError::Unavailable`] may have been stored, one of many
 /// programs in part. To repeat it is harmless.
 pub trait Registry: Send + Sync + 'static {
+    /// Whether every change has a version of its own. If not, a version that is where it was
+    /// proves nothing; so it is beside the AWS sample, whose hashes have none.
+    fn has_version_per_change(&self) -> bool;
+
     /// Epoch, version and whether the store was ever filled.
     fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;
 

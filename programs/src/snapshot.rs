@@ -8,11 +8,12 @@
 //!
 //! # How old is it?
 //!
-//! As old as the last moment at which it was known to be what the registry had, which is kept
-//! in the file ([`Saved::in_step_at_ms`]) and goes on with each comparison. A program that is
-//! read from it has that age, not the age of the start: it is served no longer than it would
-//! have been without a restart (`fresh_seconds` + jitter + `stale_seconds`). A clock that was
-//! set back makes it as old as the start, never younger than that.
+//! As old as the last comparison: the last moment at which it was known to be what the registry
+//! had is kept in the file ([`Saved::in_step_at_ms`]) and goes on with each comparison. A program
+//! that is read from it has that age, not the age of the start: it is served no longer than it
+//! would have been without a restart (`fresh_seconds` + `stale_seconds`). A clock that was set
+//! back makes it as old as the start, never younger than that. Beside the AWS sample comparing
+//! proves nothing, and the file is as old as the last load.
 //!
 //! # The file, little-endian
 //!

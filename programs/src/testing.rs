@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc, Mutex, RwLock,
-    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    atomic::{AtomicBool, Ordering::SeqCst},
 };
 
 use tempfile::TempDir;
@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::CatalogConfig;
 use crate::{
-    Changes, Entry, Epoch, ImportReport, LocalRegistry, Program, ProgramId, Put, Registry, RegistryError,
-    Snapshot, State, Subscription, Version, Versioned,
+    Changes, Epoch, ImportReport, LocalRegistry, Program, ProgramId, Put, Registry, RegistryError, Snapshot,
+    State, Subscription, Version, Versioned,
 };
 
 pub const NOW: u64 = 1_790_000_000_000;
@@ -42,10 +42,12 @@ pub struct Held {
     store: RwLock<Arc<LocalRegistry>>,
     pub dir: TempDir,
     reads: Mutex<Vec<ProgramId>>,
-    states: AtomicUsize,
     pub away: AtomicBool,
     pub unready: AtomicBool,
+    /// Its next call panics.
     pub panics: AtomicBool,
+    /// Its changes have no versions, as those of the AWS sample.
+    pub unversioned: AtomicBool,
     /// An answer to a read needs a permit to leave; there are plenty unless `hold` was called.
     gate: Semaphore,
 }
@@ -60,10 +62,10 @@ impl Held {
             store,
             dir,
             reads: Mutex::default(),
-            states: AtomicUsize::new(0),
             away: flag(),
             unready: flag(),
             panics: flag(),
+            unversioned: flag(),
             gate,
         })
     }
@@ -75,16 +77,6 @@ impl Held {
 
     pub fn let_go(&self) {
         self.gate.add_permits(100_000);
-    }
-
-    /// Lets one answer go.
-    pub fn let_one_go(&self) {
-        self.gate.add_permits(1);
-    }
-
-    /// How often its state was asked for.
-    pub fn states(&self) -> usize {
-        self.states.load(SeqCst)
     }
 
     pub fn reads(&self) -> usize {
@@ -118,14 +110,17 @@ impl Held {
 }
 
 impl Registry for Held {
+    fn has_version_per_change(&self) -> bool {
+        !self.unversioned.load(SeqCst)
+    }
+
     async fn state(&self) -> Result<State, RegistryError> {
-        self.states.fetch_add(1, SeqCst);
+        assert!(!self.panics.load(SeqCst), "as the test ordered");
         Ok(self.state_of(self.check()?.state().await?))
     }
 
     async fn get(&self, id: &ProgramId) -> Result<Versioned, RegistryError> {
         self.reads.lock().unwrap().push(id.clone());
-        assert!(!self.panics.load(SeqCst), "as the test ordered");
         let answer = self.check()?.get(id).await?;
         self.gate.acquire().await.unwrap().forget();
         Ok(Versioned { state: self.state_of(answer.state), ..answer })
@@ -162,13 +157,4 @@ impl Registry for Held {
     async fn subscribe(&self) -> Result<Subscription, RegistryError> {
         self.check()?.subscribe().await
     }
-}
-
-/// What a registry says of a program at a version, without asking one.
-pub fn answer(state: State, version: Version, program: Option<Program>) -> Versioned {
-    let entry = match program {
-        Some(program) => Entry::Program { version, program: Arc::new(program) },
-        None => Entry::Removed { version, revision: version },
-    };
-    Versioned { state, entry }
 }

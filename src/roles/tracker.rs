@@ -106,7 +106,6 @@ async fn measure(tracker: &TrackerAdmin) {
     gauge!("clickgate_catalog_entries").set(catalog.entries as f64);
     gauge!("clickgate_catalog_unknown_entries").set(catalog.unknown_entries as f64);
     gauge!("clickgate_catalog_loads").set(catalog.loads as f64);
-    gauge!("clickgate_catalog_refreshes").set(catalog.refreshes as f64);
     if catalog.in_step_at_ms > 0 {
         let age_ms = now_ms().saturating_sub(catalog.in_step_at_ms);
         gauge!("clickgate_catalog_age_seconds").set(seconds(age_ms));

@@ -38,6 +38,9 @@ use crate::record::{Class, Level, Number, RecordKind, Shed};
 pub const ROOM_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Appends a record's payload to the bytes that it is given.
+pub type Encode = Box<dyn Fn(Number, &mut Vec<u8>) + Send>;
+
 /// A record for [`LaneThread::append`].
 pub struct NewRecord {
     /// Decides whether it is shed.
@@ -46,7 +49,7 @@ pub struct NewRecord {
     pub kind: RecordKind,
     /// Appends the payload of the record that gets this number; as for [`Lane::append`] it must
     /// only append. Called again when there was no room.
-    pub encode: Box<dyn Fn(Number, &mut Vec<u8>) + Send>,
+    pub encode: Encode,
 }
 
 impl NewRecord {

@@ -28,8 +28,8 @@
 //! | a connection | one request at a time: one head, one body, one answer; see `http.rs` | it is not read |
 //! | connections per worker | `connections_per_worker_max` 25,000 | wait in the kernel |
 //! | a worker's lane | the log's `lane_bytes_max` and `log_bytes_max` | shed by class |
-//! | registry reads on a miss | `catalog.loads_max` 1,024, one per id | the hit is unverified at once |
-//! | the refresher's mailbox | `catalog.refresh_queue_max` 1,024 | dropped, counted, asked again |
+//! | registry reads | `catalog.loads_max` 1,024, one per id | a miss is unverified at once, nothing is read in the background |
+//! | the refresher's mailbox | 16 full loads that were asked for | the next one waits |
 //! | the registry's subscription | its own, 1,024 changes | a hole: the change log is read |
 //! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
 //! | bodies of beacons, and heads beyond 8 KiB | `limits.bodies_bytes_max` 64 MiB per worker | shed; 503 |

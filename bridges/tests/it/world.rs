@@ -151,6 +151,10 @@ impl Away {
 }
 
 impl Registry for Away {
+    fn has_version_per_change(&self) -> bool {
+        self.inside.has_version_per_change()
+    }
+
     async fn state(&self) -> Result<State, RegistryError> {
         self.inside.state().await
     }

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 pub struct CatalogConfig {
     /// Programs held.
     pub entries_max: u64,
-    /// Age at which a program is read again, give or take `jitter_percent`.
+    /// Age at which a program that is hit is read again while the catalog is not in step with the
+    /// registry. In step, nothing has an age.
     pub fresh_seconds: u64,
-    /// How far the age is spread, so that a load is not repeated all at once.
-    pub jitter_percent: u64,
-    /// How long a program is still served after that when the registry is away.
+    /// How long a program is still served after that; then it is read before it is served.
     pub stale_seconds: u64,
     /// Ids known not to exist, in a cache of their own: random ids evict no program.
     pub unknown_entries_max: u64,
@@ -19,11 +18,9 @@ pub struct CatalogConfig {
     pub unknown_seconds: u64,
     /// Longest wait for the registry on a miss; then the verdict is `unverified`.
     pub registry_timeout_ms: u64,
-    /// Registry reads under way at once; a miss beyond that is `unverified` at once.
+    /// Registry reads under way at once; a miss beyond that is `unverified` at once, and no
+    /// program is read in the background.
     pub loads_max: usize,
-    /// Programs that may wait for the refresher to read them again. When there are so many, a hit
-    /// on the program a second later asks again.
-    pub refresh_queue_max: usize,
     /// Where the last-good snapshot is kept, from which a tracker starts while the registry is
     /// away; without one it does not.
     pub snapshot_path: Option<PathBuf>,
@@ -36,13 +33,11 @@ impl Default for CatalogConfig {
         Self {
             entries_max: 100_000,
             fresh_seconds: 600,
-            jitter_percent: 10,
             stale_seconds: 900,
             unknown_entries_max: 10_000,
             unknown_seconds: 5,
             registry_timeout_ms: 250,
             loads_max: 1_024,
-            refresh_queue_max: 1_024,
             snapshot_path: None,
             snapshot_seconds: 60,
         }

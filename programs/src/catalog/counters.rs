@@ -10,8 +10,6 @@ pub struct CatalogCounters {
     pub unverified: Counter,
     /// Misses that were not read because too many reads were under way.
     pub loads_refused: Counter,
-    /// Programs that were not read again in time because the refresher's mailbox was full.
-    pub refreshes_dropped: Counter,
     /// 1 while changes are followed.
     pub fresh: Gauge,
 }
@@ -23,7 +21,6 @@ impl CatalogCounters {
             misses: counter!("clickgate_catalog_misses_total"),
             unverified: counter!("clickgate_catalog_unverified_total"),
             loads_refused: counter!("clickgate_catalog_loads_refused_total"),
-            refreshes_dropped: counter!("clickgate_catalog_refreshes_dropped_total"),
             fresh: gauge!("clickgate_catalog_fresh"),
         }
     }

@@ -17,7 +17,6 @@
 use std::{cell::RefCell, collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 
 use super::slot::Slot;
-use crate::ProgramId;
 
 /// A power of two, as its number is taken from the hash's upper bits.
 const SETS: usize = 1 << 14;
@@ -30,7 +29,7 @@ thread_local! {
 
 struct Front {
     /// Whose slots these are, and of which generation.
-    of: (u64, u64),
+    of: (u64, u32),
     /// None before the first slot, then [`SETS`].
     sets: Vec<Set>,
     seed: u64,
@@ -43,19 +42,18 @@ struct Set {
     slots: [Option<Arc<Slot>>; WAYS],
 }
 
-/// Looks for `id` in what this thread holds of `catalog` in its `generation`, at `now_ms`.
+/// Looks for `id` in what this thread holds of `catalog` in its `generation`.
 pub(super) fn with<T>(
     catalog: u64,
-    generation: u64,
+    generation: u32,
     id: &str,
-    now_ms: u64,
-    then: impl FnOnce(&Arc<Slot>) -> T,
+    then: impl FnOnce(&Arc<Slot>) -> Option<T>,
 ) -> Option<T> {
-    FRONT.with_borrow_mut(|front| front.find((catalog, generation), id, now_ms).map(then))
+    FRONT.with_borrow_mut(|front| front.find((catalog, generation), id).and_then(then))
 }
 
 /// Keeps what the cache of `catalog` said.
-pub(super) fn keep(catalog: u64, generation: u64, slot: &Arc<Slot>) {
+pub(super) fn keep(catalog: u64, generation: u32, slot: &Arc<Slot>) {
     FRONT.with_borrow_mut(|front| front.keep((catalog, generation), slot));
 }
 
@@ -64,22 +62,22 @@ impl Front {
         Self { of: (0, 0), sets: Vec::new(), seed: RandomState::new().hash_one(0), finds: 0 }
     }
 
-    fn find(&mut self, of: (u64, u64), id: &str, now_ms: u64) -> Option<&Arc<Slot>> {
+    fn find(&mut self, of: (u64, u32), id: &str) -> Option<&Arc<Slot>> {
         self.finds = self.finds.wrapping_add(1);
         if self.of != of || self.finds.is_multiple_of(ASK_CACHE_EVERY) {
             return None;
         }
         let (set, tag) = place(self.seed, id.as_bytes());
-        self.sets.get(set)?.find(tag, id.as_bytes()).filter(|slot| slot.is_held(now_ms))
+        self.sets.get(set)?.find(tag, id.as_bytes()).filter(|slot| !slot.is_retired())
     }
 
-    fn keep(&mut self, of: (u64, u64), slot: &Arc<Slot>) {
+    fn keep(&mut self, of: (u64, u32), slot: &Arc<Slot>) {
         if self.of != of {
             self.of = of;
             self.sets.clear();
             self.sets.resize(SETS, Set::default());
         }
-        let (set, tag) = place(self.seed, slot.id.as_bytes());
+        let (set, tag) = place(self.seed, slot.id().as_bytes());
         // The counter moves with the traffic: as good as a random victim.
         self.sets[set].keep(tag, slot, self.finds as usize % WAYS);
     }
@@ -88,13 +86,13 @@ impl Front {
 impl Set {
     fn find(&self, tag: u16, id: &[u8]) -> Option<&Arc<Slot>> {
         let tagged = self.slots.iter().zip(self.tags).filter(|(_, its_tag)| *its_tag == tag);
-        tagged.filter_map(|(slot, _)| slot.as_ref()).find(|slot| slot.id.as_bytes() == id)
+        tagged.filter_map(|(slot, _)| slot.as_ref()).find(|slot| slot.id().as_bytes() == id)
     }
 
     /// In the place of what it replaces, else a free one, else the `victim`th.
     fn keep(&mut self, tag: u16, slot: &Arc<Slot>, victim: usize) {
-        let is_same = |held: &ProgramId| *held == slot.id;
-        let same = || self.slots.iter().position(|held| held.as_ref().is_some_and(|held| is_same(&held.id)));
+        let is_same = |held: &Arc<Slot>| held.id() == slot.id();
+        let same = || self.slots.iter().position(|held| held.as_ref().is_some_and(is_same));
         let free = || self.slots.iter().position(|held| held.as_ref().is_none_or(|held| held.is_retired()));
         let way = same().or_else(free).unwrap_or(victim);
         self.tags[way] = tag;
@@ -121,18 +119,17 @@ fn place(seed: u64, id: &[u8]) -> (usize, u16) {
 mod tests {
     use super::*;
     use crate::{
-        catalog::CatalogConfig,
         catalog::slot::Content,
         testing::{NOW, id},
     };
 
     fn slot(name: &str) -> Arc<Slot> {
-        Arc::new(Slot::new(id(name), 1, 1, Content::Gone, NOW, &CatalogConfig::default()))
+        Arc::new(Slot::new(1, 1, Content::Removed(id(name)), NOW))
     }
 
-    fn found(front: &mut Front, of: (u64, u64), id: &str) -> bool {
+    fn found(front: &mut Front, of: (u64, u32), id: &str) -> bool {
         // One of two is never the one that is left to the cache.
-        front.find(of, id, NOW).is_some() || front.find(of, id, NOW).is_some()
+        front.find(of, id).is_some() || front.find(of, id).is_some()
     }
 
     fn held(front: &Front) -> usize {
@@ -163,7 +160,7 @@ mod tests {
     fn the_cache_is_asked_now_and_then_also_for_what_is_here() {
         let mut front = Front::new();
         front.keep((7, 1), &slot("1"));
-        let missed = (0..1_000).filter(|_| front.find((7, 1), "1", NOW).is_none()).count();
+        let missed = (0..1_000).filter(|_| front.find((7, 1), "1").is_none()).count();
         assert_eq!(missed, 1_000 / ASK_CACHE_EVERY as usize);
     }
 
@@ -198,7 +195,7 @@ mod tests {
         let slots: Vec<_> = (0..100_000).map(|at| slot(&format!("program-{at}"))).collect();
         let mut found = 0;
         for slot in slots.iter().chain(&slots).chain(&slots) {
-            match front.find((7, 1), slot.id.as_str(), NOW) {
+            match front.find((7, 1), slot.id().as_str()) {
                 Some(_) => found += 1,
                 None => front.keep((7, 1), slot),
             }

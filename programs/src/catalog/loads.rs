@@ -20,7 +20,7 @@ use futures_util::{
 use super::Verdict;
 use crate::ProgramId;
 
-type Pending = Shared<BoxFuture<'static, Verdict>>;
+pub(super) type Pending = Shared<BoxFuture<'static, Verdict>>;
 
 pub(super) struct Loads {
     table: Arc<Table>,

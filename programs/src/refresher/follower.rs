@@ -13,7 +13,8 @@
 //! | is away when we start | serve the last-good snapshot ([`crate::snapshot`]), at its age, not fresh |
 //!
 //! So no older revision replaces a newer one that was seen, unless its source does not repeat it
-//! within ten minutes (`fresh_seconds`).
+//! within ten minutes (`fresh_seconds`): then what was kept is given up, see
+//! [`Follower::compare`].
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -29,19 +30,13 @@ use crate::{
     Change, Changes, Entry, Notice, ProgramId, Registry, RegistryError, Snapshot, State, Subscription,
 };
 use crate::{
-    catalog::{CatalogWriter, Renewal},
+    catalog::CatalogWriter,
     snapshot::{LastGood, Saved},
 };
 
 /// Longest wait for a subscription, a snapshot or the change log.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest wait for a program that is read again, at least: no hit waits for it, so a registry may
-/// take longer than on a miss. Changes do wait for it.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Pause before the next program is read again, after a reading without an answer.
-const READ_PAUSE: Duration = Duration::from_secs(1);
 /// Programs that a registry may have lost in a failover; each is asked for.
 const LACKING_MAX: usize = 1_000;
 
@@ -53,10 +48,8 @@ pub(crate) struct Follower<R> {
     position: Option<State>,
     /// Where it is from the disk, so that the registry must be loaded whatever it says.
     unconfirmed: bool,
-    /// It did not answer when a program was read again.
-    silent_until: Option<Instant>,
-    /// When to look again for what becomes too old.
-    renew_after: Option<Instant>,
+    /// When to give up what is kept although the registry lost it; `None` while nothing is.
+    give_up_at: Option<Instant>,
     last_good: Option<LastGood>,
     counters: FollowCounters,
 }
@@ -65,35 +58,21 @@ impl<R: Registry> Follower<R> {
     /// Follows nothing yet.
     pub(crate) fn new(registry: Arc<R>, catalog: CatalogWriter, last_good: Option<LastGood>) -> Self {
         let counters = FollowCounters::new();
-        Self {
-            registry,
-            catalog,
-            position: None,
-            unconfirmed: false,
-            silent_until: None,
-            renew_after: None,
-            last_good,
-            counters,
-        }
+        Self { registry, catalog, position: None, unconfirmed: false, give_up_at: None, last_good, counters }
     }
 
-    /// The catalog's writer.
-    pub fn catalog(&self) -> &CatalogWriter {
-        &self.catalog
-    }
-
-    /// Begins, or begins again: the catalog is up to date and fresh on return.
+    /// Begins, or begins again: the catalog is in step with the registry on return.
     ///
     /// # Errors
     /// See [`FollowError`]; the catalog is then as it was, or what was on the disk if there was
-    /// nothing, and not fresh.
+    /// nothing, and not in step.
     pub async fn connect(&mut self) -> Result<Subscription, FollowError> {
-        self.catalog.set_fresh(false);
+        self.catalog.set_following(false);
         let connected = self.subscribe_and_load().await;
         match &connected {
             Ok(_) => {
                 self.counters.count(FollowEvent::Connected);
-                self.catalog.set_fresh(true);
+                self.catalog.set_following(true);
             }
             Err(_) if !self.catalog.is_loaded() => self.start_from_disk().await,
             Err(_) => {}
@@ -117,15 +96,21 @@ impl<R: Registry> Follower<R> {
         }
     }
 
-    /// Compares with the registry, in case a notice was lost on the way.
+    /// Compares with the registry, in case a notice was lost on the way. Also does what is to be
+    /// done now and then: gives up what was kept for long enough, and loads everything for a file
+    /// that cannot be kept without.
     ///
     /// # Errors
     /// See [`FollowError`]: connect again.
     pub async fn compare(&mut self) -> Result<(), FollowError> {
+        if self.give_up_at.is_some_and(|at| Instant::now() >= at) {
+            return self.load(Lost::GivenUp).await.map(|_| ());
+        }
         if self.last_good.as_ref().is_some_and(LastGood::needs_all) {
             return self.reload().await.map(|_| ());
         }
         let registry = Arc::clone(&self.registry);
+        // Asked before the answer was made, so what the answer says holds at this moment at least.
         let asked_at_ms = now_ms();
         let state = in_time(registry.state()).await?;
         if self.position != Some(state) {
@@ -136,43 +121,10 @@ impl<R: Registry> Follower<R> {
         Ok(())
     }
 
-    /// After a comparison, now and then: what we hold is what the registry holds, so nothing of it
-    /// need become too old, whether the registry has had the time to be read or not. To be run
-    /// beside what follows, one at a time.
-    pub fn renewal(&mut self) -> Option<Renewal> {
-        let now = Instant::now();
-        if self.renew_after.is_some_and(|after| now < after) {
-            return None;
-        }
-        self.renew_after = Some(now + self.catalog.renew_every());
-        Some(self.catalog.renewal())
-    }
-
-    /// Says that this connection has ended.
-    pub fn count_lost(&self) {
+    /// This connection has ended: what is held begins to age.
+    pub fn stop_following(&self) {
+        self.catalog.set_following(false);
         self.counters.count(FollowEvent::Lost);
-    }
-
-    /// Reads one program again, as it has become old. What cannot be read stays as it is, and is
-    /// asked for again (see [`crate::catalog::Turn`]).
-    ///
-    /// A registry that does not answer is left alone for [`READ_PAUSE`]: a thousand programs may
-    /// wait here, each would wait for its answer, and changes wait behind them.
-    pub async fn read_again(&mut self, id: &ProgramId) {
-        if self.silent_until.is_some_and(|until| Instant::now() < until) {
-            return;
-        }
-        let limit = self.catalog.registry_timeout().max(READ_TIMEOUT);
-        let read = tokio::time::timeout(limit, self.registry.get(id));
-        match read.await {
-            Ok(Ok(answer)) => {
-                let change = self.catalog.renew(id.clone(), answer, now_ms()).await;
-                if let (Some(last_good), Some(change)) = (&self.last_good, change) {
-                    last_good.corrected(&change);
-                }
-            }
-            Ok(Err(_)) | Err(_) => self.silent_until = Some(Instant::now() + READ_PAUSE),
-        }
     }
 
     /// Loads everything again; returns the number of programs held.
@@ -180,29 +132,60 @@ impl<R: Registry> Follower<R> {
     /// # Errors
     /// See [`FollowError`]; the catalog is then as it was.
     pub async fn reload(&mut self) -> Result<u64, FollowError> {
+        self.load(Lost::Kept).await
+    }
+
+    async fn load(&mut self, lost: Lost) -> Result<u64, FollowError> {
+        self.catalog.set_out_of_step();
         let asked_at_ms = now_ms();
         let mut snapshot = in_time(self.registry.snapshot()).await?;
         let state = snapshot.state;
-        self.believe(state)?;
-        if let Some(before) = self.position {
-            match before.epoch == state.epoch {
-                true if state.version >= before.version => {}
-                true => self.counters.count(FollowEvent::FellBack),
-                false => self.counters.count(FollowEvent::OtherStore),
+        self.require_ready(state)?;
+        let may_have_lost = self.may_have_lost(state);
+        let (programs, kept) = match lost {
+            // What it has lost just now has not had its time yet.
+            Lost::GivenUp if !may_have_lost => (self.catalog.replace_all(&snapshot, asked_at_ms).await, 0),
+            Lost::GivenUp | Lost::Kept => {
+                let never_heard = self.never_heard(&snapshot).await?;
+                self.catalog.replace_but_keep_newer(&mut snapshot, &never_heard, asked_at_ms).await
             }
-        }
-        let never_heard = self.never_heard(&snapshot).await?;
-        let (programs, kept) =
-            self.catalog.replace_but_keep_newer(&mut snapshot, &never_heard, now_ms()).await;
+        };
+        self.set_give_up(kept, may_have_lost);
         self.note_all(&snapshot, asked_at_ms);
         self.counters.count(FollowEvent::Loaded);
-        (self.position, self.unconfirmed) = (Some(state), false);
-        // All of it is young.
-        self.renew_after = Some(Instant::now() + self.catalog.renew_every());
-        self.catalog.set_in_step(asked_at_ms);
-        // What it lost is kept for now.
+        self.position = Some(state);
+        self.unconfirmed = false;
+        self.in_step(asked_at_ms);
         info!(programs, kept, version = state.version, epoch = %state.epoch, "loaded the programs");
         Ok(programs)
+    }
+
+    /// Whether the registry, which is now at `state`, may lack changes that we have seen.
+    fn may_have_lost(&self, state: State) -> bool {
+        let Some(before) = self.position else { return false };
+        if before.epoch != state.epoch {
+            self.counters.count(FollowEvent::OtherStore);
+            return true;
+        }
+        let fell_back = state.version < before.version;
+        if fell_back {
+            self.counters.count(FollowEvent::FellBack);
+        }
+        fell_back
+    }
+
+    /// Starts the time after which what this load kept is given up.
+    fn set_give_up(&mut self, kept: u64, may_have_lost: bool) {
+        if kept == 0 {
+            self.give_up_at = None;
+            return;
+        }
+        // A load for another reason (somebody asked for it, the file did) makes nothing be kept for
+        // longer. Neither does a message of the AWS sample, each of which looks like another store.
+        let is_another_loss = may_have_lost && self.registry.has_version_per_change();
+        if self.give_up_at.is_none() || is_another_loss {
+            self.give_up_at = Some(Instant::now() + self.catalog.fresh_for());
+        }
     }
 
     async fn subscribe_and_load(&mut self) -> Result<Subscription, FollowError> {
@@ -237,7 +220,8 @@ impl<R: Registry> Follower<R> {
                 self.apply(change).await;
                 Ok(())
             }
-            // Seen before, between subscribing and loading; unless the registry fell back.
+            // Seen before, between subscribing and loading; unless the registry fell back, which
+            // comparing shows.
             Some(position) if change.version <= position.version => {
                 self.counters.count(FollowEvent::Repeated);
                 self.compare().await
@@ -250,13 +234,15 @@ impl<R: Registry> Follower<R> {
     }
 
     async fn catch_up(&mut self) -> Result<(), FollowError> {
+        // What is on the disk was never compared, and it may lack programs: its version says little.
         let Some(position) = self.position.filter(|_| !self.unconfirmed) else {
             return self.reload().await.map(|_| ());
         };
+        self.catalog.set_out_of_step();
         let asked_at_ms = now_ms();
         match in_time(self.registry.changes_since(position.epoch, position.version)).await? {
             Changes::List { state, changes } => {
-                self.believe(state)?;
+                self.require_ready(state)?;
                 for change in changes {
                     self.apply(change).await;
                 }
@@ -269,7 +255,7 @@ impl<R: Registry> Follower<R> {
     }
 
     /// What a store lacks that was never filled says nothing.
-    fn believe(&self, state: State) -> Result<(), FollowError> {
+    fn require_ready(&self, state: State) -> Result<(), FollowError> {
         if state.ready {
             return Ok(());
         }
@@ -284,7 +270,13 @@ impl<R: Registry> Follower<R> {
         }
     }
 
+    /// We are where the registry was at this moment.
     fn in_step(&self, at_ms: u64) {
+        // A change without a version leaves the registry's where it was, so that being there proves
+        // nothing: neither memory nor the file is any younger for it.
+        if !self.registry.has_version_per_change() {
+            return;
+        }
         self.catalog.set_in_step(at_ms);
         if let (Some(last_good), Some(position)) = (&self.last_good, self.position) {
             last_good.in_step(position, at_ms);
@@ -300,17 +292,27 @@ impl<R: Registry> Follower<R> {
     /// Serves what the last process knew, until the registry can be had.
     async fn start_from_disk(&mut self) {
         let Some(last_good) = &self.last_good else { return };
-        let (now_ms, live_ms) = (now_ms(), self.catalog.live_ms());
-        let Some(saved) = last_good.load(now_ms, live_ms, self.catalog.entries_max()).await else {
+        let now_ms = now_ms();
+        let age_ms_max = self.catalog.served_ms();
+        let Some(saved) = last_good.load(now_ms, age_ms_max, self.catalog.entries_max()).await else {
             return;
         };
         // A clock that was set back makes nothing younger than it could be.
         let in_step_at_ms = saved.in_step_at_ms.min(now_ms);
         let Saved { state, programs, .. } = saved;
-        self.catalog.replace_all(Snapshot { state, programs }, in_step_at_ms).await;
-        self.catalog.set_in_step(in_step_at_ms);
-        (self.position, self.unconfirmed) = (Some(state), true);
+        self.catalog.replace_all(&Snapshot { state, programs }, in_step_at_ms).await;
+        self.position = Some(state);
+        self.unconfirmed = true;
     }
+}
+
+/// What becomes of changes that we have seen and the registry has lost.
+#[derive(Clone, Copy)]
+enum Lost {
+    /// They stay, until their source says them again.
+    Kept,
+    /// They are undone, as nobody has said them again.
+    GivenUp,
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, RegistryError>>) -> Result<T, FollowError> {

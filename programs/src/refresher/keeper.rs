@@ -9,7 +9,7 @@ use actix::{Recipient, Supervisor};
 use supervise::{ArbiterOwner, lifeline};
 use tracing::error;
 
-use super::{Fill, FollowError, Follower, ReadAgain, Refresher};
+use super::{Fill, FollowError, Follower, Refresher};
 use crate::Registry;
 use crate::{
     catalog::Catalog,
@@ -76,12 +76,7 @@ fn last_good(catalog: &Catalog, address: &RefresherAddress) -> Option<LastGood> 
 }
 
 /// Runs the refresher on a thread of its own, and another one after a panic.
-pub async fn keep_refreshing<R: Registry>(
-    catalog: Catalog,
-    registry: Arc<R>,
-    mailbox_max: usize,
-    address: RefresherAddress,
-) {
+pub async fn keep_refreshing<R: Registry>(catalog: Catalog, registry: Arc<R>, address: RefresherAddress) {
     let last_good = last_good(&catalog, &address);
     let _finish = Finish(last_good.clone());
     loop {
@@ -89,10 +84,9 @@ pub async fn keep_refreshing<R: Registry>(
         let (line, snapped) = lifeline();
         if let Some(writer) = catalog.writer() {
             let follower = Follower::new(Arc::clone(&registry), writer, last_good.clone());
-            let refresher = Refresher::new(follower, mailbox_max, line);
+            let refresher = Refresher::new(follower, line);
             // Held here: a supervised actor without an address ends after its next stop.
             let actor = Supervisor::start_in_arbiter(&arbiter.handle(), move |_| refresher);
-            catalog.set_refresher(actor.clone().recipient::<ReadAgain>());
             address.set(actor.clone().recipient());
             snapped.await;
             error!("the refresher is gone; starting another");
@@ -141,21 +135,15 @@ mod tests {
             let config = CatalogConfig::default();
             let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
             let address = RefresherAddress::default();
-            let keeper = keep_refreshing(catalog.clone(), Arc::clone(&registry), 16, address.clone());
+            let keeper = keep_refreshing(catalog.clone(), Arc::clone(&registry), address.clone());
             let keeper = actix_rt::spawn(keeper);
             until("fresh", || catalog.is_fresh()).await;
 
-            // Due to be read again, and not too old to be served.
-            let old = supervise::now_ms() + 661_000;
+            // At the next comparison.
             registry.panics.store(true, SeqCst);
-            catalog.find("1", old).await;
             until("not fresh", || !catalog.is_fresh()).await;
             registry.panics.store(false, SeqCst);
             until("fresh again", || catalog.is_fresh()).await;
-
-            registry.forget_reads();
-            catalog.find("1", old).await;
-            until("asked", || registry.reads_of("1") > 0).await;
             assert_eq!(address.fill().await.unwrap(), 1);
             keeper.abort();
         });

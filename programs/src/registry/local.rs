@@ -89,6 +89,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Registry for LocalRegistry {
+    fn has_version_per_change(&self) -> bool {
+        true
+    }
+
     async fn state(&self) -> Result<State, RegistryError> {
         self.read(Store::state).await
     }

@@ -184,6 +184,10 @@ impl RedisRegistry {
 }
 
 impl Registry for RedisRegistry {
+    fn has_version_per_change(&self) -> bool {
+        self.sample.is_none()
+    }
+
     async fn state(&self) -> Result<State, RegistryError> {
         let answer = script::GET.run(&self.link, &self.keys, &[Vec::new()]).await?;
         Ok(self.shown(answer.state))

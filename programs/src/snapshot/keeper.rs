@@ -174,24 +174,12 @@ impl LastGood {
 
     /// The follower is now at this change.
     pub(crate) fn changed(&self, change: &Change) {
-        self.note(change, true);
-    }
-
-    /// What is held under an id was not what the registry holds, and is now; the follower is where
-    /// it was.
-    pub(crate) fn corrected(&self, change: &Change) {
-        self.note(change, false);
-    }
-
-    fn note(&self, change: &Change, is_next: bool) {
         let mut noted = self.shared.lock();
         let Some(state) = &mut noted.state else { return };
         if state.epoch != change.epoch {
             return;
         }
-        if is_next {
-            state.version = state.version.max(change.version);
-        }
+        state.version = state.version.max(change.version);
         noted.changed.insert(change.id.clone(), (change.version, change.program.clone()));
         if noted.changed.len() > CHANGES_MAX {
             self.shared.lose(&mut noted);

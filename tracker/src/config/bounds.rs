@@ -24,13 +24,11 @@ const BOUNDS: &[Bound] = &[
     ("limits.entries_max", |it| it.limits.entries_max as u64, (1, 10_000)),
     ("catalog.entries_max", |it| it.catalog.entries_max, (1, 100_000_000)),
     ("catalog.fresh_seconds", |it| it.catalog.fresh_seconds, (1, 86_400)),
-    ("catalog.jitter_percent", |it| it.catalog.jitter_percent, (0, 50)),
     ("catalog.stale_seconds", |it| it.catalog.stale_seconds, (0, 604_800)),
     ("catalog.unknown_entries_max", |it| it.catalog.unknown_entries_max, (0, 100_000_000)),
     ("catalog.unknown_seconds", |it| it.catalog.unknown_seconds, (0, 3_600)),
     ("catalog.registry_timeout_ms", |it| it.catalog.registry_timeout_ms, (1, 60_000)),
     ("catalog.loads_max", |it| it.catalog.loads_max as u64, (1, 100_000)),
-    ("catalog.refresh_queue_max", |it| it.catalog.refresh_queue_max as u64, (1, 1_000_000)),
     ("catalog.snapshot_seconds", |it| it.catalog.snapshot_seconds, (1, 86_400)),
 ];
 

@@ -116,7 +116,7 @@ fn a_tracker_that_never_loaded_its_programs_is_not_ready_but_live() {
         assert_eq!(bench.status(&head("/health/check", &[])).await, 503);
         assert_eq!(bench.status(&head("/health/live", &[])).await, 200);
         let writer = bench.edge.site.decider.catalog.writer().unwrap();
-        writer.replace_all(programs::Registry::snapshot(&*bench.registry).await.unwrap(), now_ms()).await;
+        writer.replace_all(&programs::Registry::snapshot(&*bench.registry).await.unwrap(), now_ms()).await;
         drop(writer);
         let health = bench.edge.site.health();
         assert!(health.ready && !health.catalog_fresh, "losing the registry does not make it unready");

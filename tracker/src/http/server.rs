@@ -150,7 +150,6 @@ impl<R: Registry> Tracker<R> {
         let keeper = actix_rt::spawn(keep_refreshing(
             self.site.decider.catalog.clone(),
             Arc::clone(&self.registry),
-            self.site.config().catalog.refresh_queue_max,
             self.refresher.clone(),
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();

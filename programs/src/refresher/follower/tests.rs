@@ -276,24 +276,85 @@ async fn a_store_that_lacks_too_many_programs_is_another_one() {
     assert_eq!(registry.reads_of("7"), 1, "by this test alone");
 }
 
+/// As [`follow`], with programs that are fresh for a second.
+fn follow_with_a_second(registry: &Arc<Held>) -> (Follower<Held>, Catalog) {
+    let config = CatalogConfig { fresh_seconds: 1, ..patient() };
+    let catalog = Catalog::new(config, Arc::clone(registry), CatalogCounters::new());
+    let writer = catalog.writer().unwrap();
+    (Follower::new(Arc::clone(registry), writer, None), catalog)
+}
+
 #[tokio::test]
-async fn what_a_store_lost_and_its_source_never_repeats_is_given_up_when_it_is_due() {
+async fn what_a_store_lost_and_its_source_never_repeats_is_given_up_at_once_after_its_time() {
     let registry = Held::new();
     registry.put(program("1", "first", 1)).await.unwrap();
     let place = registry.dir.path().join("replica.redb");
     std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
-    let (mut follower, catalog) = follow(&registry);
+    let (mut follower, catalog) = follow_with_a_second(&registry);
     registry.put(program("1", "lost", 2)).await.unwrap();
     registry.put(program("2", "lost", 1)).await.unwrap();
     follower.connect().await.unwrap();
     registry.replace(LocalRegistry::open(&place).unwrap());
     follower.connect().await.unwrap();
-    for at in ["1", "2"] {
-        assert_eq!(held(&registry, &catalog, at).await, "lost");
-        follower.read_again(&id(at)).await;
+    let began = std::time::Instant::now();
+    let expected = |lost| if lost { ["lost", "lost"] } else { ["first", "Unverified"] };
+    loop {
+        follower.compare().await.unwrap();
+        let names = [held(&registry, &catalog, "1").await, held(&registry, &catalog, "2").await];
+        if names == expected(false) {
+            break;
+        }
+        assert_eq!(names, expected(true), "all at once");
+        assert!(began.elapsed() < Duration::from_secs(10), "never given up");
+        // Somebody asks for a load: that keeps nothing for longer.
+        follower.reload().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(held(&registry, &catalog, "1").await, "first");
-    assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn another_loss_before_the_first_is_given_up_has_its_time_too() {
+    let registry = Held::new();
+    registry.put(program("1", "first", 1)).await.unwrap();
+    let copies = ["a.redb", "b.redb"].map(|name| registry.dir.path().join(name));
+    for copy in &copies {
+        std::fs::copy(registry.dir.path().join("0.redb"), copy).unwrap();
+    }
+    let (mut follower, catalog) = follow_with_a_second(&registry);
+    registry.put(program("1", "lost", 2)).await.unwrap();
+    follower.connect().await.unwrap();
+    for copy in &copies {
+        registry.replace(LocalRegistry::open(copy).unwrap());
+        follower.connect().await.unwrap();
+        let again = Instant::now() + Duration::from_millis(800);
+        while Instant::now() < again {
+            follower.compare().await.unwrap();
+            assert_eq!(held(&registry, &catalog, "1").await, "lost");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        registry.put(program("2", "in between", 1)).await.unwrap();
+        follower.compare().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_versions_comparing_proves_nothing_and_what_is_old_is_read_again() {
+    let registry = Held::new();
+    registry.unversioned.store(true, SeqCst);
+    registry.put(program("1", "one", 1)).await.unwrap();
+    let (mut follower, catalog) = follow(&registry);
+    follower.connect().await.unwrap();
+    assert!(catalog.is_fresh(), "its messages are followed all the same");
+    let loaded_at_ms = catalog.statistics().await.in_step_at_ms;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    follower.compare().await.unwrap();
+    assert_eq!(catalog.statistics().await.in_step_at_ms, loaded_at_ms);
+
+    assert!(matches!(catalog.find("1", loaded_at_ms + 599_999).await, Verdict::Known(_)));
+    assert_eq!(registry.reads(), 0);
+    assert!(matches!(catalog.find("1", loaded_at_ms + 600_000).await, Verdict::Known(_)));
+    until("read", || registry.reads() == 1).await;
 }
 
 #[tokio::test]
@@ -352,68 +413,35 @@ async fn a_file_from_the_past_is_served_no_longer_than_without_a_restart() {
     let (mut follower, catalog, _last_good) = follow_with_file(&registry, &path);
     registry.away.store(true, SeqCst);
     follower.connect().await.unwrap_err();
-    let live_ms = follower.catalog().live_ms();
-    let one = catalog.find("1", in_step_at_ms + live_ms - 1).await;
+    let served_ms = (600 + 900) * 1_000;
+    let one = catalog.find("1", in_step_at_ms + served_ms - 1).await;
     assert!(matches!(one, Verdict::Known(_)), "{one:?}");
-    assert_eq!(catalog.find("1", in_step_at_ms + live_ms).await, Verdict::Unverified);
+    assert_eq!(catalog.find("1", in_step_at_ms + served_ms).await, Verdict::Unverified);
     assert_eq!(catalog.statistics().await.in_step_at_ms, in_step_at_ms);
 }
 
+/// Out of step it would be too old after two seconds.
 #[tokio::test]
-async fn a_registry_that_does_not_answer_is_not_asked_for_each_program_that_is_old() {
+async fn in_step_nothing_ages_whether_it_can_be_read_or_not() {
     let registry = Held::new();
     registry.put(program("1", "one", 1)).await.unwrap();
-    let config = CatalogConfig { registry_timeout_ms: 20, ..patient() };
+    let config = CatalogConfig { fresh_seconds: 1, stale_seconds: 1, registry_timeout_ms: 20, ..patient() };
     let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
     let mut follower = Follower::new(Arc::clone(&registry), catalog.writer().unwrap(), None);
-    follower.connect().await.unwrap();
-    registry.hold();
-    for _ in 0..1_000 {
-        follower.read_again(&id("1")).await;
-    }
-    assert!((1..10).contains(&registry.reads()), "{}", registry.reads());
-    registry.let_go();
-    let reads = registry.reads();
-    let end = std::time::Instant::now() + Duration::from_secs(10);
-    while registry.reads() == reads {
-        assert!(std::time::Instant::now() < end, "never asked again");
-        follower.read_again(&id("1")).await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_catalog_in_step_ages_nothing_but_what_the_registry_lost() {
-    let registry = Held::new();
-    registry.import(["1", "2"].map(|id| program(id, "first", 1)).into()).await.unwrap();
-    let place = registry.dir.path().join("replica.redb");
-    std::fs::copy(registry.dir.path().join("0.redb"), &place).unwrap();
-    registry.put(program("1", "lost", 2)).await.unwrap();
-    // Served for 4 s after it was read, and a read takes for ever.
-    let config = CatalogConfig {
-        fresh_seconds: 3,
-        jitter_percent: 0,
-        stale_seconds: 1,
-        registry_timeout_ms: 20,
-        ..patient()
-    };
-    let catalog = Catalog::new(config, Arc::clone(&registry), CatalogCounters::new());
-    let mut follower = Follower::new(Arc::clone(&registry), catalog.writer().unwrap(), None);
-    follower.connect().await.unwrap();
-    registry.replace(LocalRegistry::open(&place).unwrap());
     follower.connect().await.unwrap();
     registry.hold();
     let began = std::time::Instant::now();
-    while began.elapsed() < Duration::from_secs(6) {
-        follower.compare().await.unwrap();
-        if let Some(renewal) = follower.renewal() {
-            renewal.run().await;
-        }
+    while began.elapsed() < Duration::from_secs(3) {
+        assert!(matches!(catalog.find("1", now_ms()).await, Verdict::Known(_)));
         tokio::time::sleep(Duration::from_millis(50)).await;
+        follower.compare().await.unwrap();
     }
-    assert!(matches!(catalog.find("2", now_ms()).await, Verdict::Known(_)));
-    assert_eq!(registry.reads_of("2"), 0);
-    assert_eq!(catalog.find("1", now_ms()).await, Verdict::Unverified, "given up in the end");
+    assert_eq!(registry.reads(), 0);
+
+    follower.stop_following();
+    let in_step_at_ms = catalog.statistics().await.in_step_at_ms;
+    assert!(matches!(catalog.find("1", in_step_at_ms + 1_999).await, Verdict::Known(_)));
+    assert_eq!(catalog.find("1", in_step_at_ms + 2_000).await, Verdict::Unverified);
 }
 
 /// What the file says of programs, by name, once it says so.
@@ -462,23 +490,28 @@ async fn a_source_that_repeats_itself_from_further_back_undoes_nothing() {
 }
 
 #[tokio::test]
-async fn a_replay_that_ends_too_early_is_the_truth_when_the_program_is_due() {
+async fn a_replay_that_ends_too_early_is_the_truth_when_what_was_kept_is_given_up() {
     let registry = Held::new();
     let (mut follower, catalog, _, mut subscription) = after_a_loss(&registry).await;
     registry.put(program("1", "rev 10", 10)).await.unwrap();
     hear_all(&mut follower, &mut subscription, 1).await;
     assert_eq!(held(&registry, &catalog, "1").await, "rev 11");
-    follower.read_again(&id("1")).await;
+    give_up(&mut follower).await;
     assert_eq!(held(&registry, &catalog, "1").await, "rev 10");
+}
+
+/// Lets the time pass for which what was lost is kept.
+async fn give_up(follower: &mut Follower<Held>) {
+    follower.give_up_at = Some(Instant::now());
+    follower.compare().await.unwrap();
+    assert!(follower.give_up_at.is_none());
 }
 
 #[tokio::test]
 async fn what_is_given_up_is_given_up_in_the_file_too() {
     let registry = Held::new();
     let (mut follower, _catalog, last_good, _subscription) = after_a_loss(&registry).await;
-    for at in ["1", "2"] {
-        follower.read_again(&id(at)).await;
-    }
+    give_up(&mut follower).await;
     eventually_saved(&last_good, &["rev 8"]).await;
     let version = registry.state().await.unwrap().version;
     let saved = last_good.load(now_ms(), u64::MAX, 100).await.unwrap();

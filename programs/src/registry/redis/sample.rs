@@ -12,7 +12,9 @@
 //! - A message is only a hint that something changed; the next comparison reads everything.
 //!   There is no version that could tell it, so the epoch as this process sees it changes
 //!   with each message and each subscription: no follower takes an old position for a new one.
-//! - A lost message shows when the connection is made again, or when the program becomes old.
+//! - Comparing versions proves nothing, so a follower is never in step with the sample: a lost
+//!   message shows when the connection is made again, or when the program is older than
+//!   `fresh_seconds` and a hit has it read again.
 //! - The sample has no ready mark, and that there are keys proves nothing: after the first
 //!   update, or with the keys of somebody else, an emptied Redis has some as well. So the mark
 //!   is ours also here: whoever knows that the sample's programs are complete imports `[]`,

@@ -1,11 +1,10 @@
-//! What the refresher does next while it follows: comparing before hearing before reading again.
+//! What the refresher does next while it follows: comparing before hearing.
 //!
-//! One future takes all the turns. With a stream and an interval beside the mailbox it would be
-//! actix that decides, and actix 0.13 lets each of them act once more after a message has called
-//! `ctx.wait`: two futures then want the follower at once. A single future sees whether the
-//! follower is there, and knows what must not wait: a comparison that is due, as it is what
-//! finds a lost change; then changes; and programs to be read again when nothing else is to be
-//! done.
+//! One future decides. With a stream and an interval beside the mailbox it would be actix that
+//! does, and actix 0.13 lets each of them act once more after a message has called `ctx.wait`:
+//! two futures then want the follower at once. A single future sees whether the follower is
+//! there, and knows what must not wait: a comparison that is due, as it is what finds a lost
+//! change; then changes.
 
 use std::{
     pin::Pin,
@@ -20,23 +19,23 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::Refresher;
 use crate::{Notice, Registry, Subscription};
 
-/// Takes the turns of one connection; it ends, and stops the actor, with the subscription.
-pub(super) struct Turns {
+/// Follows over one connection; it ends, and stops the actor, with the subscription.
+pub(super) struct FollowLoop {
     notices: Pin<Box<dyn Stream<Item = Notice>>>,
-    due: Interval,
+    compare_due: Interval,
 }
 
-impl Turns {
+impl FollowLoop {
     /// Of this subscription, comparing this often.
     pub(super) fn new(subscription: Subscription, compare_every: Duration) -> Self {
-        let mut due = interval_at(Instant::now() + compare_every, compare_every);
+        let mut compare_due = interval_at(Instant::now() + compare_every, compare_every);
         // After a pause of the process one comparison says as much as two.
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { notices: Box::pin(notices(subscription)), due }
+        compare_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { notices: Box::pin(notices(subscription)), compare_due }
     }
 }
 
-impl<R: Registry> ActorFuture<Refresher<R>> for Turns {
+impl<R: Registry> ActorFuture<Refresher<R>> for FollowLoop {
     type Output = ();
 
     fn poll(
@@ -49,7 +48,7 @@ impl<R: Registry> ActorFuture<Refresher<R>> for Turns {
         if refresher.follower.is_none() {
             return Poll::Pending;
         }
-        if self.due.poll_tick(task).is_ready() {
+        if self.compare_due.poll_tick(task).is_ready() {
             refresher.compare(ctx);
             return Poll::Pending;
         }
@@ -59,7 +58,7 @@ impl<R: Registry> ActorFuture<Refresher<R>> for Turns {
                 ctx.stop();
                 return Poll::Ready(());
             }
-            Poll::Pending => refresher.read_next(ctx),
+            Poll::Pending => {}
         }
         Poll::Pending
     }
