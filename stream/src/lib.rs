@@ -50,7 +50,7 @@ pub use format::{FORMAT_VERSION, WrittenByNewer};
 pub use lane::file::LaneState;
 pub use lane::{Lane, NotDurable};
 pub use lane_thread::{AppendError, Encode, LaneThread, NewRecord, ROOM_WITHIN};
-pub use log::{LaneError, Log, OpenError, RemoveCursorError, create_private_dir, create_private_file, lock};
+pub use log::{LaneError, Log, OpenError, RemoveCursorError, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};

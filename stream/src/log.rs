@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use proto::BootId;
+use supervise::files;
 
 use crate::config::LogConfig;
 use crate::cursor::{self, LaneKey};
@@ -87,7 +88,7 @@ impl Log {
     fn open_real(dir: &Path, name: &str, config: LogConfig, salvage: bool) -> Result<Self, OpenError> {
         let dir = dir.join(name);
         let io = |source| OpenError::Io { path: dir.clone(), source };
-        create_private_dir(&dir.join("cursors")).map_err(io)?;
+        files::create_private_dir(&dir.join("cursors")).map_err(io)?;
         let lock = lock(&dir.join("lock"))?;
         Self::open_on(Arc::new(RealDisk), dir, config, salvage, Some(lock))
     }
@@ -305,35 +306,6 @@ fn files(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<LaneKey, Vec<u64>>, Ope
     }
     lanes.values_mut().for_each(|sequences| sequences.sort_unstable());
     Ok(lanes)
-}
-
-/// Creates a directory that only its owner may enter, durably.
-///
-/// # Errors
-/// The operating system's.
-pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let missing: Vec<&Path> =
-        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    for made in missing {
-        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// Creates a file that only its owner may read, whatever the umask and the directory allow. What
-/// had the name before is removed, and a link is not followed.
-///
-/// # Errors
-/// The operating system's.
-pub fn create_private_file(path: &Path) -> std::io::Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Takes the lock file at `path` for as long as the returned file lives.

@@ -17,8 +17,8 @@ use actix::{
 use programs::Registry;
 use proto::DeadLetter;
 use stream::Source;
-use supervise::{ArbiterOwner, Backoff, causes};
-use tokio::sync::{oneshot, watch};
+use supervise::{ArbiterOwner, Backoff, Lifeline, causes, lifeline};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -44,7 +44,7 @@ impl Message for Drain {
 struct BridgeActor<S, R, L> {
     /// Taken out while a future works with it; actix runs one at a time (`ctx.wait`).
     bridge: Option<Bridge<S, R, L>>,
-    _lifeline: oneshot::Sender<()>,
+    _lifeline: Lifeline,
 }
 
 impl<S, R, L> BridgeActor<S, R, L>
@@ -181,13 +181,13 @@ where
     L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Send + Unpin + 'static,
 {
     let arbiter = ArbiterOwner::start();
-    let (lifeline, snapped) = oneshot::channel();
+    let (lifeline, snapped) = lifeline();
     let actor = BridgeActor::start_in_arbiter(&arbiter.handle(), move |_| BridgeActor {
         bridge: Some(bridge),
         _lifeline: lifeline,
     });
     let until = tokio::select! {
-        _ = snapped => return None,
+        () = snapped => return None,
         until = asked_until(&mut stopped) => until,
     };
     // A registry that hangs in the middle of a turn keeps the message waiting.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
 use proto::Message;
+use supervise::now_ms;
 
 use crate::disk::is_no_room;
 use crate::format::{
@@ -19,7 +20,7 @@ use crate::lane::report::Tally;
 use crate::lane::segment::{OpenSegment, Prepared, Room, Segment};
 use crate::lane::shared::LaneShared;
 use crate::lane::syncer::Syncer;
-use crate::log::shared::{LogShared, now_ms};
+use crate::log::shared::LogShared;
 use crate::record::{Class, Number, RecordKind, Shed};
 
 /// In front of the pending records: room for both headers.
