@@ -96,9 +96,10 @@ async fn a_server_that_takes_connections_and_drops_them_is_not_hammered() {
         calls += 1;
         tokio::task::yield_now().await;
     }
-    // At once, at once, then after at least 50, 100, 200, 400 and 800 ms.
+    // At once, at once, then after at most 100, 200, 400 and 800 ms; each of these is a half on
+    // average, and may be nothing.
     let taken = taken.load(SeqCst);
-    assert!((2..=7).contains(&taken), "{taken} connections in a second");
+    assert!((2..=12).contains(&taken), "{taken} connections in a second");
     assert!(calls > 1_000, "a call in the pause fails at once: {calls}");
     assert_eq!(registry.counts().calls_failed, calls);
 }

@@ -5,8 +5,8 @@
 //!
 //! One caller connects, the others wait for it; a caller that goes away meanwhile does not
 //! interrupt it, else a caller that waits 250 ms could never make a connection that takes
-//! 300. After two failures in a row the next attempt waits 100 ms, then twice as long up to
-//! 2 s, and calls in between fail at once. Only an answer ends the row: a server that takes
+//! 300. After two failures in a row attempts are made with the pauses of [`Backoff`], 2 s at the
+//! longest, and calls in between fail at once. Only an answer ends the row: a server that takes
 //! connections and drops them is not hammered.
 
 use std::{
@@ -24,6 +24,7 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
     cluster_async::ClusterConnection,
 };
+use supervise::Backoff;
 use tokio::{
     runtime::{self, Handle},
     sync::{Mutex, oneshot},
@@ -38,8 +39,8 @@ use super::{
     fault::Fault,
 };
 
-/// Pause after the second failure in a row; doubles with each further one.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause between two attempts to connect. With what an attempt takes, it bounds how stale
+/// a tracker is after Redis has come back: 5 s.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -54,11 +55,12 @@ pub(super) struct Link {
     response_timeout: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     connection: Option<Connection>,
     /// Tells a failure of this connection from one that was answered already.
     number: u64,
+    backoff: Backoff,
     pause_until: Option<Instant>,
     last_error: String,
     last_was_denied: bool,
@@ -89,7 +91,7 @@ impl Link {
         Ok(Self {
             address: Address::new(config, certificates),
             worker: Worker::start()?,
-            slot: Arc::default(),
+            slot: Arc::new(Mutex::new(Slot::new())),
             failures: Arc::default(),
             counters,
             connect_timeout: config.connect_timeout(),
@@ -189,12 +191,30 @@ impl Link {
 }
 
 impl Slot {
+    /// Connected to nothing yet.
+    fn new() -> Self {
+        Self {
+            connection: None,
+            number: 0,
+            backoff: Backoff::new(PAUSE_MAX),
+            pause_until: None,
+            last_error: String::new(),
+            last_was_denied: false,
+        }
+    }
+
+    /// Pauses after this many failures in a row, of which `fault` is the last.
     fn pause_after(&mut self, failures: u32, fault: &Fault) {
-        (self.last_error, self.last_was_denied) = (fault.to_string(), fault.is_denied());
-        self.pause_until = (failures > 1).then(|| {
-            let most = PAUSE_MIN.saturating_mul(1 << (failures - 2).min(10)).min(PAUSE_MAX);
-            Instant::now() + most.mul_f64(0.5 + fastrand::f64() / 2.0)
-        });
+        self.last_error = fault.to_string();
+        self.last_was_denied = fault.is_denied();
+        if failures == 1 {
+            // A connection breaks now and then, and the server is there: the next call may have
+            // a new one at once.
+            self.backoff.reset();
+            self.pause_until = None;
+        } else {
+            self.pause_until = Some(Instant::now() + self.backoff.pause());
+        }
     }
 }
 
