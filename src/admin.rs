@@ -58,7 +58,7 @@ impl Admin {
         Ok(Self { listener, address, token })
     }
 
-    /// As it is reached from this machine.
+    /// Its address, as reached from this machine.
     pub fn address(&self) -> SocketAddr {
         from_here(self.address)
     }

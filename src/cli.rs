@@ -18,7 +18,7 @@ pub const VERSION: &str = env!("CLICKGATE_VERSION");
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
-    /// `up` unless said.
+    /// Defaults to `up`.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -113,8 +113,8 @@ pub enum Programs {
     )]
     Rm {
         id: String,
-        /// Revision of the removal; now (milliseconds since 1970) unless given, and newer than the
-        /// stored one
+        /// Revision of the removal, newer than the stored one; defaults to now, in milliseconds since
+        /// 1970
         #[arg(long, value_parser = clap::value_parser!(u64).range(..=programs::REVISION_MAX))]
         revision: Option<u64>,
     },

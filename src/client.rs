@@ -10,14 +10,14 @@ use crate::data::{Access, Claim, DataDir, DataError, RunFile};
 use crate::ops::{Op, OpError};
 use crate::owner::Owner;
 
-/// An import of 100,000 programs takes seconds; no answer for this long is none.
+/// An import of 100,000 programs takes seconds; after this long no answer is expected any more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An owner that does not answer may be dying; for this long we look whether it is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Does operations.
+/// Runs operations, here or in the process that owns the directory.
 pub struct Client {
     settings: Settings,
     data: DataDir,
@@ -36,7 +36,7 @@ enum Way {
 pub enum ClientError {
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The answer says no.
+    /// The operation was refused or failed.
     #[error(transparent)]
     Op(#[from] OpError),
     #[error(
@@ -49,7 +49,7 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// Finds out who does it.
+    /// Finds out who owns the directory.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -58,8 +58,8 @@ impl Client {
         Ok(Self { settings: settings.clone(), data: data.clone(), way })
     }
 
-    /// For operations on a registry that every machine reaches: needs no data directory, and
-    /// asks no process, so that it does the same everywhere.
+    /// For operations on a registry that every machine reaches: needs no data directory and
+    /// asks no other process, so the result is the same everywhere.
     ///
     /// # Errors
     /// [`ClientError::Runtime`].

@@ -13,7 +13,7 @@ use crate::cli::{self, Cli, Command};
 use crate::client::Client;
 use crate::config::{self, Diagnostics, Loaded, LogFilter, Settings};
 use crate::cursors::{core_data_log, events_log};
-use crate::data::{Access, DataDir};
+use crate::data::{Access, DataDir, RunFile};
 use crate::exit::Failure;
 use crate::ops::{Op, Part, moment_ms};
 use crate::output::Output;
@@ -215,7 +215,7 @@ fn salvage(context: &mut Context) -> Result<(), Failure> {
     let _claim = match context.data.access()? {
         Access::Ours(claim) => claim,
         Access::Theirs(owner) => {
-            let (role, pid) = (owner.role, owner.pid);
+            let RunFile { role, pid, .. } = owner;
             return Err(Failure::Failed(format!(
                 "`clickgate {role}` (pid {pid}) runs on this log, so it has been opened and needs no salvage"
             )));
@@ -231,7 +231,7 @@ fn salvage(context: &mut Context) -> Result<(), Failure> {
     }
     let answer = json!({ "lanes": log.lanes(), "cursors": log.cursors() });
     context.out.document(&answer, |_| {
-        "the log can be opened; `clickgate reconcile` says which numbers were given up".to_owned()
+        "the log can be opened; `clickgate reconcile` lists the numbers that were given up".to_owned()
     })?;
     Ok(())
 }

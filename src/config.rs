@@ -45,7 +45,7 @@ pub struct Settings {
     pub registry: Registry,
     pub admin: Admin,
     pub drain: Drain,
-    /// In the table `log` too: what the process says on stderr.
+    /// In the table `log` too: what the process logs on stderr.
     pub log: Diagnostics,
 }
 
@@ -92,7 +92,7 @@ pub struct Drain {
     pub rescue: Option<PathBuf>,
 }
 
-/// What the process says of itself on stderr.
+/// What the process logs on stderr.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     pub level: LogFilter,
@@ -203,7 +203,7 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, LoadError> {
 struct Given {
     key: String,
     place: Place,
-    /// Or why it is no value at all.
+    /// Or why it cannot be a value.
     value: Result<Value, String>,
 }
 
@@ -249,7 +249,8 @@ fn read(
     for error in settings.registry.redis.check() {
         refuse(format!("registry.redis.{}", error.field), error.reason);
     }
-    let [hits, admin] = [settings.tracker.listen, settings.admin.listen];
+    let hits = settings.tracker.listen;
+    let admin = settings.admin.listen;
     if are_addresses_read && addresses::clash(hits, admin) {
         let hits = ("tracker.listen", hits);
         let admin = ("admin.listen", admin);
@@ -269,7 +270,7 @@ fn read(
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
 
-/// What to say of a key that does not exist, in the spelling of its place.
+/// The message for an unknown key, in the spelling of its place.
 fn unknown(key: &str, place: &Place) -> String {
     let nearest = similar::nearest(key, KEYS.iter().map(|known| known.name)).and_then(Key::find);
     match (nearest, place) {

@@ -13,7 +13,7 @@
 //! Every file is for its owner only (0600), whatever the umask and the directory allow.
 //!
 //! The lock alone decides. A `run.json` that a killed process left is replaced by the
-//! next owner and believed by nobody who got the lock.
+//! next owner, and ignored by whoever holds the lock.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -81,14 +81,14 @@ pub enum DataError {
         dir.display(), dir.display()
     )]
     Absent { dir: PathBuf },
-    /// The owner wrote it whole, so somebody else did this to it.
+    /// The owner writes it atomically, so something else damaged it.
     #[error(
         "{} is damaged, so the clickgate that owns {} cannot be reached: {reason}. Stop that one (`fuser {}` \
          finds it) and start it again, which writes the file anew", path.display(), dir.display(),
         dir.join("lock").display()
     )]
     RunFile { path: PathBuf, dir: PathBuf, reason: serde_json::Error },
-    /// The operating system says no.
+    /// The operating system reports an error.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }

@@ -38,7 +38,7 @@ pub enum Op {
     ProgramsList,
     ProgramsGet(ProgramId),
     ProgramsPut(Box<Program>),
-    /// The revision of the removal is now unless given.
+    /// The revision of the removal defaults to now.
     ProgramsRemove(ProgramId, Option<u64>),
     ProgramsImport(Vec<Program>),
     /// Core data for the log `programs`: a message, or one a line.

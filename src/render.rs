@@ -60,7 +60,7 @@ pub fn programs(programs: &Json) -> String {
         table.row(names.map(|name| cell(&program[name])));
     }
     if table.is_empty() {
-        return "there are no programs; `clickgate programs import FILE` brings some".to_owned();
+        return "there are no programs; import some with `clickgate programs import FILE`".to_owned();
     }
     table.to_string()
 }
@@ -140,7 +140,8 @@ pub fn reconciliation(answer: &Json) -> String {
     for lane in items(answer, "lanes") {
         for range in items(lane, "missing_ranges") {
             let (first, end) = (range[0].as_u64().unwrap_or(0), range[1].as_u64().unwrap_or(1));
-            let (boot, lane) = (cell(&lane["boot"]), cell(&lane["lane"]));
+            let boot = cell(&lane["boot"]);
+            let lane = cell(&lane["lane"]);
             text.push_str(&format!("missing: numbers {first} to {} of lane {lane}, boot {boot}\n", end - 1));
         }
     }

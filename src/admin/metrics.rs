@@ -70,7 +70,7 @@ fn set_log(owner: &Owner, log: &stream::Log) {
     }
 }
 
-/// What the registry counts by itself.
+/// What the connections to Redis count on their own.
 fn set_redis(owner: &Owner) {
     let counts = match owner.opened_registry() {
         Some(AnyRegistry::Redis(registry)) => registry.counts(),

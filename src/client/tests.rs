@@ -96,8 +96,10 @@ fn ask_everything(client: &mut Client) -> Vec<Result<Json, String>> {
 
 #[test]
 fn an_operation_answers_the_same_beside_an_owner_and_without_one() {
-    let (beside, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (beside, alone) = (DataDir::new(beside.path()), DataDir::new(alone.path()));
+    let beside_root = tempfile::tempdir().unwrap();
+    let beside = DataDir::new(beside_root.path());
+    let alone_root = tempfile::tempdir().unwrap();
+    let alone = DataDir::new(alone_root.path());
     let owning = own(&beside, "right");
     let mut client = Client::open(&settings(), &beside).unwrap();
     assert!(client.is_owner_running());

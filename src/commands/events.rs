@@ -67,7 +67,10 @@ fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failu
         }
         if !client.is_owner_running() {
             // To wait here would keep the directory from whoever wants to start.
-            eprintln!("clickgate: nobody runs on {}, so nothing more comes", context.data.path().display());
+            eprintln!(
+                "clickgate: no process runs on {}, so nothing more will come",
+                context.data.path().display()
+            );
             return Ok(());
         }
         std::thread::sleep(POLL);

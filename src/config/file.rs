@@ -47,7 +47,7 @@ fn value_of(value: &DeValue<'_>) -> Result<Value, String> {
             .map(Value::Number)
             .map_err(|_| format!("{number} is not a number from 0 to {}", u64::MAX)),
         DeValue::Array(items) => list_of(items).map(Value::List),
-        other => Err(format!("a {} is no value of any key", other.type_str())),
+        other => Err(format!("no key takes a {}", other.type_str())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the process says of itself: a filter of levels, read strictly.
+//! The filter of what the process logs: levels, read strictly.
 //!
 //! tracing takes any word for the name of a module, and a filter that names only modules mutes
 //! everything else, errors included: `warning` would silence the whole process. So each part

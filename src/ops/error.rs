@@ -25,7 +25,7 @@ pub enum OpError {
     /// The guard of the admin address refused it.
     #[error("{1}")]
     Refused(u16, String),
-    /// It failed; a person must look.
+    /// It failed; operator action required.
     #[error("{0}")]
     Failed(String),
 }
@@ -57,7 +57,7 @@ impl OpError {
         }
     }
 
-    /// The error of an answer that says no.
+    /// The error that an answer stands for.
     pub fn of_answer(status: u16, body: &Json) -> Self {
         let reason = body["error"].as_str().map_or_else(|| format!("status {status}"), str::to_owned);
         let details = body["details"].as_array().cloned().unwrap_or_default();

@@ -37,7 +37,7 @@ impl ConsumerPart {
     /// Starts it on the log and the table of `owner`.
     ///
     /// # Errors
-    /// No thread, no runtime.
+    /// The log or the table cannot be opened; the thread or its runtime cannot be created.
     pub async fn start(owner: &Owner) -> Result<Self, Failure> {
         let log = owner.log().await.map_err(failed("cannot start the consumer"))?;
         let source = log.source(cursors::TABLE).map_err(failed("cannot start the consumer"))?;
@@ -69,7 +69,7 @@ impl ConsumerPart {
                     () = maintenance_died => Err(ConsumerError::Panicked),
                 }
             });
-            // Nobody listens if the process is ending for another reason.
+            // The receiver is gone if the process ends for another reason.
             let _ = ending.send(result);
         };
         let thread = std::thread::Builder::new().name("consumer".to_owned()).spawn(work);

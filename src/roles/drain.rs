@@ -119,7 +119,8 @@ impl Running {
         let Some(to) = drain.rescue.clone().filter(|_| drain.log_is_ephemeral && left > 0) else {
             return Ok(None);
         };
-        let (data, log) = (self.owner.data.clone(), log.clone());
+        let data = self.owner.data.clone();
+        let log = log.clone();
         let copied = actix_rt::task::spawn_blocking(move || rescue(&data, &log, left, &to)).await;
         let rescued = copied.map_err(failed("cannot rescue the log"))?.map_err(|error| {
             let place = self.owner.data.log().display().to_string();

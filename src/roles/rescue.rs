@@ -55,7 +55,8 @@ pub struct RescueError {
 /// [`RescueError`].
 pub fn rescue(data: &DataDir, log: &Log, left_records: u64, to: &Path) -> Result<PathBuf, RescueError> {
     let boot = log.boot().to_string();
-    let (whole, unfinished) = (to.join(&boot), to.join(format!("{boot}.unfinished")));
+    let whole = to.join(&boot);
+    let unfinished = to.join(format!("{boot}.unfinished"));
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RescueError { path, source }
@@ -93,7 +94,8 @@ struct Copying<'a> {
 impl Copying<'_> {
     /// Copies the files of one directory, not those below it.
     fn directory(&mut self, name: &str) -> io::Result<()> {
-        let (from, to) = (self.from.join(name), self.to.join(name));
+        let from = self.from.join(name);
+        let to = self.to.join(name);
         supervise::files::create_private_dir(&to)?;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&from)? {

@@ -1,4 +1,4 @@
-//! What the operating system may tell us.
+//! The signals of the operating system.
 //!
 //! SIGTERM or SIGINT once: drain. Twice: end at once, which loses nothing that is written.
 //! SIGXFSZ is caught, so that a limit on the size of files is an error of that write (the

@@ -13,7 +13,7 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "clickgate".to_owned())
 }
 
-/// A few lines for the person who started it. `token` is one that ends with this process: in the
+/// A few lines for whoever started it. `token` is one that ends with this process: in the
 /// fragment of the page's address it is never sent, and the page takes it out of the address bar.
 pub fn screen(
     role: Role,

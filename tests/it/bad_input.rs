@@ -111,7 +111,7 @@ fn request(random: &mut fastrand::Rng) -> Vec<u8> {
     line
 }
 
-/// All requests that the tracker counted, those that are no HTTP included.
+/// All requests that the tracker counted, malformed ones included.
 fn requests(up: &crate::world::Process) -> f64 {
     let head = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", up.admin);
     let metrics = Client::open(up.admin).unwrap().send(&head).unwrap();

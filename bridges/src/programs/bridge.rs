@@ -60,8 +60,8 @@ pub enum BridgeError {
 }
 
 impl BridgeError {
-    /// Whether time may heal it; else a person must look.
-    pub fn may_pass(&self) -> bool {
+    /// Whether a later attempt may succeed by itself; else an operator must act.
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Source(error) => error.is_retryable(),
             Self::Registry(error) => matches!(error, RegistryError::Unavailable(_)),
@@ -115,11 +115,16 @@ where
             }
             Err(error) => {
                 let pause = self.backoff.pause();
-                let (pause_ms, may_pass, error) = (pause.as_millis(), error.may_pass(), causes(&error));
-                if may_pass {
-                    tracing::warn!(%error, pause_ms, "the program bridge is held up, trying again");
+                let pause_ms = pause.as_millis();
+                let chain = causes(&error);
+                if error.is_retryable() {
+                    tracing::warn!(error = chain, pause_ms, "the program bridge is held up, trying again");
                 } else {
-                    tracing::error!(%error, pause_ms, "the program bridge is held up until a person looks");
+                    tracing::error!(
+                        error = chain,
+                        pause_ms,
+                        "the program bridge is stalled; operator action required"
+                    );
                 }
                 pause
             }

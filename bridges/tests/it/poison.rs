@@ -106,7 +106,7 @@ fn a_registry_that_is_away_twice_delays_core_data_and_loses_none() {
                 ),
                 "{errors:?}"
             );
-            assert!(errors.iter().all(BridgeError::may_pass));
+            assert!(errors.iter().all(BridgeError::is_retryable));
             assert_eq!(away.failures.load(SeqCst), 0);
             let status = status.get();
             assert_eq!((status.retries, status.error), (2, None));

@@ -66,7 +66,8 @@ struct Lines<R> {
 impl<R: Read> Lines<R> {
     /// The lines that have arrived, waiting for the first; `None` at the end.
     fn chunk(&mut self) -> io::Result<Option<Vec<Line>>> {
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
         while let Some(line) = self.line()? {
             bytes += line.text.as_ref().map_or(0, String::len);
             chunk.push(line);
@@ -81,7 +82,8 @@ impl<R: Read> Lines<R> {
     /// The next line that is not empty. Of one that is too long nothing is kept.
     fn line(&mut self) -> io::Result<Option<Line>> {
         loop {
-            let (mut bytes, limit) = (Vec::new(), MESSAGE_BYTES_MAX as u64 + 2);
+            let limit = MESSAGE_BYTES_MAX as u64 + 2;
+            let mut bytes = Vec::new();
             if (&mut self.from).take(limit).read_until(b'\n', &mut bytes)? == 0 {
                 return Ok(None);
             }
@@ -180,10 +182,11 @@ impl<'n> Sending<'n> {
         for error in errors {
             let at = error["line"].as_u64().unwrap_or(1).saturating_sub(1);
             let number = usize::try_from(at).ok().and_then(|at| lines.get(at)).map_or(0, |line| line.0);
-            let (column, field) = (error["column"].as_u64().unwrap_or(1), error["field"].as_str());
+            let column = error["column"].as_u64().unwrap_or(1);
+            let field = error["field"].as_str().unwrap_or("");
             let reason = error["reason"].as_str().unwrap_or("was refused");
             self.refused -= u64::from(before == Some(number));
-            self.refuse(number, column, field.unwrap_or(""), reason);
+            self.refuse(number, column, field, reason);
             before = Some(number);
         }
         let unnamed = (refused_before + refused).saturating_sub(self.refused);
