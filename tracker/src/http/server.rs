@@ -121,11 +121,6 @@ impl<R: Registry> Tracker<R> {
         })
     }
 
-    /// Where it listens.
-    pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        vec![self.address]
-    }
-
     /// To stop it.
     pub fn handle(&self) -> TrackerHandle {
         TrackerHandle { site: Arc::clone(&self.site), stop: self.stop.clone() }

@@ -81,7 +81,9 @@ impl World {
         let tracker = metrics::with_local_recorder(&recorder, || {
             Tracker::bind(config, log.clone(), Arc::clone(&registry)).unwrap()
         });
-        let (address, handle, admin) = (tracker.local_addrs()[0], tracker.handle(), tracker.admin());
+        let handle = tracker.handle();
+        let admin = tracker.admin();
+        let address = admin.address();
         let thread = std::thread::spawn(move || actix_rt::System::new().block_on(tracker.run()));
         Self {
             address,
