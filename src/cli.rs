@@ -72,7 +72,7 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
-    /// Say step by step why a hit would be taken or refused; nothing is recorded
+    /// Explain step by step why a hit would be accepted or refused; nothing is recorded
     #[command(after_help = "Example:\n  clickgate explain '/c/212313?utm_campaign=spring'\n  \
         clickgate explain '/i/212312' --header 'Sec-GPC: 1' --at 2026-12-24T00:00:00Z")]
     Explain(Explain),
@@ -82,8 +82,8 @@ pub enum Command {
 pub enum Bridge {
     /// Put core data from the log `programs` into the registry, for every tracker
     #[command(after_help = "Core data comes into that log with `clickgate programs import --stream` and \
-        POST /programs. What cannot be read becomes a dead letter. A Redis that is new or was emptied \
-        it fills only in part: `programs import` everything there once.\n\nExample:\n  \
+        POST /programs. What cannot be read becomes a dead letter. It fills a Redis that is \
+        new or was emptied only in part: import everything there once with `programs import`.\n\nExample:\n  \
         clickgate bridge programs --data ./core-data")]
     Programs,
 }
@@ -91,11 +91,13 @@ pub enum Bridge {
 #[derive(Debug, Subcommand)]
 pub enum Programs {
     /// Store one program, from a file, from standard input (-) or as JSON
-    #[command(after_help = "With a \"revision\" (up to 2^63-1) it is stored only if none as new is stored. \
+    #[command(
+        after_help = "With a \"revision\" (up to 2^63-1) it is stored only if no such revision and no newer one is stored. \
         Without one it is the newest: its revision is the time in milliseconds, or one more than the \
         stored one.\n\nExample:\n  clickgate programs put '{\"programId\": \"42\", \
         \"programName\": \"spring\", \"customerId\": 7, \"customerName\": \"Shop\", \"valid\": true, \
-        \"landingUrl\": \"https://shop.example/?click={click_id}\"}'")]
+        \"landingUrl\": \"https://shop.example/?click={click_id}\"}'"
+    )]
     Put {
         /// A file, - for standard input, or the JSON itself
         program: String,
@@ -108,8 +110,8 @@ pub enum Programs {
     List,
     /// Remove a program; its hits are refused from then on
     #[command(
-        after_help = "One that was removed before stays so: that is said, and the exit code is 0. It is \
-        1 if there never was such a program.\n\nExample:\n  clickgate programs rm 212312"
+        after_help = "Removing a removed program again is no error: the answer says so, and the exit code \
+        is 0. It is 1 if there never was such a program.\n\nExample:\n  clickgate programs rm 212312"
     )]
     Rm {
         id: String,
@@ -121,11 +123,11 @@ pub enum Programs {
     /// Store many programs at once: a JSON array, or one program a line
     #[command(after_help = "Anything wrong in the file is listed with its place, and nothing is \
         imported. With --stream each line stands alone: the good ones are accepted, the others are \
-        listed, and the exit code is 1.\n\nAn import without --stream says that the registry is complete \
-        now: trackers refuse every program that is neither in the file nor stored already. Into a Redis \
+        listed, and the exit code is 1.\n\nAn import without --stream declares the registry \
+        complete: trackers refuse every program that is neither in the file nor stored already. Into a Redis \
         that is new or was emptied, import the whole file, never a part of it; until then trackers keep \
-        the programs that they know. Changes go through `programs put`, or --stream, which say nothing of \
-        the programs that they do not name. An import of [] says that what is stored is \
+        the programs that they know. Changes go through `programs put`, or --stream, which leave \
+        the programs that they do not name as they are. An import of [] declares what is stored \
         complete.\n\nExample:\n  clickgate programs import programs.json\n  \
         core-data-feed | clickgate programs import --stream -")]
     Import {
@@ -140,7 +142,7 @@ pub enum Programs {
 
 #[derive(Debug, Subcommand)]
 pub enum Events {
-    /// Show the newest stored events, and further ones as they come
+    /// Show the newest stored events, and new ones as they arrive
     #[command(
         after_help = "Example:\n  clickgate events tail\n  clickgate events tail --no-follow --limit 1 --json"
     )]
@@ -148,7 +150,7 @@ pub enum Events {
         /// Begin with this many of the newest
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
         limit: u32,
-        /// Begin with the oldest that is kept, and leave none out
+        /// Begin with the oldest event that is kept
         #[arg(long, conflicts_with = "limit")]
         all: bool,
         /// End when there is nothing more
@@ -183,7 +185,7 @@ pub enum Events {
     Count {
         #[arg(long, value_name = "ID")]
         program: Option<String>,
-        /// Read the whole table and count its items, instead of believing its own count
+        /// Count by reading the whole table, instead of trusting its own count
         #[arg(long)]
         scan: bool,
     },
@@ -214,7 +216,7 @@ pub enum DeadLetters {
         /// As `dead-letters list` shows it
         id: String,
     },
-    /// Store them as if they had just come; one that still cannot be stored stays
+    /// Store them as if they had just arrived; those that still cannot be stored stay
     #[command(after_help = "Example:\n  clickgate dead-letters replay 0 1 2")]
     Replay {
         #[arg(required = true)]
@@ -230,7 +232,7 @@ pub enum DeadLetters {
 
 #[derive(Debug, Subcommand)]
 pub enum Log {
-    /// Read every segment and say what is in it; changes nothing, also beside a running process
+    /// Read every segment and report its contents; changes nothing, even beside a running process
     #[command(
         after_help = "Exit code 1 if something in it cannot be read.\n\nExample:\n  clickgate log check"
     )]
@@ -239,18 +241,16 @@ pub enum Log {
     #[command(after_help = "The damaged parts are kept beside the segments, as *.torn; `reconcile` counts \
         their numbers.\n\nExample:\n  clickgate log salvage")]
     Salvage,
-    /// Show how far each reader has come
+    /// Show the position of each reader
     #[command(args_conflicts_with_subcommands = true, after_help = "Example:\n  clickgate log cursor")]
     Cursor {
         #[command(subcommand)]
         command: Option<Cursor>,
     },
     /// Store the log of a dead machine in this data directory's table
-    #[command(
-        after_help = "What is in the table already is known and not stored twice, so it may be called \
+    #[command(after_help = "Events that are in the table already are not stored twice, so it can be run \
         again. Shipping to Kinesis comes with the shipper.\n\nExample:\n  \
-        clickgate log ship /mnt/rescue/019ab1f2-7c00-7000-8000-000000000000"
-    )]
+        clickgate log ship /mnt/rescue/019ab1f2-7c00-7000-8000-000000000000")]
     Ship {
         /// A data directory, a directory below drain.rescue, or one with *.seg files
         dir: PathBuf,
@@ -276,7 +276,7 @@ pub enum Cursor {
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Say everything that is wrong with the file and the environment
+    /// Report every error in the file and the environment
     #[command(after_help = "Example:\n  clickgate config check --config edge.toml")]
     Check,
     /// Show the settings in effect as a TOML file; secrets are left out

@@ -50,7 +50,7 @@ impl Context {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 ///
 /// # Errors
 /// See [`Failure`].

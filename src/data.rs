@@ -240,7 +240,7 @@ impl DataDir {
         let _ = std::fs::remove_file(self.run_file());
     }
 
-    /// What the owner says; `None` if it says nothing yet.
+    /// The owner's run file; `None` if there is none yet.
     fn read_run_file(&self) -> Result<Option<RunFile>, DataError> {
         match std::fs::read(self.run_file()) {
             Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|reason| DataError::RunFile {

@@ -72,7 +72,7 @@ pub enum OwnerError {
 }
 
 impl Owner {
-    /// Opens nothing yet. The caller holds the claim of `data`.
+    /// Opens nothing yet. The caller holds the claim on `data`.
     pub fn new(settings: Settings, data: DataDir) -> Self {
         Self {
             settings,
@@ -240,7 +240,7 @@ impl Owner {
 }
 
 /// Opens a file on a thread that may block. redb panics where a damaged page tells it nonsense;
-/// then the file is at fault, and the operator is told so.
+/// then the file is at fault, and the error says so.
 async fn open_file<T: Send + 'static>(
     path: &Path,
     open: impl FnOnce() -> T + Send + 'static,

@@ -1,15 +1,15 @@
 //! A role at work: claim the directory, open it, serve until a signal, drain.
 //!
 //! ```text
-//! claim ─► log (recovery) ─► table ─► registry ─► admin address ─► tracker's address
-//!       ─► run.json ─► consumer thread, program bridge, tracker workers
-//!       ─► … a signal, or somebody dies …
+//! claim ─► log (recovery) ─► table ─► admin address ─► registry ─► tracker's address
+//!       ─► consumer thread, program bridge ─► run.json ─► tracker workers
+//!       ─► … a signal, or a part dies …
 //!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
 //!       ─► consumer and bridge catch up, within drain.grace_ms ─► rescue, if the disk ends with us
 //!       ─► exit 0, or 3 with what is left
 //! ```
 //!
-//! What runs is a list of parts ([`Part`]); only the function [`parts`] names them. The tracker's
+//! What runs is a list of parts ([`Part`]); only [`start_parts`] names them. The tracker's
 //! workers are threads of their own; the consumer's pull loop has a thread and a runtime of its
 //! own, so that neither waits for the other. A part that dies ends the process, the others being
 //! drained first; but a program bridge that dies is started again, and the hits go on.
@@ -63,7 +63,7 @@ pub fn run(role: Role, settings: Settings, data: DataDir) -> Result<(), Failure>
 }
 
 /// Starts what `role` has beside the admin address. Adding a part is adding a line.
-async fn parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>>, Failure> {
+async fn start_parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>>, Failure> {
     let mut parts: Vec<Box<dyn Part>> = Vec::new();
     if role.tracks() {
         parts.push(Box::new(tracker::TrackerPart::bind(owner).await?));
@@ -99,7 +99,7 @@ async fn start(
     })?;
     let admin_address = admin.address();
     let first_start = role == Role::Up && import_samples(&owner).await?;
-    let mut parts = parts(role, &owner).await?;
+    let mut parts = start_parts(role, &owner).await?;
     owner.set_reports(parts.iter().filter_map(|part| part.report()).collect());
     let server =
         admin.serve(Arc::clone(&owner), prometheus).map_err(failed("cannot serve the admin address"))?;

@@ -46,7 +46,7 @@ pub use head::says_no_length;
 const CONNECTIONS_MAX: usize = 128;
 /// A client gets this long to take the end of the answer and to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// What a client may have sent that nobody asked for, without its being reset.
+/// Bytes that a client may have sent unasked without its connection being reset.
 const IGNORED_BYTES_MAX: usize = 1 << 20;
 /// Requests in progress when the server stops.
 const SHUTDOWN_SECONDS: u64 = 2;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use programs::decision::Unverified;
 use stream::Level;
 
-use super::LogFilter;
+use super::filter::LogFilter;
 use crate::registry::RegistryKind;
 
 /// A value, as it was written.
@@ -60,7 +60,7 @@ pub trait Field: Sized {
     const KIND: Kind;
 
     /// # Errors
-    /// Why `value` is none, as a fragment.
+    /// Why `value` does not fit, as a fragment.
     fn of(value: Value) -> Result<Self, String>;
 
     /// `None` if it is not set.

@@ -127,7 +127,7 @@ impl Op {
         }
     }
 
-    /// Whether the call says something in its body; the body of any other need not be read.
+    /// Whether the call has a body that matters; any other body need not be read.
     pub fn takes_body(method: &str, path: &str) -> bool {
         let path_parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         matches!(

@@ -1,4 +1,4 @@
-//! The body of a request, read when somebody asks for it and not before.
+//! The body of a request, read on demand.
 
 use std::io;
 use std::pin::Pin;

@@ -33,7 +33,7 @@ pub struct Head {
     pub rest: BytesMut,
 }
 
-/// Whether there is a body of which nobody knows the length in advance.
+/// Whether there is a body whose length is not known in advance.
 pub fn says_no_length(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
 }

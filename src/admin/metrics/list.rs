@@ -1,4 +1,4 @@
-//! Every metric, with what it says.
+//! Every metric, with its meaning.
 
 use std::fmt::Write;
 

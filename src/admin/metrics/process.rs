@@ -1,4 +1,4 @@
-//! What the operating system says of this process, as `metrics-process` reads it.
+//! Metrics of this process, as `metrics-process` reads them from the operating system.
 //!
 //! Its values are written by hand and not through the recorder, whose counters are whole
 //! numbers: CPU time is counted in fractions of a second.
@@ -9,7 +9,7 @@ use metrics_process::collector::{Metrics, collect};
 
 use super::list;
 
-/// Adds the process at this moment; what the system does not say is left out.
+/// Adds the process at this moment; a value that the system does not give is left out.
 pub fn write(text: &mut String) {
     let Metrics { resident_memory_bytes, start_time_seconds, cpu_seconds_total, open_fds, threads, .. } =
         collect();
