@@ -127,19 +127,34 @@ fn tail(number: u64) -> [u8; 10] {
     tail
 }
 
+fn event(number: u64) -> TrackingEvent {
+    TrackingEvent {
+        programid: format!("p{}", number % 7),
+        message_id: id(number).to_string(),
+        received_at_ms: TIME_MS,
+        user_agent: "x".repeat(300),
+        number,
+        ..TrackingEvent::default()
+    }
+}
+
 fn work(numbers: std::ops::Range<u64>) -> WriteBatch {
     let item = |number| {
-        let event = TrackingEvent {
-            programid: format!("p{}", number % 7),
-            message_id: id(number).to_string(),
-            received_at_ms: TIME_MS,
-            user_agent: "x".repeat(300),
-            number,
-            ..TrackingEvent::default()
-        };
-        Item::Record(Record { number, kind: RecordKind::Event, payload: event.encode_to_vec().into() })
+        let payload = event(number).encode_to_vec().into();
+        Item::Record(Record { number, kind: RecordKind::Event, payload })
     };
     WriteBatch::of(&[Batch::of_lane(Uuid::from_u128(1), 0, numbers.map(item).collect())], 1)
+}
+
+/// The events among these that have a sender's id, as their senders say them again.
+fn retries(numbers: &BTreeSet<u64>) -> WriteBatch {
+    let of_senders = numbers.iter().copied().filter(|number| !number.is_multiple_of(2));
+    let item = |(at, number)| {
+        let event = TrackingEvent { received_at_ms: TIME_MS + 60_000, ..event(number) };
+        Item::Record(Record { number: at, kind: RecordKind::Event, payload: event.encode_to_vec().into() })
+    };
+    let items = (0..).zip(of_senders).map(item).collect();
+    WriteBatch::of(&[Batch::of_lane(Uuid::from_u128(2), 0, items)], 1)
 }
 
 /// The numbers of all events, each found by its key and by its id.
@@ -204,5 +219,16 @@ proptest! {
             drop(store);
             handle.disk().power_loss(&mut random);
         }
+
+        // Every sender says its events again, later and to another process.
+        handle.disk().operations_left = u64::MAX;
+        let store = Store::open_with(&config, Box::new(move || {
+            Builder::new().create_with_backend(handle.clone())
+        })).unwrap();
+        let before = stored(&store);
+        let of_senders = before.iter().filter(|number| !number.is_multiple_of(2)).count() as u64;
+        let written = store.write(&retries(&before)).unwrap();
+        prop_assert_eq!((written.fates.stored, written.fates.duplicates), (0, of_senders));
+        prop_assert_eq!(stored(&store), before);
     }
 }
