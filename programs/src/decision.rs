@@ -132,7 +132,7 @@ pub fn decide<'v, T: Trace>(
     })?;
     trace.step("program_id", has_program_id(candidate), |id| format!("{id:?}"))?;
     let known = trace.step("exists", exists(candidate, verdict, rules), |known| match known {
-        Some(program) => format!("{:?}, revision {:?}", program.name, program.revision.unwrap_or(0)),
+        Some(program) => format!("{:?}, revision {:?}", program.name(), program.revision.unwrap_or(0)),
         None => "cannot be checked at the moment; taken because unverified = \"accept\"".into(),
     })?;
     let Some(program) = known else {
@@ -255,7 +255,7 @@ fn no_conflict(program: &Program, parameters: &Parameters) -> Result<(), Refused
 }
 
 fn checksum_fits(program: &Program, parameters: &Parameters) -> Result<(), Refused> {
-    if !program.require_checksum || parameters.get(CHECKSUM) == Some(&*program.checksum) {
+    if !program.require_checksum || parameters.get(CHECKSUM) == Some(program.checksum()) {
         return Ok(());
     }
     let detail = match parameters.get(CHECKSUM) {

@@ -21,8 +21,10 @@ pub const URL_BYTES_MAX: usize = 4_096;
 ///
 /// Only the text is kept: where the macros stand is seen by their braces, which nothing
 /// else in it can be, and to look for them costs less than a list of places in memory.
+///
+/// It owns its text or borrows it, as from a [`Program`](crate::Program).
 #[derive(Clone, PartialEq, Eq)]
-pub struct LandingUrl(Box<str>);
+pub struct LandingUrl<Text = Box<str>>(Text);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Macro<'t> {
@@ -82,20 +84,29 @@ impl LandingUrl {
         check_macros(text, authority_end)?;
         Ok(Self(text.into()))
     }
+}
 
+impl<'t> LandingUrl<&'t str> {
+    /// Of a text that was parsed before.
+    pub(crate) fn of_parsed(text: &'t str) -> Self {
+        Self(text)
+    }
+}
+
+impl<Text: AsRef<str>> LandingUrl<Text> {
     /// The template as it was given.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_ref()
     }
 
     /// Whether the scheme is `https` rather than `http`.
     pub fn is_https(&self) -> bool {
-        starts_with_scheme(&self.0, "https:")
+        starts_with_scheme(self.as_str(), "https:")
     }
 
     /// Whether rendering replaces anything.
     pub fn has_macros(&self) -> bool {
-        self.0.contains('{')
+        self.as_str().contains('{')
     }
 
     /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
@@ -106,7 +117,7 @@ impl LandingUrl {
             Macro::ClickId => percent_encode(click_id, out),
             Macro::Parameter(name) => percent_encode(param(name).unwrap_or_default(), out),
         };
-        render::render(&self.0, write, out);
+        render::render(self.as_str(), write, out);
     }
 }
 
@@ -181,21 +192,21 @@ fn percent_encode(value: &str, out: &mut String) {
     }
 }
 
-impl fmt::Display for LandingUrl {
+impl<Text: AsRef<str>> fmt::Display for LandingUrl<Text> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
-impl fmt::Debug for LandingUrl {
+impl<Text: AsRef<str>> fmt::Debug for LandingUrl<Text> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
-impl Serialize for LandingUrl {
+impl<Text: AsRef<str>> Serialize for LandingUrl<Text> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 

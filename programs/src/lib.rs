@@ -53,7 +53,7 @@ pub mod testing;
 pub use id::{InvalidProgramId, PROGRAM_ID_BYTES_MAX, ProgramId};
 pub use import::{IMPORT_ERRORS_MAX, ImportError, PROGRAM_BYTES_MAX, read_programs};
 pub use landing::{FallbackUrl, InvalidUrl, LandingUrl, URL_BYTES_MAX};
-pub use program::{BoxedTerms, Invalid, Program, REVISION_MAX, TEXT_BYTES_MAX, Terms};
+pub use program::{BoxedTerms, Invalid, Program, REVISION_MAX, TEXT_BYTES_MAX, Terms, Texts};
 pub use registry::{
     Change, Changes, Entry, Epoch, ImportReport, LocalRegistry, Notice, Put, RedisConfig, RedisConfigError,
     RedisCounts, RedisRegistry, Refused, Registry, RegistryError, Snapshot, State, Subscription, Version,

@@ -8,13 +8,14 @@
 //!
 //! # What one costs
 //!
-//! A region holds 100,000 of them in memory, so texts have no spare capacity and what few
-//! programs say is behind one pointer, see [`terms`]: 128 bytes and the texts, where the plain
-//! struct took 272 and the texts.
+//! A region holds 100,000 of them in memory, so their texts stand one behind the other in one
+//! allocation, see [`texts`], and what few programs say is behind one pointer, see [`terms`]: 88
+//! bytes and the texts, where the plain struct took 272 and each text an allocation of its own.
 
 mod json;
 mod lenient;
 mod terms;
+mod texts;
 
 use serde::Deserialize;
 
@@ -22,6 +23,7 @@ use crate::{id::ProgramId, landing::LandingUrl, rfc3339};
 
 pub(crate) use json::ProgramJson;
 pub use terms::{BoxedTerms, Terms};
+pub use texts::Texts;
 
 /// Longest program name, customer name and checksum, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -38,12 +40,8 @@ pub const REVISION_MAX: u64 = i64::MAX as u64;
 pub struct Program {
     /// Which program.
     pub id: ProgramId,
-    /// Name for people; at most [`TEXT_BYTES_MAX`] bytes, like the other texts.
-    pub name: Box<str>,
-    /// What parameter `sum` must equal when [`Program::require_checksum`]; else only passed on.
-    pub checksum: Box<str>,
-    /// Name of the customer for people.
-    pub customer_name: Box<str>,
+    /// Its name, its customer's, the checksum and the landing URL; read them by the methods.
+    pub texts: Texts,
     /// The customer.
     pub customer_id: i32,
     /// The switch: `false` refuses every hit.
@@ -54,8 +52,6 @@ pub struct Program {
     pub strict: bool,
     /// Parameter `sum` must equal the checksum.
     pub require_checksum: bool,
-    /// Where a click is sent.
-    pub landing_url: Option<LandingUrl>,
     /// The order of its source's changes; `None` when the JSON did not say.
     pub revision: Option<u64>,
     /// What only some programs say: times, parameter rules, a fallback.
@@ -83,6 +79,26 @@ pub enum Invalid {
 }
 
 impl Program {
+    /// Name for people; at most [`TEXT_BYTES_MAX`] bytes, like the other texts.
+    pub fn name(&self) -> &str {
+        self.texts.name()
+    }
+
+    /// What parameter `sum` must equal when [`Program::require_checksum`]; else only passed on.
+    pub fn checksum(&self) -> &str {
+        self.texts.checksum()
+    }
+
+    /// Name of the customer for people.
+    pub fn customer_name(&self) -> &str {
+        self.texts.customer_name()
+    }
+
+    /// Where a click is sent.
+    pub fn landing_url(&self) -> Option<LandingUrl<&str>> {
+        self.texts.landing_url()
+    }
+
     /// Whether hits count at `now_ms`, milliseconds since 1970.
     ///
     /// # Errors

@@ -28,7 +28,8 @@ pub fn patient() -> CatalogConfig {
 pub fn program(id: &str, name: &str, revision: u64) -> Program {
     let mut program = crate::samples().remove(0);
     program.id = id.parse().unwrap();
-    program.name = name.into();
+    let url = program.landing_url().map(|url| crate::LandingUrl::parse(url.as_str()).unwrap());
+    program.texts = crate::Texts::new(name, program.checksum(), program.customer_name(), url.as_ref());
     program.revision = Some(revision);
     program
 }

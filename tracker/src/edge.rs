@@ -288,7 +288,7 @@ impl Edge {
     }
 
     fn landing(&self, hit: &Hit, program: &Program, message_id: &str) -> Answer {
-        let landing = program.landing_url.as_ref().and_then(|url| {
+        let landing = program.landing_url().and_then(|url| {
             let mut location = String::with_capacity(url.as_str().len() + 64);
             url.render(message_id, |name| hit.parameter(name), &mut location);
             answer::redirect(location)

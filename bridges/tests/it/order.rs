@@ -92,7 +92,7 @@ proptest! {
                 let found = world.registry.get(&id.parse().unwrap()).await.unwrap().entry;
                 match (found, name) {
                     (Entry::Program { program, .. }, Some(name)) => {
-                        assert_eq!((program.name.to_string(), program.revision), (name, Some(revision)), "{id}");
+                        assert_eq!((program.name().to_string(), program.revision), (name, Some(revision)), "{id}");
                     }
                     (Entry::Removed { revision: found, .. }, None) => assert_eq!(found, revision, "{id}"),
                     (found, name) => panic!("{id}: {found:?} instead of {name:?}"),

@@ -50,7 +50,7 @@ impl World {
     /// What the registry has, as (id, name).
     pub async fn names(&self) -> BTreeMap<String, String> {
         let snapshot = self.registry.snapshot().await.unwrap();
-        snapshot.programs.iter().map(|(_, it)| (it.id.to_string(), it.name.to_string())).collect()
+        snapshot.programs.iter().map(|(_, it)| (it.id.to_string(), it.name().to_string())).collect()
     }
 }
 

@@ -16,7 +16,7 @@ fn catalog_of(registry: &Arc<Held>, config: CatalogConfig) -> Catalog {
 
 async fn name(catalog: &Catalog, id: &str) -> String {
     match catalog.find(id, NOW).await {
-        Verdict::Known(program) => program.name.to_string(),
+        Verdict::Known(program) => program.name().to_string(),
         verdict => format!("{verdict:?}"),
     }
 }
@@ -317,7 +317,7 @@ async fn what_a_thread_has_just_found_is_another_as_soon_as_it_changes() {
     for version in 2..50 {
         assert_ne!(name(&catalog, "1").await, "Unknown");
         let program = (version % 5 != 0).then(|| program("1", &version.to_string(), version));
-        let expected = program.as_ref().map_or("Unknown".to_owned(), |program| program.name.to_string());
+        let expected = program.as_ref().map_or("Unknown".to_owned(), |program| program.name().to_string());
         writer.apply(change(&registry, version, "1", program).await, NOW).await;
         for _ in 0..20 {
             assert_eq!(name(&catalog, "1").await, expected);
@@ -340,7 +340,7 @@ const EXPIRED: u64 = NOW + 1_500_000;
 
 async fn name_at(catalog: &Catalog, id: &str, now_ms: u64) -> String {
     match catalog.find(id, now_ms).await {
-        Verdict::Known(program) => program.name.to_string(),
+        Verdict::Known(program) => program.name().to_string(),
         verdict => format!("{verdict:?}"),
     }
 }

@@ -60,7 +60,7 @@ fn decide_on(
         assert_eq!(last.detail, refused.detail);
     }
     decision.map(|accepted| match accepted {
-        Accepted::Known(program) => program.name.to_string(),
+        Accepted::Known(program) => program.name().to_string(),
         Accepted::Unverified => "unverified".into(),
     })
 }

@@ -132,7 +132,7 @@ fn the_samples_are_the_aws_samples_programs() {
     let samples = crate::samples();
     let known: Vec<_> = samples
         .iter()
-        .map(|p| (p.id.as_str(), &*p.name, &*p.checksum, p.customer_id, &*p.customer_name))
+        .map(|p| (p.id.as_str(), p.name(), p.checksum(), p.customer_id, p.customer_name()))
         .collect();
     assert_eq!(
         known,
@@ -142,7 +142,7 @@ fn the_samples_are_the_aws_samples_programs() {
             ("212314", "program3", "125", 9_125, "Customer3"),
         ]
     );
-    assert!(samples.iter().all(|p| p.valid && p.revision.is_none() && p.landing_url.is_some()));
+    assert!(samples.iter().all(|p| p.valid && p.revision.is_none() && p.landing_url().is_some()));
 }
 
 proptest! {

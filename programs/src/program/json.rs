@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{BoxedTerms, Program, Terms, lenient};
+use super::{BoxedTerms, Program, Terms, Texts, lenient};
 use crate::{
     absent,
     id::ProgramId,
@@ -131,15 +131,17 @@ impl TryFrom<ProgramJson> for Program {
             .map_err(|reason| Inconsistent { field: "conflicts", reason })?;
         Ok(Self {
             id: json.program_id,
-            name: json.program_name,
-            checksum: json.checksum,
-            customer_name: json.customer_name,
+            texts: Texts::new(
+                &json.program_name,
+                &json.checksum,
+                &json.customer_name,
+                json.landing_url.as_ref(),
+            ),
             customer_id: json.customer_id,
             valid: json.valid,
             allow_http: json.allow_http,
             strict: json.strict,
             require_checksum: json.require_checksum,
-            landing_url: json.landing_url,
             revision: json.revision,
             terms: BoxedTerms::from(Terms {
                 starts_at: json.starts_at,
@@ -167,7 +169,7 @@ struct Written<'p> {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lenient::write_moment")]
     ends_at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    landing_url: Option<&'p LandingUrl>,
+    landing_url: Option<LandingUrl<&'p str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback_url: Option<&'p FallbackUrl>,
     #[serde(skip_serializing_if = "is_false")]
@@ -189,14 +191,14 @@ impl Serialize for Program {
         let terms = &*self.terms;
         let written = Written {
             program_id: &self.id,
-            program_name: &self.name,
-            checksum: &self.checksum,
+            program_name: self.name(),
+            checksum: self.checksum(),
             customer_id: self.customer_id,
-            customer_name: &self.customer_name,
+            customer_name: self.customer_name(),
             valid: self.valid,
             starts_at: terms.starts_at,
             ends_at: terms.ends_at,
-            landing_url: self.landing_url.as_ref(),
+            landing_url: self.landing_url(),
             fallback_url: terms.fallback_url.as_ref(),
             allow_http: self.allow_http,
             strict: self.strict,

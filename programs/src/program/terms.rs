@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_takes_fourteen_words_beside_its_texts() {
-        assert_eq!(size_of::<crate::Program>(), 112);
+    fn a_program_takes_nine_words_beside_its_texts() {
+        assert_eq!(size_of::<crate::Program>(), 72);
     }
 }

@@ -39,14 +39,14 @@ pub(crate) fn any_program() -> impl Strategy<Value = Program> {
         let base = format!("{scheme}://{host}.example.com/");
         Program {
             id: id.parse().unwrap(),
-            name: name.into(),
             require_checksum: require_checksum && !checksum.is_empty(),
-            checksum: checksum.into(),
+            texts: {
+                let landing = landing.map(|rest| format!("{base}{rest}{{click_id}}"));
+                let landing = landing.map(|text| LandingUrl::parse_allowing_http(&text).unwrap());
+                Texts::new(&name, &checksum, &customer_name, landing.as_ref())
+            },
             customer_id,
-            customer_name: customer_name.into(),
             valid,
-            landing_url: landing
-                .map(|rest| LandingUrl::parse_allowing_http(&format!("{base}{rest}{{click_id}}")).unwrap()),
             allow_http,
             strict,
             revision,
@@ -83,7 +83,7 @@ fn numbers_and_booleans_may_be_text_as_a_redis_hash_has_them() {
     let plain = read(json!({})).unwrap();
     let text = read(json!({"customerId": "9124", "checksum": 124, "valid": "true"})).unwrap();
     assert_eq!(text, plain);
-    assert_eq!((plain.customer_id, &*plain.checksum, plain.valid), (9_124, "124", true));
+    assert_eq!((plain.customer_id, plain.checksum(), plain.valid), (9_124, "124", true));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn null_is_as_if_a_key_that_may_be_left_out_were() {
 fn http_is_taken_when_the_program_says_so() {
     let http =
         json!({"allowHttp": true, "landingUrl": "http://a.example/", "fallbackUrl": "http://b.example/"});
-    assert_eq!(read(http).unwrap().landing_url.unwrap().as_str(), "http://a.example/");
+    assert_eq!(read(http).unwrap().landing_url().unwrap().as_str(), "http://a.example/");
 }
 
 #[test]

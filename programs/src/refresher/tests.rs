@@ -39,7 +39,7 @@ impl Following {
 
     async fn name(&self, id: &str, now_ms: u64) -> String {
         match self.catalog.find(id, now_ms).await {
-            Verdict::Known(program) => program.name.to_string(),
+            Verdict::Known(program) => program.name().to_string(),
             verdict => format!("{verdict:?}"),
         }
     }

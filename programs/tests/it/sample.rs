@@ -53,13 +53,13 @@ async fn its_programs_are_read_with_version_and_revision_0() {
 
     let read = registry.get(&id("212312")).await.unwrap();
     let Entry::Program { version: 0, program } = read.entry else { panic!("{:?}", read.entry) };
-    assert_eq!((&*program.name, program.customer_id, program.revision), ("Summer", 2, Some(0)));
+    assert_eq!((program.name(), program.customer_id, program.revision), ("Summer", 2, Some(0)));
     assert!(program.valid && read.state.ready);
     for strange in ["session", "text", "nothing"] {
         assert_eq!(registry.get(&id(strange)).await.unwrap().entry, Entry::Absent, "{strange}");
     }
     let snapshot = registry.snapshot().await.unwrap();
-    let names: Vec<_> = snapshot.programs.iter().map(|(at, program)| (*at, &*program.name)).collect();
+    let names: Vec<_> = snapshot.programs.iter().map(|(at, program)| (*at, program.name())).collect();
     assert_eq!((names, snapshot.state.ready), (vec![(0, "Summer"), (0, "Winter")], true));
 
     let without = crate::registry(&server);
@@ -119,7 +119,7 @@ async fn its_message_makes_a_follower_load_again_once() {
     let changes = registry.changes_since(loaded.epoch, loaded.version).await.unwrap();
     assert_eq!(changes, Changes::Reload);
     let snapshot = registry.snapshot().await.unwrap();
-    assert_eq!(&*snapshot.programs[0].1.name, "after");
+    assert_eq!(snapshot.programs[0].1.name(), "after");
     let state = snapshot.state;
     let changes = registry.changes_since(state.epoch, state.version).await.unwrap();
     assert_eq!(changes, Changes::List { state, changes: vec![] }, "once is enough");

@@ -165,10 +165,10 @@ pub fn enriched(hit: &Hit, program: &Program, message_id: &str) -> Answer {
     let enriched = Enriched {
         user_agent: &hit.client.user_agent,
         program_id: program.id.as_str(),
-        program_name: &program.name,
-        checksum: &program.checksum,
+        program_name: program.name(),
+        checksum: program.checksum(),
         customer_id: program.customer_id,
-        customer_name: &program.customer_name,
+        customer_name: program.customer_name(),
         message_id,
         valid: program.valid,
     };

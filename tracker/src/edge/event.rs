@@ -44,12 +44,12 @@ impl Event<'_> {
             Accepted::Unverified => None,
         };
         text(1, hit.program.as_deref().unwrap_or(""), out);
-        text(2, program.map_or("", |program| &program.checksum), out);
+        text(2, program.map_or("", Program::checksum), out);
         // An int32 is written sign-extended to 64 bits.
         uint(3, i64::from(program.map_or(0, |program| program.customer_id)).cast_unsigned(), out);
         text(4, &hit.client.user_agent, out);
-        text(5, program.map_or("", |program| &program.name), out);
-        text(6, program.map_or("", |program| &program.customer_name), out);
+        text(5, program.map_or("", Program::name), out);
+        text(6, program.map_or("", Program::customer_name), out);
         uint(7, program.is_some_and(|program| program.valid).into(), out);
         let mut id = Uuid::encode_buffer();
         text(8, self.id.hyphenated().encode_lower(&mut id), out);
@@ -172,11 +172,11 @@ mod tests {
         let custom = hit.sent.as_ref().map(|sent| sent.kind.custom_name().to_owned());
         TrackingEvent {
             programid: "212312".into(),
-            checksum: program.as_ref().map(|p| p.checksum.to_string()).unwrap_or_default(),
+            checksum: program.as_ref().map(|p| p.checksum().to_string()).unwrap_or_default(),
             customer_id: program.as_ref().map(|p| p.customer_id).unwrap_or_default(),
             user_agent: client.user_agent.to_string(),
-            program_name: program.as_ref().map(|p| p.name.to_string()).unwrap_or_default(),
-            customer_name: program.as_ref().map(|p| p.customer_name.to_string()).unwrap_or_default(),
+            program_name: program.as_ref().map(|p| p.name().to_string()).unwrap_or_default(),
+            customer_name: program.as_ref().map(|p| p.customer_name().to_string()).unwrap_or_default(),
             is_valid: program.is_some(),
             message_id: event.id.to_string(),
             r#type: if custom.is_some() { EventType::Custom } else { EventType::Click }.into(),

@@ -23,7 +23,7 @@ async fn held(registry: &Held, catalog: &Catalog, id: &str) -> String {
     let verdict = catalog.find(id, NOW).await;
     registry.away.store(false, SeqCst);
     match verdict {
-        Verdict::Known(program) => program.name.to_string(),
+        Verdict::Known(program) => program.name().to_string(),
         verdict => format!("{verdict:?}"),
     }
 }
@@ -451,7 +451,7 @@ async fn eventually_saved(last_good: &LastGood, expected: &[&str]) {
         let saved = last_good.load(now_ms(), u64::MAX, 100).await;
         let mut names: Vec<_> = saved.iter().flat_map(|saved| &saved.programs).collect();
         names.sort_by(|one, other| one.1.id.as_str().cmp(other.1.id.as_str()));
-        if names.iter().map(|(_, program)| &*program.name).eq(expected.iter().copied()) {
+        if names.iter().map(|(_, program)| program.name()).eq(expected.iter().copied()) {
             return;
         }
         assert!(std::time::Instant::now() < end, "{names:?}, not {expected:?}");
