@@ -2,7 +2,8 @@
 //!
 //! Reading sends no message; what a thread found lately it finds again without asking the
 //! shared cache (module `front`). There is one [`CatalogWriter`] at a time, held
-//! by the refresher, which follows the registry; besides it only a miss adds an entry.
+//! by the refresher, which follows the registry; besides it only a read of the registry adds an
+//! entry.
 //!
 //! # Which value wins
 //!
@@ -21,7 +22,7 @@
 //!
 //! # How old is it?
 //!
-//! One figure for the whole catalog, see [`freshness`]. In step with the registry, everything held
+//! One figure for the whole catalog, see module `freshness`. In step with the registry, everything held
 //! is right. Out of step, a program that is older than `fresh_seconds` is served and read again
 //! in the background when it is hit; one that is `stale_seconds` older still is read before it is
 //! served, as on a miss. The hashes of the AWS sample have no versions, so that comparing proves

@@ -5,7 +5,7 @@
 //! hundredth is the same code. A panic ends it for good: its catalog writer is dropped,
 //! the catalog is no longer in step, the lifeline tells the owner, which starts another.
 //!
-//! Its mailbox takes [`Fill`] only, [`MAILBOX_MAX`] of them; whoever sends one more waits. What
+//! Its mailbox takes `Fill` only, `MAILBOX_MAX` of them; whoever sends one more waits. What
 //! the registry says does not come through the mailbox; see `follow_loop`.
 
 mod counters;

@@ -176,7 +176,8 @@ impl<R: Read> Records<R> {
     fn end(&mut self) -> Result<(), SnapshotError> {
         let mut count = [0; 8];
         self.take(&mut count)?;
-        let (crc, mut expected) = (self.crc, [0; 4]);
+        let crc = self.crc;
+        let mut expected = [0; 4];
         self.source.read_exact(&mut expected).map_err(cut_short)?;
         if u64::from_le_bytes(count) != self.count || u32::from_le_bytes(expected) != crc {
             return Err(SnapshotError::Damaged("its records do not check".to_owned()));

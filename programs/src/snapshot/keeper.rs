@@ -135,7 +135,8 @@ impl LastGood {
     pub(crate) async fn load(&self, now_ms: u64, age_ms_max: u64, programs_max: u64) -> Option<Saved> {
         let path = self.shared.path.clone();
         let read = tokio::task::spawn_blocking(move || read(&path, programs_max)).await;
-        let (shared, path) = (&self.shared, self.shared.path.display());
+        let shared = &self.shared;
+        let path = shared.path.display();
         let saved = match read {
             Ok(Ok(saved)) => saved?,
             Ok(Err(error)) => {
@@ -152,7 +153,8 @@ impl LastGood {
         let age_ms = now_ms.saturating_sub(saved.in_step_at_ms);
         if age_ms > age_ms_max {
             shared.counters.too_old.increment(1);
-            let (age_seconds, most_seconds) = (age_ms / 1_000, age_ms_max / 1_000);
+            let age_seconds = age_ms / 1_000;
+            let most_seconds = age_ms_max / 1_000;
             warn!(age_seconds, most_seconds, %path, "the last-good snapshot is too old to be served");
             return None;
         }
@@ -166,8 +168,15 @@ impl LastGood {
     pub(crate) fn replaced(&self, state: State, all: Vec<(Version, Arc<Program>)>, in_step_at_ms: u64) {
         let mut noted = self.shared.lock();
         let Noted { closed, idle, ended, .. } = *noted;
-        let (state, all) = (Some(state), Some(all));
-        *noted = Noted { closed, idle, ended, state, in_step_at_ms, all, ..Noted::default() };
+        *noted = Noted {
+            closed,
+            idle,
+            ended,
+            state: Some(state),
+            in_step_at_ms,
+            all: Some(all),
+            ..Noted::default()
+        };
         self.shared.needs_all.store(false, Ordering::Release);
         self.shared.wake_if_idle(noted);
     }

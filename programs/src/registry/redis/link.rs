@@ -154,8 +154,10 @@ impl Link {
         if slot.pause_until.is_some_and(|until| Instant::now() < until) {
             return Err(Fault::Pausing { last: slot.last_error.clone(), denied: slot.last_was_denied });
         }
-        let (address, limit) = (self.address.clone(), self.connect_timeout);
-        let (failures, counters) = (Arc::clone(&self.failures), Arc::clone(&self.counters));
+        let address = self.address.clone();
+        let limit = self.connect_timeout;
+        let failures = Arc::clone(&self.failures);
+        let counters = Arc::clone(&self.counters);
         let connecting = self.worker.handle.spawn(async move {
             match connect(&address, limit).await {
                 Ok(connection) => {
