@@ -1,6 +1,6 @@
-//! The paths that hits arrive by, and why some cannot be told apart.
+//! The configurable paths, and the check that each request has one route.
 
-/// First part of each tracking path: `/` and a word, without a `/` at the end.
+/// The prefixes of the tracking paths: `/` and a word, without a trailing `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefixes {
     /// The AWS sample's route with its JSON answer.
@@ -31,7 +31,7 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    /// Every path that cannot be used: its key, what it is set to, what it should be.
+    /// Every invalid path: its key, its value, and what is expected.
     pub(super) fn errors(&self) -> Vec<(&'static str, &str, &'static str)> {
         let prefixes = [
             ("prefixes.event", &self.event),
@@ -50,7 +50,7 @@ impl Prefixes {
             };
             let dots = *key == "prefixes.tag";
             expect(is_prefix(prefix, dots), "a path of letters, digits, '-', '_' and inner '/'");
-            expect(!is_ours(prefix), "different from /health, /robots.txt, /.well-known and /example");
+            expect(!is_reserved(prefix), "different from /health, /robots.txt, /.well-known and /example");
             let apart = prefixes[..at].iter().all(|(_, other)| !overlap(prefix, other));
             expect(apart, "different from the other prefixes, and below none of them");
         }
@@ -64,11 +64,11 @@ fn is_prefix(prefix: &str, dots: bool) -> bool {
     prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(part_fits))
 }
 
-fn is_ours(prefix: &str) -> bool {
-    ["/health", "/robots.txt", "/.well-known", "/example"].iter().any(|ours| overlap(prefix, ours))
+fn is_reserved(prefix: &str) -> bool {
+    ["/health", "/robots.txt", "/.well-known", "/example"].iter().any(|path| overlap(prefix, path))
 }
 
-/// Whether a path could belong to both.
+/// Whether some path matches both.
 fn overlap(one: &str, other: &str) -> bool {
     let below = |long: &str, short: &str| {
         long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn each_path_is_held_apart_from_the_others_and_from_ours() {
+    fn prefixes_must_not_overlap_each_other_or_a_fixed_path() {
         let errors = |prefixes: Prefixes| prefixes.errors().iter().map(|error| error.0).collect::<Vec<_>>();
         assert!(errors(Prefixes::default()).is_empty());
         let taken = Prefixes { beacon: "/v".into(), tag: "/example".into(), ..Prefixes::default() };
