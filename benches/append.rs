@@ -8,27 +8,27 @@ use futures_util::future::join_all;
 use stream::{Class, Level, Log, LogConfig, RecordKind};
 use tokio::task::{LocalSet, yield_now};
 
-const RECORDS_PER_TURN: u64 = 64;
+const RECORDS_PER_WRITE: u64 = 64;
 /// About a pixel's event.
 const RECORD: [u8; 256] = [0x5a; 256];
 
 fn append(c: &mut Criterion) {
     let mut group = c.benchmark_group("append");
     group
-        .throughput(Throughput::Elements(RECORDS_PER_TURN))
+        .throughput(Throughput::Elements(RECORDS_PER_WRITE))
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
     for (name, level) in [("memory", Level::Memory), ("written", Level::Written), ("synced", Level::Synced)] {
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            b.iter_custom(|turns| turns_of(level, turns));
+            b.iter_custom(|writes| time_writes(level, writes));
         });
     }
     group.finish();
 }
 
-/// The time of so many turns, on a log of its own.
-fn turns_of(level: Level, turns: u64) -> Duration {
+/// The time of this many writes, on a log of its own.
+fn time_writes(level: Level, writes: u64) -> Duration {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let segments = LogConfig { segment_bytes: 1 << 30, log_bytes_max: 64 << 30, ..LogConfig::default() };
     let log = Log::open(dir.path(), "events", segments).expect("a new log");
@@ -41,10 +41,10 @@ fn turns_of(level: Level, turns: u64) -> Duration {
             lane.reached(level, number).await.expect("it is safe")
         };
         let start = Instant::now();
-        for _ in 0..turns {
-            join_all((0..RECORDS_PER_TURN).map(|_| record())).await;
+        for _ in 0..writes {
+            join_all((0..RECORDS_PER_WRITE).map(|_| record())).await;
             if level == Level::Memory {
-                // Else the lane never gets its turn to write.
+                // No record waits at this level, so let the lane write here.
                 yield_now().await;
             }
         }
@@ -52,7 +52,7 @@ fn turns_of(level: Level, turns: u64) -> Duration {
     });
     log.close();
     let issued: u64 = log.lanes().iter().map(|lane| lane.issued).sum();
-    assert!(issued >= turns * RECORDS_PER_TURN, "every record has a number");
+    assert!(issued >= writes * RECORDS_PER_WRITE, "every record has a number");
     spent
 }
 

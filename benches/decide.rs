@@ -2,8 +2,8 @@
 //! for the disk: read, find, decide, encode, append, build the answer.
 //!
 //! Through the worker's own [`tracker::Edge`] at level `memory`, with 100,000 programs, all of
-//! them fresh. Each 64 hits the lane gets its turn to write, outside the measured time. In the
-//! end the log must have a number for every hit: one that was refused has none.
+//! them fresh. After every 64 hits the lane writes, outside the measured time. In the
+//! end the log must have issued a number for every hit: a refused hit has none.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, yield_now};
 use tracker::{Config, Edge, Head, Headers, HitRoute, Method, Reply, Site};
 use world::programs::{PROGRAMS, id, snapshot};
 
-const HITS_PER_TURN: u64 = 64;
+const HITS_PER_WRITE: u64 = 64;
 
 /// A pixel's target.
 fn target(nth: usize) -> String {
@@ -71,22 +71,22 @@ fn decide(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(3));
     group.bench_function("pixel", |b| {
         let mut targets = targets.iter().cycle();
-        b.iter_custom(|hits| {
+        b.iter_custom(|iterations| {
             local.block_on(&runtime, async {
                 let mut spent = Duration::ZERO;
-                let mut left = hits;
+                let mut left = iterations;
                 while left > 0 {
-                    let turn = left.min(HITS_PER_TURN);
+                    let hits = left.min(HITS_PER_WRITE);
                     let start = Instant::now();
-                    for target in targets.by_ref().take(turn as usize) {
+                    for target in targets.by_ref().take(hits as usize) {
                         let head = head(black_box(target));
                         let id = &head.path["/i/".len()..head.path.len() - ".gif".len()];
                         let reply = edge.hit(HitRoute::Impression, id, &head, now_ms()).await;
                         assert!(matches!(reply, Reply::Pixel), "the log took it");
                     }
                     spent += start.elapsed();
-                    asked.set(asked.get() + turn);
-                    left -= turn;
+                    asked.set(asked.get() + hits);
+                    left -= hits;
                     yield_now().await;
                 }
                 spent

@@ -6,10 +6,10 @@
 //! `start + n / rate`, and its latency counts from there: a request that had to wait
 //! for its connection has waited.
 //!
-//! tokio's timer has a grain of a millisecond, which is more than what is measured. So the
-//! thread sleeps by itself, 20 µs at a time, and then lets everybody go who is due. It must
-//! not spin instead: on a virtual machine both of whose cores are busy, the host takes a core
-//! away for 3 ms at a time and more often than 1 request in 100 meets it, whoever the server is.
+//! tokio's timer has a resolution of a millisecond, coarser than the latencies measured. So the
+//! thread itself sleeps, 20 µs at a time, and then releases the connections that are due. It must
+//! not spin instead: when both cores of a virtual machine are busy, the host takes one away for 3 ms
+//! at a time, which hits more than 1 request in 100, whatever the server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,21 +24,21 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::requests::Request;
 
-/// Bytes of the largest answer that is understood, head and body.
+/// Bytes of the largest answer that is accepted, head and body.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
-/// Longest latency that is told apart from longer ones, in microseconds.
+/// Longest latency that the histogram resolves, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
-/// A run that is this much late is given up.
+/// A run that falls behind by this much is aborted.
 const LATE_MAX: Duration = Duration::from_secs(20);
 
 /// How long the thread sleeps when nothing is due; the kernel adds some 50 µs. All latencies
 /// are longer by up to that, of every server alike.
 const NAP: Duration = Duration::from_micros(20);
 
-/// What is to be sent.
+/// The load to generate.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where to.
+    /// The server.
     pub address: SocketAddr,
     /// Sent in turn; not empty.
     pub requests: Vec<Request>,
@@ -46,11 +46,11 @@ pub struct Plan {
     pub rate: f64,
     /// Connections that share the rate; each has one request under way at most.
     pub connections: usize,
-    /// For how long.
+    /// The length of the run.
     pub duration: Duration,
 }
 
-/// What came back.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Microseconds from the intended moment to the last byte of the answer.
@@ -73,7 +73,7 @@ impl Outcome {
 /// Follows the plan. To be called on a tokio runtime of one thread.
 ///
 /// # Errors
-/// A connection failed, an answer was no HTTP, or the server was 20 s late.
+/// A connection failed, an answer was not HTTP, or the server was 20 s late.
 pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     let mut sockets = Vec::with_capacity(plan.connections);
     for _ in 0..plan.connections {
@@ -90,8 +90,8 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
         due.push(Arc::clone(&is_due));
         tasks.spawn(connection(Arc::clone(&plan), at, socket, start, is_due));
     }
-    tasks.spawn(let_go(Arc::clone(&plan), start, due));
-    let mut whole = nothing_yet();
+    tasks.spawn(release_due(Arc::clone(&plan), start, due));
+    let mut whole = empty_outcome();
     while let Some(ended) = tasks.join_next().await {
         let part = ended.map_err(io::Error::other)??;
         whole.latency_us.add(&part.latency_us).map_err(io::Error::other)?;
@@ -102,30 +102,30 @@ pub async fn run(plan: &Plan) -> io::Result<Outcome> {
     Ok(whole)
 }
 
-fn nothing_yet() -> Outcome {
+fn empty_outcome() -> Outcome {
     let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are valid");
     Outcome { latency_us, ok: 0, events: 0, other: 0 }
 }
 
 /// Wakes each connection when its next request is due, until the plan is over.
-async fn let_go(plan: Arc<Plan>, start: Instant, due: Vec<Arc<Notify>>) -> io::Result<Outcome> {
+async fn release_due(plan: Arc<Plan>, start: Instant, due: Vec<Arc<Notify>>) -> io::Result<Outcome> {
     let mut nth = 0;
-    while moment(&plan, nth) < plan.duration {
-        if start.elapsed() < moment(&plan, nth) {
+    while due_at(&plan, nth) < plan.duration {
+        if start.elapsed() < due_at(&plan, nth) {
             std::thread::sleep(NAP);
         }
-        while start.elapsed() >= moment(&plan, nth) {
+        while start.elapsed() >= due_at(&plan, nth) {
             due[nth % due.len()].notify_one();
             nth += 1;
         }
         // Answers are read and requests are sent before the next nap.
         yield_now().await;
     }
-    Ok(nothing_yet())
+    Ok(empty_outcome())
 }
 
 /// When the `nth` request is due, from the start.
-fn moment(plan: &Plan, nth: usize) -> Duration {
+fn due_at(plan: &Plan, nth: usize) -> Duration {
     Duration::from_secs_f64(nth as f64 / plan.rate)
 }
 
@@ -137,15 +137,15 @@ async fn connection(
     start: Instant,
     is_due: Arc<Notify>,
 ) -> io::Result<Outcome> {
-    let mut outcome = nothing_yet();
+    let mut outcome = empty_outcome();
     let mut input = Vec::with_capacity(ANSWER_BYTES_MAX);
     let host = plan.address.to_string();
     for nth in (at..).step_by(plan.connections) {
-        let due = moment(&plan, nth);
+        let due = due_at(&plan, nth);
         if due >= plan.duration {
             break;
         }
-        // A permit that was left by an earlier request is no harm: the clock decides.
+        // A permit left over from an earlier request is harmless: the clock decides.
         while start.elapsed() < due {
             is_due.notified().await;
         }
@@ -167,13 +167,13 @@ async fn connection(
     Ok(outcome)
 }
 
-/// Reads one answer; its status.
+/// Reads one answer and returns its status.
 async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>, is_head: bool) -> io::Result<u16> {
     input.clear();
     loop {
         if let Some((status, bytes)) = whole_answer(input, is_head)? {
             if input.len() > bytes {
-                return Err(io::Error::other("more came than was asked for"));
+                return Err(io::Error::other("the server sent more than one answer"));
             }
             return Ok(status);
         }
@@ -186,13 +186,13 @@ async fn answer(socket: &mut TcpStream, input: &mut Vec<u8>, is_head: bool) -> i
     }
 }
 
-/// Status and length of the answer at the start of `input`, if all of it is there. That to a
-/// HEAD ends with its head, whatever length it tells.
+/// Status and length of the answer at the start of `input`, once it is complete. The answer to a
+/// HEAD ends with its head, whatever its `content-length`.
 fn whole_answer(input: &[u8], is_head: bool) -> io::Result<Option<(u16, usize)>> {
     let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
-    let not_http = || io::Error::other("an answer is no HTTP");
+    let not_http = || io::Error::other("an answer is not HTTP");
     let text = std::str::from_utf8(&input[..head]).map_err(|_| not_http())?;
     let status = text.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(not_http)?;
     let mut body = 0;

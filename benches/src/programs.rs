@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use programs::{Epoch, Program, Snapshot, State, read_programs};
 
-/// How many programs the promised numbers are about.
+/// The number of programs that the promised figures assume.
 pub const PROGRAMS: usize = 100_000;
 
 /// The id of the `nth` program.
@@ -18,7 +18,7 @@ pub fn json() -> String {
     format!("[\n{}\n]\n", programs.join(",\n"))
 }
 
-/// All of them as a registry would hand them out, each with a version of its own.
+/// All of them as a registry's snapshot, each with a version of its own.
 pub fn snapshot() -> Snapshot {
     let programs = read_programs(&json()).expect("what we write is what the importer reads");
     let versioned = |(at, program): (usize, Program)| (at as u64 + 1, Arc::new(program));
@@ -28,7 +28,8 @@ pub fn snapshot() -> Snapshot {
 }
 
 fn program_json(nth: usize) -> String {
-    let (id, customer) = (id(nth), nth % 1_000 + 1);
+    let id = id(nth);
+    let customer = nth % 1_000 + 1;
     format!(
         r#"{{"programId":"{id}","programName":"Program {nth}","checksum":"{}","customerId":{customer},"customerName":"Customer {customer}","valid":true,"landingUrl":"https://shop.example/p/{nth}?click={{click_id}}&src={{p.utm_source}}","revision":1}}"#,
         nth % 10

@@ -6,14 +6,14 @@
 
 use crate::programs::{PROGRAMS, id};
 
-/// Requests in a sequence; generators begin again at its end.
+/// Requests in a sequence; generators repeat it.
 pub const REQUESTS: usize = 10_000;
 /// Stands for the server's address in [`Request::text`].
 pub const HOST: &str = "{host}";
-/// Of the order of the mix, which is the same in every run.
+/// Seeds the shuffle, so that the mix is the same in every run.
 const SEED: u64 = 0x636c_6963_6b67_6174;
 
-/// What a browser says besides; the same for every kind of request.
+/// The headers of a browser; the same for every kind of request.
 const HEADERS: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
      Referer: https://news.example/article/1\r\n";
 
@@ -71,8 +71,8 @@ pub fn mix() -> Vec<Request> {
             0..70 => pixel(nth),
             70..80 => Request::hit(&click(nth)),
             80..95 => Request::beacon(&beacon_json(nth)),
-            // Link checkers ask so. wrk cannot ask for the head of a pixel: it waits for the
-            // body whose length the head tells, while a redirect has none.
+            // As link checkers do. wrk cannot HEAD a pixel: it would wait for a body of the stated
+            // length, while a redirect has none.
             95..97 => Request::new("HEAD", &click(nth), false),
             97..99 => Request::new("GET", "/health/ready", false),
             _ => Request::new("GET", "/clickgate.js", false),
@@ -96,13 +96,14 @@ fn click(nth: usize) -> String {
 
 /// What the tag sends for an impression, with the fields in its order.
 fn beacon_json(nth: usize) -> String {
-    let (program, uuid) = (program(nth), format!("{nth:08x}-7c1d-4f6a-9b2e-5d0c8e4a1f37"));
+    let program = program(nth);
+    let uuid = format!("{nth:08x}-7c1d-4f6a-9b2e-5d0c8e4a1f37");
     format!(
         r#"{{"program":"{program}","type":"impression","id":"{uuid}","time_ms":1790000000000,"params":{{"slot":3}},"visitor":"visitor-1"}}"#
     )
 }
 
-/// Fisher and Yates, with a xorshift of 64 bits.
+/// Fisher-Yates, with a 64-bit xorshift.
 fn shuffle(requests: &mut [Request]) {
     let mut state = SEED;
     for last in (1..requests.len()).rev() {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beacon_is_of_the_size_that_the_tag_sends_and_says_it_rightly() {
+    fn a_beacon_has_the_size_that_the_tag_sends_and_a_right_content_length() {
         let request = Request::beacon(&beacon_json(7));
         let (head, body) = request.text().split_once("\r\n\r\n").unwrap();
         assert!((140..=170).contains(&body.len()), "{}", body.len());

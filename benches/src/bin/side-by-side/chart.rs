@@ -1,4 +1,4 @@
-//! The promises as a picture: how far each figure is from its limit.
+//! Draws how far each promised figure is from its limit.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ const LEFT: u32 = 30;
 const UNIT: f64 = 480.0;
 const BAR_MAX: f64 = 1.6;
 
-/// One bar per promise, in units of its "must", and none for what is for information: left of the line is good where the figure is
-/// to be small; the others are drawn the other way round, so that shorter is always better.
+/// One bar per promise, in units of its "must"; informational rows have none. A figure that should be
+/// large is inverted, so that shorter is always better.
 pub fn svg(report: &Report) -> String {
     draw(&report.rows())
 }
@@ -47,7 +47,10 @@ fn bar(out: &mut String, row: &Row, limits: &Limits, y: u32) {
         "must" => "#7a8",
         _ => "#d66",
     };
-    let (text, top, bottom, length) = (y + 14, y + 19, y + 35, UNIT * share);
+    let text = y + 14;
+    let top = y + 19;
+    let bottom = y + 35;
+    let length = UNIT * share;
     let value = f64::from(LEFT) + length + 6.0;
     let _ = writeln!(
         out,

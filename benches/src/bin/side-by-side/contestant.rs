@@ -66,15 +66,16 @@ impl Drop for Server {
     }
 }
 
-/// nginx with `empty_gif` and a buffered access log: what a pixel costs that is neither
-/// validated nor kept safe.
+/// nginx with `empty_gif` and a buffered access log: the cost of a pixel that is neither validated
+/// nor durable.
 pub struct Nginx;
 
 impl Nginx {
     pub fn start(bench: &Bench) -> io::Result<Server> {
         let dir = bench.dir.path().join("nginx");
         std::fs::create_dir_all(&dir)?;
-        let (address, root) = (free_address()?, dir.display());
+        let address = free_address()?;
+        let root = dir.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|part| format!("{part}_temp_path {root}/{part};\n"))
             .concat();
@@ -116,7 +117,8 @@ impl Clickgate {
 
     /// A role with one worker, ready.
     pub fn start(bench: &Bench, role: &[&str], settings: &[(&str, &str)]) -> io::Result<Server> {
-        let (tracker, admin) = (free_address()?, free_address()?);
+        let tracker = free_address()?;
+        let admin = free_address()?;
         let mut command = Self::command(bench);
         command
             .args(role)
@@ -155,8 +157,8 @@ impl Clickgate {
     }
 }
 
-/// Removes what both have written, but for the programs. What lay dirty in memory would be
-/// written to the disk half a minute later, during somebody else's round.
+/// Removes what both have written, except the programs. Otherwise the kernel would write dirty pages
+/// back half a minute later, during another contestant's round.
 pub fn clear(bench: &Bench) -> io::Result<()> {
     let access_log = bench.dir.path().join("nginx/access.log");
     for path in [Clickgate::log_dir(bench), bench.data().join("table.redb"), access_log] {
@@ -180,7 +182,7 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Asks until the answer is yes.
+/// Polls until the condition holds.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !is_so()? {

@@ -1,4 +1,4 @@
-//! How much a request costs: rounds at full speed, the contestants in turn.
+//! The cost of a request: rounds at full speed, the contestants in turn.
 
 use std::fmt;
 use std::io;
@@ -11,10 +11,10 @@ use crate::{Bench, FULL_SPEED};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const ROUND: Duration = Duration::from_secs(3);
-/// How often one round is repeated because somebody else used the machine.
+/// Repetitions of a round that other processes disturbed.
 const REPEATS_MAX: usize = 3;
 
-/// Who answers what.
+/// A server with its settings and its load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contestant {
     /// nginx, pixels.
@@ -95,7 +95,7 @@ pub struct Round {
     pub ready_after: Duration,
     /// What was sent, warm-up included, and the events that the log held afterwards.
     pub kept: Option<(Events, u64)>,
-    /// Somebody else used the machine, and there was no time to repeat it.
+    /// Other processes used the machine, and there was no time to repeat the round.
     pub disturbed: bool,
 }
 
@@ -203,8 +203,8 @@ fn round(bench: &Bench, contestant: Contestant, connections: u64) -> io::Result<
     })
 }
 
-/// The log must hold an event for each answer that acknowledged one; and no more than those
-/// and the requests that were under way when the client went home. Their number.
+/// Checks that the log holds an event for each answer that acknowledged one, and no more than those
+/// and the requests under way when the client hung up. Returns their number.
 pub fn check(bench: &Bench, events: Events) -> io::Result<u64> {
     let kept = Clickgate::events_in_log(bench)?;
     if events.allow(kept) {

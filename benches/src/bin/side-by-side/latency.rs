@@ -1,5 +1,4 @@
-//! How long a request takes at half of the rate that we can do: pixels, for both at the same
-//! rate, and the mix.
+//! Latency at half of our maximum rate: pixels, for both contestants at the same rate, and the mix.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::load::Events;
 use crate::{Bench, LATENCY};
 
 pub const CONNECTIONS: usize = 64;
-/// What is measured is a server that runs, not one that starts.
+/// Excludes the start of the server from the measurement.
 const WARM_UP: Duration = Duration::from_secs(3);
 const ROUND: Duration = Duration::from_secs(3);
 const REPEATS_MAX: usize = 2;
@@ -55,16 +54,16 @@ pub fn measure(bench: &Bench, full_speed: &Rounds) -> io::Result<Vec<Latency>> {
 /// Repeats a round while others use the machine, as far as there is time.
 fn undisturbed(bench: &Bench, contestant: Contestant, rate: f64) -> io::Result<Latency> {
     for _ in 0..REPEATS_MAX {
-        let round = one(bench, contestant, rate)?;
+        let round = measure_round(bench, contestant, rate)?;
         if !round.disturbed || !bench.may_repeat(LATENCY) {
             return Ok(round);
         }
         bench.say("disturbed by other processes, once more");
     }
-    one(bench, contestant, rate)
+    measure_round(bench, contestant, rate)
 }
 
-fn one(bench: &Bench, contestant: Contestant, rate: f64) -> io::Result<Latency> {
+fn measure_round(bench: &Bench, contestant: Contestant, rate: f64) -> io::Result<Latency> {
     bench.wait_for_quiet(LATENCY)?;
     let server = contestant.start(bench)?;
     let requests = if contestant.is_mix() { mix() } else { pixels() };
@@ -79,7 +78,7 @@ fn one(bench: &Bench, contestant: Contestant, rate: f64) -> io::Result<Latency> 
     server.stop()?;
     let others = warm.other + outcome.other;
     if others > 0 {
-        return Err(io::Error::other(format!("{contestant} gave {others} answers that are no 2xx or 3xx")));
+        return Err(io::Error::other(format!("{contestant} gave {others} answers other than 2xx and 3xx")));
     }
     if contestant != Contestant::Nginx {
         check(bench, Events::exactly(warm.events + outcome.events))?;

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use world::requests::{HOST, Request};
 
-use crate::machine::done;
+use crate::machine::output_of;
 
 /// Marks the line with the figures.
 const MARK: &str = "figures:";
 const RUNS_MAX: u64 = 5;
 
-/// What wrk saw.
+/// The result of a run of wrk.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Answers of 2xx and 3xx.
@@ -33,12 +33,12 @@ impl Load {
     }
 }
 
-/// The events that a server is to have kept.
+/// The number of events that a server must have kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// So many were acknowledged, at least.
+    /// Acknowledged: the least that must have been kept.
     pub acknowledged: u64,
-    /// So many were sent: the acknowledged, and those under way when the client hung up.
+    /// Sent: the acknowledged, and those under way when the client hung up.
     pub sent: u64,
 }
 
@@ -111,7 +111,7 @@ impl Script {
     }
 
     fn once(&self, address: SocketAddr, connections: u64, time: Duration) -> io::Result<Load> {
-        let out = done(
+        let out = output_of(
             Command::new("wrk")
                 .args(["-t1", &format!("-c{connections}"), &format!("-d{}s", time.as_secs()), "-s"])
                 .arg(&self.path)
@@ -139,7 +139,7 @@ impl Script {
             return None;
         }
         let sent = self.events_of_first(taken) - self.events_of_first(1);
-        // Nobody knows which kinds those under way are.
+        // It is unknown which of the requests under way make events.
         Some(Events { acknowledged: sent.saturating_sub(under_way), sent })
     }
 

@@ -1,4 +1,4 @@
-//! What the kernel says of processes and of the machine.
+//! Reads processes and the machine from /proc.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ pub struct Cpu {
 /// Reads `/proc/<pid>/stat`.
 pub fn cpu(pid: u32) -> io::Result<Cpu> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not understood")))
+    parse_stat(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat cannot be parsed")))
 }
 
 fn parse_stat(stat: &str) -> Option<Cpu> {
@@ -38,7 +38,7 @@ fn parse_stat(stat: &str) -> Option<Cpu> {
     })
 }
 
-/// All processes that there are, kernel threads left out.
+/// All processes except kernel threads.
 pub fn processes() -> io::Result<BTreeMap<u32, Cpu>> {
     const KTHREADD: u32 = 2;
     let mut processes = BTreeMap::new();
@@ -63,8 +63,8 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     kib.map(|kib| kib * 1_024).ok_or_else(|| io::Error::other(format!("/proc/{pid}/status has no VmRSS")))
 }
 
-/// Runs a command to its end; its standard output.
-pub fn done(command: &mut Command) -> io::Result<String> {
+/// Runs a command to its end and returns its standard output.
+pub fn output_of(command: &mut Command) -> io::Result<String> {
     let output = command.output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -87,7 +87,7 @@ pub fn describe(workspace: &Path) -> io::Result<Machine> {
     let info = fs::read_to_string("/proc/cpuinfo")?;
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
-    let git = |arguments: &[&str]| done(Command::new("git").args(arguments).current_dir(workspace));
+    let git = |arguments: &[&str]| output_of(Command::new("git").args(arguments).current_dir(workspace));
     let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.trim().is_empty();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let moment = programs::rfc3339::format_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));

@@ -8,9 +8,9 @@
 //! The contestants have the first core, all load comes from the second, everything goes over
 //! loopback. Contestants take turns, each round begins with an empty log, and a round in which
 //! other processes used the machine is repeated; ratios within one run are what counts. After
-//! each round the log is read and must hold what the client was told is there. Needs nginx and
+//! each round the log is read and must hold every event that was acknowledged. Needs nginx and
 //! wrk (`apt-get install -y nginx wrk`) and nine minutes, twelve at most. The row about Redis
-//! needs redis-server, else it says that there is none. `side-by-side --rows mixed,up --rounds 1`
+//! needs redis-server, else it says so. `side-by-side --rows mixed,up --rounds 1`
 //! measures some rows quickly and writes nothing.
 
 mod arguments;
@@ -37,20 +37,22 @@ use load::Script;
 use quiet::Quiet;
 use world::requests::{mix, pixels};
 
-/// A part of the run: how long it may wait for others and repeat what they disturbed, and when
-/// it begins no further rounds; in seconds from the start. All of it ends within twelve minutes.
+/// The time limits of a phase of the run, in seconds from the start of the run. All of it ends
+/// within twelve minutes.
 #[derive(Clone, Copy)]
-struct Part {
-    patient_until: u64,
+struct Phase {
+    /// Until then it waits for a quiet machine and repeats disturbed rounds.
+    repeats_until: u64,
+    /// From then on it begins no further rounds.
     until: u64,
 }
 
-const FULL_SPEED: Part = Part { patient_until: 300, until: 360 };
-const LATENCY: Part = Part { patient_until: 480, until: 540 };
-const STORING: Part = Part { patient_until: 590, until: 640 };
-const PUBLISH: Part = Part { patient_until: 670, until: 690 };
+const FULL_SPEED: Phase = Phase { repeats_until: 300, until: 360 };
+const LATENCY: Phase = Phase { repeats_until: 480, until: 540 };
+const STORING: Phase = Phase { repeats_until: 590, until: 640 };
+const PUBLISH: Phase = Phase { repeats_until: 670, until: 690 };
 
-/// What every part of the run shares.
+/// State shared by all phases of the run.
 struct Bench {
     arguments: Arguments,
     clickgate: PathBuf,
@@ -108,7 +110,7 @@ fn prepare(arguments: Arguments, workspace: &Path) -> io::Result<Bench> {
         return Err(io::Error::other("clickgate cannot be built"));
     }
     let us = std::process::id().to_string();
-    machine::done(Command::new("taskset").args(["-a", "-c", "-p", "1", &us]))?;
+    machine::output_of(Command::new("taskset").args(["-a", "-c", "-p", "1", &us]))?;
     let clickgate = std::env::current_exe()?.with_file_name("clickgate");
     // Not in /tmp, which may be memory: the log is to be on a disk.
     let dir = tempfile::Builder::new().prefix("side-by-side").tempdir_in(workspace.join("target"))?;
@@ -119,7 +121,7 @@ fn prepare(arguments: Arguments, workspace: &Path) -> io::Result<Bench> {
     let started = Instant::now();
     let bench = Bench { arguments, clickgate, dir, pixels, mix, quiet: Quiet, started };
     let import = ["programs", "import", &file.display().to_string()].map(str::to_owned);
-    machine::done(Clickgate::command(&bench).args(import))?;
+    machine::output_of(Clickgate::command(&bench).args(import))?;
     Ok(bench)
 }
 
@@ -129,23 +131,23 @@ impl Bench {
         self.dir.path().join("data")
     }
 
-    /// Waits until nobody else uses the machine, as far as there is time.
-    fn wait_for_quiet(&self, part: Part) -> io::Result<()> {
-        if self.may_repeat(part) { self.quiet.wait() } else { Ok(()) }
+    /// Waits until no other process uses the machine, as far as there is time.
+    fn wait_for_quiet(&self, phase: Phase) -> io::Result<()> {
+        if self.may_repeat(phase) { self.quiet.wait() } else { Ok(()) }
     }
 
     /// Whether there is time to repeat a disturbed round.
-    fn may_repeat(&self, part: Part) -> bool {
-        self.started.elapsed().as_secs() < part.patient_until
+    fn may_repeat(&self, phase: Phase) -> bool {
+        self.started.elapsed().as_secs() < phase.repeats_until
     }
 
-    /// The rounds of a part, as long as there is time; there always is for the first.
-    fn rounds(&self, part: Part) -> impl Iterator<Item = u8> {
-        let has_time = move |round: &u8| *round == 1 || self.started.elapsed().as_secs() < part.until;
+    /// The rounds of a phase, as long as there is time; the first is always run.
+    fn rounds(&self, phase: Phase) -> impl Iterator<Item = u8> {
+        let has_time = move |round: &u8| *round == 1 || self.started.elapsed().as_secs() < phase.until;
         (1..=self.arguments.rounds).take_while(has_time)
     }
 
-    /// Says what is being done.
+    /// Logs progress.
     fn say(&self, what: &str) {
         eprintln!("[{:>3} s] {what}", self.started.elapsed().as_secs());
     }

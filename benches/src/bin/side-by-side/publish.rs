@@ -1,9 +1,9 @@
-//! How long a change of a program is on its way: from the call that changes it in Redis, in this
+//! The propagation delay of a program change: from the call that changes it in Redis, in this
 //! process, to the first HTTP answer of a tracker, another process, that shows it.
 //!
-//! So the figure holds the write in Redis, the publish, the tracker's taking it into memory, and
-//! one request beside: it is an upper bound of PUBLISH to L1. The tracker holds 100,000 programs
-//! and is asked for the changed one all the time, over one connection.
+//! The figure includes the write in Redis, the publish, the tracker's update in memory, and one
+//! request: an upper bound of PUBLISH to L1. The tracker holds 100,000 programs and is polled for
+//! the changed one over one connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,7 +79,8 @@ async fn change_and_see(
     nth: u64,
     revision: u64,
 ) -> io::Result<Duration> {
-    let (id, name) = (id(nth as usize), format!("changed {revision}"));
+    let id = id(nth as usize);
+    let name = format!("changed {revision}");
     let text = format!(
         r#"{{"programId":"{id}","programName":"{name}","customerId":1,"customerName":"Customer","valid":true,"revision":{revision}}}"#
     );
@@ -91,7 +92,7 @@ async fn change_and_see(
     }
     while !viewer.get(&format!("/event/{id}"))?.contains(&name) {
         if begin.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("{id} was changed and is not visible")));
+            return Err(io::Error::other(format!("{id} was changed, but the change is not visible")));
         }
     }
     Ok(begin.elapsed())
@@ -111,7 +112,8 @@ impl Viewer {
     /// The body of the answer.
     fn get(&mut self, path: &str) -> io::Result<String> {
         write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.1)?;
-        let (mut line, mut length) = (String::new(), 0);
+        let mut line = String::new();
+        let mut length = 0;
         loop {
             line.clear();
             if self.0.read_line(&mut line)? == 0 {

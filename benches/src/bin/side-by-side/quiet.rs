@@ -1,4 +1,4 @@
-//! Tells whether somebody else uses the machine.
+//! Detects whether other processes use the machine.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +12,7 @@ const SAMPLE: Duration = Duration::from_millis(500);
 /// Longest wait for a quiet moment, once per round.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Looks at everybody but us, our children and those who started us.
+/// Watches all processes except this one, its descendants and its ancestors.
 pub struct Quiet;
 
 /// The others' CPU time at the start of a stretch.
@@ -27,7 +27,7 @@ impl Quiet {
         Ok(Watch { before: processes()?, start: Instant::now() })
     }
 
-    /// Waits until the others are quiet, or long enough.
+    /// Waits until the others are quiet, for [`WAIT_MAX`] at most.
     pub fn wait(&self) -> io::Result<()> {
         let start = Instant::now();
         loop {
@@ -55,7 +55,7 @@ impl Watch {
         Ok(others.as_secs_f64() / self.start.elapsed().as_secs_f64())
     }
 
-    /// Whether what was measured meanwhile can be believed.
+    /// Whether other processes disturbed what was measured meanwhile.
     pub fn disturbed(&self) -> io::Result<bool> {
         Ok(self.others()? > OTHERS_MAX)
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relatives_are_told_from_strangers() {
+    fn relatives_are_distinguished_from_strangers() {
         let cpu = |parent| Cpu { parent, ..Cpu::default() };
         let all = BTreeMap::from([(1, cpu(0)), (10, cpu(1)), (20, cpu(10)), (30, cpu(20)), (11, cpu(1))]);
         let strangers: Vec<u32> = all.keys().copied().filter(|pid| !related(*pid, 20, &all)).collect();

@@ -14,14 +14,14 @@ use crate::arguments::Rows;
 use crate::contestant::{Clickgate, Server, clear, eventually, get};
 use crate::full_speed::{Contestant, check};
 use crate::load::Events;
-use crate::machine::done;
+use crate::machine::output_of;
 use crate::{Bench, STORING};
 
 /// Events of the prepared log, at least.
 const EVENTS_MIN: u64 = 300_000;
 const CONNECTIONS: u64 = 64;
 const LOAD: Duration = Duration::from_secs(3);
-/// Between two questions whether all is stored: asking is to cost the process nothing to speak of.
+/// Between two polls whether all is stored: polling must cost the process next to nothing.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Events, and what it took until all of them were stored.
@@ -108,7 +108,7 @@ fn drain(bench: &Bench, prepared: &Prepared) -> io::Result<Stored> {
     caught_up(server.address)?;
     let took = start.elapsed();
     let cpu = server.cpu()?;
-    ended(bench, server, took, cpu, Events::exactly(prepared.events))
+    count_stored(bench, server, took, cpu, Events::exactly(prepared.events))
 }
 
 fn end_to_end(bench: &Bench) -> io::Result<EndToEnd> {
@@ -124,7 +124,7 @@ fn end_to_end(bench: &Bench) -> io::Result<EndToEnd> {
     caught_up(admin)?;
     let took = start.elapsed();
     let cpu = server.cpu()? - cpu_before;
-    let stored = ended(bench, server, took, cpu, load.events)?;
+    let stored = count_stored(bench, server, took, cpu, load.events)?;
     Ok(EndToEnd { requests_per_second: load.per_second(), stored })
 }
 
@@ -135,7 +135,7 @@ fn caught_up(admin: SocketAddr) -> io::Result<()> {
         let answer = get(admin, "/log")?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         let status: Value = serde_json::from_str(body)
-            .map_err(|error| io::Error::other(format!("/log was not understood: {error}: {answer}")))?;
+            .map_err(|error| io::Error::other(format!("/log cannot be parsed: {error}: {answer}")))?;
         let cursors = status["cursors"].as_array().map(Vec::as_slice).unwrap_or_default();
         let lags: Vec<u64> = cursors.iter().filter_map(|cursor| cursor["lag"].as_u64()).collect();
         if lags.is_empty() {
@@ -145,10 +145,16 @@ fn caught_up(admin: SocketAddr) -> io::Result<()> {
     })
 }
 
-/// Counts what is in the table, which must be what was sent.
-fn ended(bench: &Bench, server: Server, took: Duration, cpu: Duration, sent: Events) -> io::Result<Stored> {
+/// Counts the events in the table, which must be those that were sent.
+fn count_stored(
+    bench: &Bench,
+    server: Server,
+    took: Duration,
+    cpu: Duration,
+    sent: Events,
+) -> io::Result<Stored> {
     let resident_bytes = server.resident_bytes()?;
-    let count = done(Clickgate::command(bench).args(["events", "count"]))?;
+    let count = output_of(Clickgate::command(bench).args(["events", "count"]))?;
     server.stop()?;
     let events = count.lines().last().and_then(|line| line.trim().parse().ok());
     match events {
