@@ -1,5 +1,4 @@
-//! Ten thousand beacons that nobody means well: never a panic, always counted, and a 2xx
-//! only where it is true.
+//! Ten thousand hostile beacons: never a panic, always counted, and a 2xx only where it is true.
 
 use std::collections::HashMap;
 

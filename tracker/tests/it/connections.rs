@@ -1,4 +1,4 @@
-//! One connection and its life: pipelines, parts, limits of time, the end.
+//! The life of a connection: pipelines, partial heads, timeouts, closing.
 
 use std::{
     io::{Read, Write},
@@ -136,12 +136,12 @@ fn a_client_that_connects_and_says_nothing_is_told_so() {
 }
 
 #[test]
-fn a_client_that_takes_no_answers_is_let_go_and_costs_a_bounded_amount() {
+fn a_client_that_takes_no_answers_is_dropped_and_costs_a_bounded_amount() {
     let world = World::start(Config { client_request_timeout_ms: 200, ..config() }, SAMPLES);
     let mut client = Client::connect(&world);
     client.0.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     let hits = b"GET /i/212312 HTTP/1.1\r\nHost: t\r\n\r\n".repeat(100);
-    // Both kernels' buffers fill up with answers that nobody reads, then with requests.
+    // Both kernels' buffers fill up with unread answers, then with requests.
     let refused = (0..100_000).find_map(|_| client.0.write_all(&hits).err());
     let refused = refused.expect("an endless pipeline is not served");
     assert!(
@@ -178,7 +178,8 @@ fn pipelines_of_hits_that_wait_for_nothing_let_others_have_their_turn() {
     };
     world.eventually("busy", pipelined);
     let mut victim = Client::connect(&world);
-    let (until, mut answers) = (Instant::now() + Duration::from_secs(2), 0);
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut answers = 0;
     while Instant::now() < until {
         victim.send(b"GET /i/212312 HTTP/1.1\r\nHost: t\r\n\r\n");
         victim.answer();
@@ -187,7 +188,7 @@ fn pipelines_of_hits_that_wait_for_nothing_let_others_have_their_turn() {
     done.store(true, std::sync::atomic::Ordering::Relaxed);
     hogs.into_iter().for_each(|hog| hog.join().unwrap());
     println!("{answers} answers beside four pipelines");
-    // Some 700; without the turns some 30.
+    // Some 700; without yielding some 30.
     assert!(answers >= 100, "{answers} answers in 2 s");
     world.stop();
 }
@@ -208,7 +209,7 @@ fn line_breaks_between_requests_mean_nothing() {
 }
 
 #[test]
-fn a_silent_client_does_not_hold_the_end_up() {
+fn a_silent_client_does_not_delay_the_shutdown() {
     let world = World::start(config(), SAMPLES);
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(&world)).collect();
     for client in &mut clients[..10] {

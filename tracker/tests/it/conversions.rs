@@ -31,7 +31,7 @@ fn a_conversion_says_its_message_id_and_a_retry_the_same() {
 }
 
 #[test]
-fn an_id_that_nobody_filled_in_does_not_make_one_of_many() {
+fn an_empty_id_does_not_turn_many_conversions_into_one() {
     let world = World::start(config(), SAMPLES);
     for _ in 0..3 {
         assert!(world.get("/v/212312?id=").starts_with("HTTP/1.1 200"));

@@ -1,5 +1,5 @@
-//! Ten thousand requests with something wrong, to ours and to hyper: whoever disagrees must have
-//! a reason that is written down here.
+//! Ten thousand mutated requests, sent to ours and to hyper: each disagreement must have a reason
+//! that is documented here.
 //!
 //! Compared is how many requests of a connection were served before one was refused. Behind each
 //! changed request stands a plain one: if two servers see its end in different places, they
@@ -69,7 +69,7 @@ fn ask(address: SocketAddr, bytes: &[u8], is_served: impl Fn(&Answer) -> bool) -
     heard
 }
 
-/// Nobody knows any more which answer is to a HEAD, but no body begins as an answer does.
+/// It is unknown here which answer is to a HEAD, but no body begins like an answer.
 fn next_answer(bytes: &[u8]) -> Option<(Answer, usize)> {
     let without_body = Answer::parse(bytes, true).ok()??;
     let rest = &bytes[without_body.1..];
@@ -141,15 +141,18 @@ fn both_agree_on_requests_with_nothing_wrong() {
 #[test]
 fn ours_and_hyper_differ_only_for_reasons_that_are_written_down() {
     let world = World::start(Config { workers: 2, ..config() }, SAMPLES);
-    let (ours, theirs) = (world.address, reference::start());
-    let (corpus, requests) = (mutate::corpus(), requests());
+    let ours = world.address;
+    let theirs = reference::start();
+    let corpus = mutate::corpus();
+    let requests = requests();
     let found: Vec<(BTreeMap<&str, u64>, Vec<String>)> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..THREADS)
             .map(|seed| {
                 let corpus = &corpus;
                 scope.spawn(move || {
                     let mut random = fastrand::Rng::with_seed(seed);
-                    let (mut explained, mut unexplained) = (BTreeMap::new(), Vec::new());
+                    let mut explained = BTreeMap::new();
+                    let mut unexplained = Vec::new();
                     for _ in 0..requests / THREADS {
                         let case = compare(ours, theirs, mutate::request(&mut random, corpus));
                         if case.agrees() {

@@ -1,4 +1,4 @@
-//! Requests that nobody means well: always answered or closed, never a panic, always counted.
+//! Hostile requests: always answered or closed, never a panic, always counted.
 
 use std::collections::HashMap;
 

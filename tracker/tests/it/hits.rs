@@ -59,7 +59,7 @@ fn gpc_leaves_no_visitor_and_no_address_anywhere() {
 }
 
 #[test]
-fn a_forged_forwarded_for_is_believed_from_our_proxies_only() {
+fn forwarded_for_is_trusted_from_our_proxies_only() {
     let forged = ["X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 198.51.100.7, 10.0.0.2"];
     for (trusted, ip) in
         [(&["127.0.0.0/8", "10.0.0.0/8"][..], "198.51.100.0"), (&["10.0.0.0/8"], "127.0.0.0")]
@@ -213,7 +213,8 @@ fn the_explanation_says_what_the_hit_gets() {
         "parameters": {"size": {"required": true, "type": "integer", "min": 1, "max": 3}, "a": {}, "b": {}}}"#;
     let world = World::start(config(), rules);
     let mut random = fastrand::Rng::with_seed(4711);
-    let (mut accepted, mut refused) = (0, std::collections::BTreeSet::new());
+    let mut accepted = 0;
+    let mut refused = std::collections::BTreeSet::new();
     for _ in 0..800 {
         let id = random.choice(["r", "r", "r", "r", "%72", "x", "a.b"]).unwrap();
         let parts = [

@@ -1,5 +1,4 @@
-//! What RFC 9110 and RFC 9112 say, row by row: what is sent, what must come back, what is counted
-//! and what is in the log.
+//! RFC 9110 and RFC 9112, row by row: the bytes sent, the expected answers, counters and log.
 //!
 //! A row is refused by the HTTP layer, or it is answered and its connection stays open or ends.
 //! Behind a row whose connection ends stands one more hit, the canary: it must not be served,

@@ -1,4 +1,4 @@
-//! One request at a time: none is read before its time, and a body only when it is asked for.
+//! One request at a time: the next is read after the answer, and a body only if its route takes one.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const ENTRY: &str = r#"{"program": "212312", "type": "click"}"#;
 /// Far more than the buffers of both kernels and of the tracker hold.
 const ENDLESS_BYTES: usize = 48 << 20;
 
-/// The address of the tag's current version.
+/// The tag's current ETag.
 pub fn etag(world: &World) -> String {
     let mut client = Client::connect(world.address);
     client.send(b"GET /clickgate.js HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
@@ -40,15 +40,16 @@ fn nothing_more_is_read_while_an_answer_is_not_taken_and_the_connection_ends() {
             scope.spawn(move || send_and_never_read(name, &request.repeat(500), address));
         }
     });
-    let let_go = "clickgate_http_timeouts_total{state=answer}";
-    world.eventually("counted", |world| world.counters().get(let_go) == Some(&(requests.len() as u64)));
+    let timeouts = "clickgate_http_timeouts_total{state=answer}";
+    world.eventually("counted", |world| world.counters().get(timeouts) == Some(&(requests.len() as u64)));
     world.stop();
 }
 
 fn send_and_never_read(name: &str, requests: &str, address: std::net::SocketAddr) {
     let client = Client::connect(address);
     client.socket().set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-    let (mut sent, mut blocked) = (0, false);
+    let mut sent = 0;
+    let mut blocked = false;
     let until = Instant::now() + Duration::from_secs(8);
     loop {
         assert!(Instant::now() < until, "{name}: kept open although its answers are not taken");
@@ -62,13 +63,13 @@ fn send_and_never_read(name: &str, requests: &str, address: std::net::SocketAddr
     assert!(blocked, "{name}: it was cut off before it had to wait");
 }
 
-/// A client that waits to be let in: what it sends first, and its body.
-fn waiting(version: &str, framing: &str) -> String {
+/// A head that expects `100 Continue`.
+fn expecting(version: &str, framing: &str) -> String {
     format!("POST /b HTTP/{version}\r\nHost: t\r\nExpect: 100-Continue\r\n{framing}\r\n\r\n")
 }
 
 #[test]
-fn a_client_that_waits_to_be_let_in_is_let_in_before_its_body_is_read() {
+fn a_client_that_expects_100_continue_gets_it_before_its_body_is_read() {
     let written = Levels { beacon: Level::Written, ..Levels::default() };
     let world = World::start(Config { levels: written, ..config() }, SAMPLES);
     let length = format!("Content-Length: {}", ENTRY.len());
@@ -78,16 +79,16 @@ fn a_client_that_waits_to_be_let_in_is_let_in_before_its_body_is_read() {
         let mut client = Client::connect(world.address);
         // Twice, as a connection remembers nothing of the first time.
         for _ in 0..2 {
-            client.send(waiting("1.1", framing).as_bytes()).unwrap();
-            let let_in = client.answer(false).unwrap();
-            assert_eq!((let_in.status, let_in.headers.len()), (100, 0), "{let_in:?}");
+            client.send(expecting("1.1", framing).as_bytes()).unwrap();
+            let interim = client.answer(false).unwrap();
+            assert_eq!((interim.status, interim.headers.len()), (100, 0), "{interim:?}");
             client.send(body.as_bytes()).unwrap();
             assert_eq!(client.answer(false).map(|answer| answer.status), Ok(204), "{framing}");
         }
     }
     // HTTP/1.0 knows no 100.
     let mut old = Client::connect(world.address);
-    old.send(format!("{}{ENTRY}", waiting("1.0", &length)).as_bytes()).unwrap();
+    old.send(format!("{}{ENTRY}", expecting("1.0", &length)).as_bytes()).unwrap();
     assert_eq!(old.answer(false).map(|answer| answer.status), Ok(204));
     assert_eq!(world.stop().events.len(), 5);
 }

@@ -1,5 +1,5 @@
-//! What real life sends: macros that nobody filled in, Latin-1, half an emoji, a slash too many.
-//! None of it costs a hit.
+//! Input as it occurs in practice: unexpanded macros, Latin-1, half an emoji, a slash too many. None
+//! of it loses a hit.
 
 use proto::{Message, Parameter, TrackingEvent};
 

@@ -1,10 +1,10 @@
-//! The redirect never leaves the program's host, whatever somebody writes into a link.
+//! A redirect never leaves the program's host, whatever a link contains.
 
 use crate::world::{World, config};
 
 const HOST: &str = "shop.example.com";
 
-/// What others' redirects have been led astray with.
+/// Known bypasses of open-redirect checks.
 const BYPASSES: &[&str] = &[
     "https://evil.example",
     "http://evil.example/",

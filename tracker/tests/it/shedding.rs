@@ -1,4 +1,4 @@
-//! What is given up first when there is no room, and the bounds of a connection.
+//! The order of shedding when the log fills up, and the limits of a connection.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -77,7 +77,7 @@ fn impressions_go_first_then_beacons_then_clicks_and_conversions_last() {
     taken("a click", &click);
     fill_to(95);
     shed("a click", &click);
-    assert!(world.get(CLICK).starts_with("HTTP/1.1 302"), "a person waits behind it");
+    assert!(world.get(CLICK).starts_with("HTTP/1.1 302"), "a user waits for the page");
     taken("a conversion", &conversion);
     fill_to(100);
     for answer in [world.get(CONVERSION), sent_conversion(&world)] {

@@ -57,10 +57,10 @@ const REASONS: [Reason; 15] = [
     (Way::Broader, "hyper knows no other form of a URL", |view| {
         view.targets().any(|target| target.len() > 4 && target[..4].eq_ignore_ascii_case(b"http"))
     }),
-    (Way::Broader, "a body that nobody reads is not looked at", |view| view.has_unread_body()),
+    (Way::Broader, "an unread body is not looked at", |view| view.has_unread_body()),
     (Way::Broader, "an answer that needs no body comes before it", |view| view.is_cut_short()),
     (Way::Broader, "a CR without its LF before a request is skipped as well", |view| view.has_bare_cr()),
-    (Way::Shorter, "a body that nobody reads ends the connection", |view| view.has_unread_body()),
+    (Way::Shorter, "an unread body ends the connection", |view| view.has_unread_body()),
     (Way::Shorter, "an upgrade ends the connection", |view| view.count("upgrade") >= 1),
 ];
 
@@ -71,7 +71,8 @@ pub fn all() -> impl Iterator<Item = &'static str> {
 
 /// The first reason that explains why the two differ.
 pub fn of(case: &Case) -> Option<&'static str> {
-    let (ours, theirs) = (case.ours.served.len(), case.theirs.served.len());
+    let ours = case.ours.served.len();
+    let theirs = case.theirs.served.len();
     let has_closed = case.ours.refused.is_none() && case.ours.served.last().is_some_and(Answer::closes);
     let way = if ours > theirs {
         Way::Broader

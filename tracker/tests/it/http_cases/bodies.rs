@@ -74,7 +74,7 @@ fn bodies() -> Vec<Row> {
     rows.extend(refused(
         "unsupported_expectation",
         vec![
-            ("an expectation nobody knows", "9110 10.1.1", with("Expect: 200-ok\r\n")),
+            ("an unknown expectation", "9110 10.1.1", with("Expect: 200-ok\r\n")),
             ("an expectation of a beacon", "9110 10.1.1", sized("Expect: the-worst\r\n", entry())),
         ],
     ));

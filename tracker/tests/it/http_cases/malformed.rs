@@ -138,7 +138,7 @@ fn hosts() -> Vec<Row> {
             ("two ports", "9110 7.2", host("t.example:80:81")),
             ("an IPv6 address without brackets", "9110 7.2", host("2001:db8::1")),
             ("an IPv6 address that is not closed", "9110 7.2", host("[::1")),
-            ("an IPv6 address that is none", "9110 7.2", host("[::g]")),
+            ("an invalid IPv6 address", "9110 7.2", host("[::g]")),
             ("an empty IPv6 address", "9110 7.2", host("[]:80")),
             ("something behind an IPv6 address", "9110 7.2", host("[::1]x")),
         ],

@@ -23,8 +23,8 @@ fn targets() -> Vec<Row> {
         "404",
         Ends::Open,
         vec![
-            ("bytes that are no UTF-8", "3986 2.1", target(b"/c/none?a=\xff\xfe")),
-            ("bytes that are no UTF-8 in the path", "3986 2.1", target(b"/\xc0\xaf/x")),
+            ("bytes that are not UTF-8", "3986 2.1", target(b"/c/none?a=\xff\xfe")),
+            ("bytes that are not UTF-8 in the path", "3986 2.1", target(b"/\xc0\xaf/x")),
             ("a path is not decoded", "3986 6.2.2.2", target("/%65vent/212312?row=ROW")),
             ("a path is not put in small letters", "3986 6.2.2.1", target("/EVENT/212312?row=ROW")),
             ("two slashes are not one", "3986 6.2.2", target("//event/212312?row=ROW")),

@@ -45,7 +45,7 @@ fn lengths() -> Vec<Row> {
     )
 }
 
-/// CL.TE and TE.CL: whichever of the two a server in front believed, we believe neither.
+/// CL.TE and TE.CL: whichever field a server in front uses, we accept neither.
 fn both() -> Vec<Row> {
     let chunk = format!("{:x}\r\n{}\r\n0\r\n\r\n", entry().len(), entry());
     let request = |headers: &str, body: &str| post(headers, body);
@@ -83,7 +83,7 @@ fn both() -> Vec<Row> {
             ),
             ("both on a GET", "9112 6.1", with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
             (
-                "both, with a coding nobody knows",
+                "both, with an unknown coding",
                 "9112 6.1",
                 request("Content-Length: 5\r\nTransfer-Encoding: x\r\n", "hello"),
             ),
@@ -132,7 +132,7 @@ fn codings() -> Vec<Row> {
             ("chunked before gzip", "9112 6.3", coded("chunked, gzip")),
             ("gzip alone", "9112 6.3", coded("gzip")),
             ("an empty coding", "9112 6.1", coded("")),
-            ("chunked and then a coding nobody knows", "9112 6.1", lines("chunked", "x")),
+            ("chunked and then an unknown coding", "9112 6.1", lines("chunked", "x")),
             ("a parameter of chunked", "9112 7", coded("chunked;q=1")),
             ("chunked in quotes", "9112 7", coded("\"chunked\"")),
             ("chunked in single quotes", "9112 7", coded("'chunked'")),
@@ -163,7 +163,7 @@ fn codings() -> Vec<Row> {
         "unsupported_transfer_coding",
         vec![
             ("gzip and then chunked", "9112 6.1", coded("gzip, chunked")),
-            ("a coding nobody knows before chunked", "9112 6.1", coded("x-mine , Chunked")),
+            ("an unknown coding before chunked", "9112 6.1", coded("x-mine , Chunked")),
         ],
     ));
     rows
