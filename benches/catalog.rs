@@ -15,7 +15,8 @@ fn catalog(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let registry = LocalRegistry::open(&dir.path().join("registry.redb")).expect("a new registry");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let decider = Decider::alone(Config::default(), Arc::new(registry)).expect("the defaults can be used");
+    let decider =
+        Decider::standalone(Config::default(), Arc::new(registry)).expect("the defaults can be used");
     let loaded = runtime.block_on(async {
         let writer = decider.catalog.writer().expect("there is no other");
         writer.replace_all(&snapshot(), 1).await

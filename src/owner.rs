@@ -234,7 +234,7 @@ impl Owner {
     /// [`OwnerError::Registry`], [`OwnerError::Redis`], [`OwnerError::Tracker`].
     pub async fn decider(&self) -> Result<Decider, OwnerError> {
         let registry = Arc::clone(self.registry().await?);
-        Decider::alone(self.settings.tracker.clone(), registry)
+        Decider::standalone(self.settings.tracker.clone(), registry)
             .map_err(|errors| tracker::BindError::Config(errors).into())
     }
 }

@@ -4,12 +4,13 @@
 //! shows how it stands (`GET /log`, `/metrics`) sees them through this and does not tell them
 //! apart. A new part is a file in `roles/` and a line in `roles.rs`.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::time::Duration;
 
 use actix_rt::task::JoinError;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value as Json;
+use supervise::causes;
 
 /// When a part is drained. The parts of a stage drain at once, and no stage begins before the
 /// one above it is over.
@@ -75,10 +76,10 @@ pub trait Report: Send + Sync {
 }
 
 /// Why a task is over that was to go on.
-pub fn reason<E: Display>(ended: Result<Result<(), E>, JoinError>) -> String {
+pub fn reason<E: Error>(ended: Result<Result<(), E>, JoinError>) -> String {
     match ended {
         Ok(Ok(())) => unasked(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => causes(&error),
         Err(panic) => panic.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use metrics::gauge;
 use serde_json::{Value as Json, json};
-use supervise::now_ms;
+use supervise::{causes, now_ms};
 use tracing::{error, info};
 use tracker::{RunError, Tracker, TrackerAdmin, TrackerHandle};
 
@@ -75,7 +75,7 @@ impl Part for TrackerPart {
             self.handle.stop();
             match task.await {
                 Ok(Ok(())) => info!("the tracker has answered its last hit"),
-                Ok(Err(error)) => error!(%error, "the tracker did not stop cleanly"),
+                Ok(Err(error)) => error!(error = causes(&error), "the tracker did not stop cleanly"),
                 Err(error) => error!(%error, "the tracker panicked while it stopped"),
             }
             Ok(())

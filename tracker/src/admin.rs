@@ -1,4 +1,4 @@
-//! What the admin address, which belongs to the command, needs from a running tracker.
+//! The interface of a running tracker to the admin address, which the command serves.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use programs::refresher::{FillError, RefresherAddress};
 
 use crate::{
     edge::explain::{ExplainError, ExplainRequest, Explanation},
-    edge::{Health, Site},
+    edge::site::{Health, Site},
     metrics::latency::{Histogram, Latencies},
 };
 
-/// Questions to, and orders for, a running tracker. Cheap to clone.
+/// Inspects and controls a running tracker. Cheap to clone.
 #[derive(Clone)]
 pub struct TrackerAdmin {
     pub(crate) site: Arc<Site>,
@@ -23,7 +23,7 @@ pub struct TrackerAdmin {
 }
 
 impl TrackerAdmin {
-    /// Why `request` is taken or refused, step by step. Records nothing.
+    /// Explains step by step why `request` is accepted or refused. Records nothing.
     ///
     /// # Errors
     /// It is not a request to a tracking route.
@@ -31,33 +31,33 @@ impl TrackerAdmin {
         self.site.decider.explain(request).await
     }
 
-    /// Where hits arrive.
+    /// The address that hits arrive at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As `/health/check`.
+    /// The health, as `/health/check` answers it.
     pub fn health(&self) -> Health {
         self.site.health()
     }
 
-    /// How long answers took, a histogram per route.
+    /// The latencies of answers, a histogram per route.
     pub fn latencies(&self) -> Vec<Histogram> {
         self.latencies.histograms()
     }
 
-    /// Figures of the catalog.
+    /// The catalog's statistics.
     pub async fn catalog(&self) -> CatalogStatistics {
         self.site.decider.catalog.statistics().await
     }
 
-    /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
-    /// `None` without one.
+    /// When the last-good snapshot on disk was last in step with the registry, in milliseconds since
+    /// 1970; `None` without a snapshot.
     pub fn snapshot_in_step_at_ms(&self) -> Option<u64> {
         self.refresher.snapshot_in_step_at_ms()
     }
 
-    /// Loads all programs again; returns how many are held. Hits go on meanwhile.
+    /// Reloads all programs and returns their number. Hits are served meanwhile.
     ///
     /// # Errors
     /// See [`FillError`].
@@ -65,7 +65,7 @@ impl TrackerAdmin {
         self.refresher.fill().await
     }
 
-    /// Forgets one program, or all; the next hit on each reads it again.
+    /// Evicts one program, or all; the next hit on each loads it again.
     pub async fn purge(&self, id: Option<&ProgramId>) {
         match id {
             Some(id) => self.site.decider.catalog.purge(id).await,

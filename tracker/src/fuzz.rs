@@ -1,7 +1,7 @@
-//! What must hold of any bytes that a client sends; for the fuzz targets in `fuzz/`, and for the
-//! property tests below, which run with every test.
+//! Invariants that hold for any bytes that a client sends, checked by the fuzz targets in `fuzz/`
+//! and by the property tests below.
 //!
-//! Each function panics if it does not hold.
+//! Each function panics if an invariant is broken.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Limits},
     edge::reject::rejected,
     http::{
-        chunked::{BadChunk, Chunks},
+        chunked::{BadChunk, ChunkedDecoder},
         parse::{HEADERS_MAX, LINE_BYTES_MAX, Request, parse},
     },
     request::beacon,
@@ -23,8 +23,8 @@ use crate::{
 
 const HEADER_BYTES: usize = 40 * 1_024;
 
-/// A head is read the same however many bytes follow it, never before it is whole, and within its
-/// bounds; a hit can be made of it, and a record of its refusal.
+/// A head is parsed the same whatever bytes follow it, never before it is complete, and within its
+/// limits; a hit and a record of its refusal can be made of it.
 pub fn head(bytes: &[u8]) {
     let whole = parse(bytes, None, HEADER_BYTES);
     let Ok(Some(request)) = &whole else { return };
@@ -70,8 +70,8 @@ fn within_limits(parameters: &Parameters<'_>, limits: &Limits) {
     }
 }
 
-/// A body in chunks is the same however it is cut, and ends at the same byte. The first byte
-/// says how large the pieces are.
+/// A chunked body decodes the same and ends at the same byte however it is cut. The first byte is
+/// the size of the pieces.
 pub fn chunked(bytes: &[u8]) {
     let Some((piece, sent)) = bytes.split_first() else { return };
     let at_once = chunks(sent, sent.len());
@@ -84,7 +84,7 @@ pub fn chunked(bytes: &[u8]) {
 }
 
 fn chunks(sent: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BadChunk> {
-    let mut decoder = Chunks::default();
+    let mut decoder = ChunkedDecoder::default();
     let mut body = Vec::new();
     let mut taken = 0;
     for part in sent.chunks(piece.max(1)) {
@@ -100,7 +100,7 @@ fn chunks(sent: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BadChun
     Ok(None)
 }
 
-/// Each parameter of a query is kept within the limits, or counted.
+/// Each parameter of a query is kept within the limits, or counted as left out.
 pub fn query(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let limits = Limits::default();
@@ -113,8 +113,8 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// A beacon is taken within the limits or refused with its place; what is taken is JSON to
-/// another reader as well, and hits can be made of it.
+/// A beacon is accepted within the limits or refused with the place of the error; what is accepted
+/// is JSON to another parser as well, and hits can be made of it.
 pub fn beacon(bytes: &[u8]) {
     let config = Config::default();
     let text = beacon::decode(bytes);
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces that a head is made of, good ones and bad ones, in any order.
+    /// Valid and invalid pieces of a head, in any order.
     fn pieces() -> impl Strategy<Value = Vec<u8>> {
         let known: Vec<&[u8]> = vec![
             b"GET ",
@@ -190,8 +190,8 @@ mod tests {
         prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
     }
 
-    /// A head that is good but for a few bytes.
-    fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
+    /// A valid head with up to two bytes replaced.
+    fn nearly_valid() -> impl Strategy<Value = Vec<u8>> {
         let good = b"GET /c/212312?a=1&b=%C3%BC HTTP/1.1\r\nHost: t.example:80\r\nUser-Agent: a\r\nConnection: x, y\r\n\r\nGET";
         prop::collection::vec((0..good.len(), any::<u8>()), 0..3).prop_map(move |changes| {
             let mut bytes = good.to_vec();
@@ -204,12 +204,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn any_bytes_are_a_head_or_are_none(bytes in prop_oneof![pieces(), nearly_good()]) {
+        fn any_bytes_are_a_head_or_refused(bytes in prop_oneof![pieces(), nearly_valid()]) {
             head(&bytes);
         }
 
         #[test]
-        fn any_bytes_are_chunks_or_are_none(
+        fn any_bytes_are_chunks_or_refused(
             bytes in "[\\x00-\\x10]([0-9a-f]{1,2}|\r\n|[;=\" a-c]|\r|\n|[a-c]: x\r\n|0\r\n\r\n){0,12}",
         ) {
             chunked(bytes.as_bytes());
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_beacon_or_are_none(
+        fn any_bytes_are_a_beacon_or_refused(
             text in "\\[?(\\{?(\"(program|type|id|time_ms|params|visitor|[a-c\\\\ud8é]{0,4})\": ?(\"[a-c\\\\ud8]{0,6}\"|[0-9.eE+-]{1,4}|null|\\{\"a\": 1\\}|\\[\\]),? ?){0,7}\\}?,?){0,3}\\]?",
         ) {
             beacon(text.as_bytes());

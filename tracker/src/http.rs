@@ -1,12 +1,12 @@
-//! HTTP/1.1 for everything that arrives at the tracker's address.
+//! The HTTP/1.1 server of the tracker's address.
 //!
-//! # Why one of our own?
+//! # Why not a general server?
 //!
-//! Nearly all requests are a GET of a tracking route, and their answer is known by the byte; a
-//! general server spends most of its time on what such a request does not need (the figures are
-//! in `benches/RESULTS.md`). And an edge faces anybody: each state of a connection must have a
-//! bound and a deadline, which no server that we measured had. So there is one reader for all
-//! requests of all connections, strict about framing and lenient about content.
+//! Nearly all requests are a GET of a tracking route with a fixed answer; a general server spends
+//! most of its time on features that such a request does not use (figures in
+//! `benches/RESULTS.md`). And an edge faces the open internet: every state of a connection needs a
+//! bound and a deadline, which no server that we measured had. So one parser reads all requests,
+//! strict about framing and lenient about content.
 //!
 //! # The states of a connection
 //!
@@ -23,20 +23,21 @@
 //! | next head | `client_request_timeout_ms` from its first byte | as the first head | 408; 414, 431 or 503 |
 //! | body | `client_body_timeout_ms`, and `client_request_timeout_ms` without a byte | `limits.body_bytes_max`, claimed from the budget | 408; 413 or 503 |
 //! | decide | the registry's `catalog.registry_timeout_ms`, then the disk | one head, one body | see [`crate::Levels`] |
-//! | answer | `client_request_timeout_ms` until the client has taken all of it | one answer; the largest is the tag's or a report's | dropped |
-//! | close | `client_disconnect_timeout_ms` | [`connection::LINGER_BYTES_MAX`] are read and forgotten | dropped |
+//! | answer | `client_request_timeout_ms` until the client has taken all of it | one answer; the largest is the tag or a beacon's report | dropped |
+//! | close | `client_disconnect_timeout_ms` | [`connection::LINGER_BYTES_MAX`] are read and discarded | dropped |
 //!
-//! One request at a time: the next one is read when the answer has left. So whoever pipelines
-//! what, a connection holds one head, one body and one answer, and while an answer is not taken
-//! nothing is read. After [`connection::REQUESTS_PER_TURN`] answers without a pause a
-//! connection gives way to the others.
+//! One request at a time: the next one is read after the answer has been sent. So even with
+//! pipelining a connection holds one head, one body and one answer, and nothing is read from a
+//! client that does not take its answer. After [`connection::REQUESTS_PER_YIELD`] answers without
+//! a pause a connection yields to the others.
 //!
-//! # What is read
+//! # Parsing
 //!
-//! [`parse`] takes a head apart and refuses what two readers could understand differently
-//! (RFC 9112, section 11); [`body`] reads a body that a route asked for. A request whose body
-//! nobody wants is answered, and the connection closes. What is refused here is counted by
-//! [`malformed::Malformed`] and logs nothing: a client must not be able to fill a log.
+//! [`parse`] reads a head and refuses what two readers could interpret differently (RFC 9112,
+//! section 11); [`body`] reads the body of a beacon. A request to another route that has a body is
+//! answered, and the connection closes. A refusal here is counted by
+//! [`RequestError`](crate::request::error::RequestError) and not logged: clients must not be able
+//! to fill a log.
 
 pub mod body;
 pub mod budget;
@@ -47,7 +48,6 @@ pub mod connection;
 pub mod encode;
 pub mod host;
 pub mod input;
-pub mod malformed;
 pub mod parse;
 pub mod server;
 pub mod wait;

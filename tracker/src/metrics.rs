@@ -1,4 +1,4 @@
-//! What the tracker counts and measures, per route and never per program.
+//! The tracker's counters and latencies, per route and never per program.
 
 pub mod counters;
 pub mod latency;

@@ -1,4 +1,4 @@
-//! What several unit tests need: a request.
+//! A request for unit tests.
 
 use crate::{
     http::parse::parse,
@@ -7,14 +7,14 @@ use crate::{
 
 pub use programs::testing::NOW;
 
-/// A request whose head can be read.
+/// The bytes of a request head.
 pub struct TestHead {
     bytes: Vec<u8>,
     pub method: Method,
 }
 
 impl TestHead {
-    /// Read as it is read from a connection.
+    /// Parses it as a connection does.
     pub fn read(&self) -> Head<'_> {
         let request = parse(&self.bytes, Some([203, 0, 113, 9].into()), 1 << 20).unwrap().unwrap();
         Head { method: self.method, ..request.head }

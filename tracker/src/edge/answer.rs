@@ -1,6 +1,6 @@
-//! What goes back over the wire, header by header.
+//! Every answer of the tracker: status, headers, body.
 //!
-//! The golden files under `tests/golden` hold every answer of this file.
+//! The golden files under `tests/golden` pin them byte for byte.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::request::hit::Hit;
 
-/// An answer: a status, fields in their order, a body.
+/// A status, header fields in order, and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     status: StatusCode,
@@ -20,7 +20,7 @@ pub struct Answer {
     body: Bytes,
 }
 
-/// The status of a refusal where the route is honest about it (`/event`, `/v`).
+/// The status of a refusal on the routes that report it (`/event`, `/v`).
 pub fn status_of(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::UnknownProgram => StatusCode::NOT_FOUND,
@@ -37,16 +37,16 @@ pub fn status_of(refusal: Refusal) -> StatusCode {
     }
 }
 
-/// A field's name, in small letters, and its value, which can stand in a head.
+/// A field's name, in lower case, and its value, valid in a header.
 type Field = (&'static str, Cow<'static, str>);
 
 impl Answer {
-    /// Its status.
+    /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its fields, without those that concern the connection.
+    /// The fields, without those that concern the connection.
     pub fn headers(&self) -> &[Field] {
         &self.headers
     }
@@ -56,7 +56,7 @@ impl Answer {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 
-    /// Its body.
+    /// The body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -70,9 +70,9 @@ impl Answer {
 /// The answer to a hit.
 #[derive(Debug)]
 pub enum Reply {
-    /// The pixel with status 200: so frequent that its bytes are kept ready.
+    /// The pixel with status 200: so frequent that its bytes are cached.
     Pixel,
-    /// Any other.
+    /// Any other answer.
     Other(Answer),
 }
 
@@ -91,13 +91,13 @@ impl From<Reply> for Answer {
     }
 }
 
-/// One transparent dot: GIF89a, 43 bytes.
+/// One transparent pixel: GIF89a, 43 bytes.
 const GIF: &[u8; 43] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\
 \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
-/// What keeps browsers and image proxies from answering in our place (GitHub's image
-/// proxy froze pixels for a year without each of these).
+/// Keeps browsers and image proxies from answering from a cache (without all of these, GitHub's
+/// image proxy cached pixels for a year).
 const NO_CACHE: &str = "no-cache, no-store, must-revalidate, private, max-age=0";
 const NO_STORE: Header = ("cache-control", "no-store");
 const JSON: &str = "application/json";
@@ -118,8 +118,8 @@ fn answer<const N: usize>(status: StatusCode, fields: [Header; N], body: impl In
     Answer { status, headers, body: body.into() }
 }
 
-/// The pixel. 200 means: in the log, or refused by a rule. 503 means: not in the log.
-/// The browser shows the same dot either way.
+/// The pixel. 200 means that the event is in the log or was refused by a rule, 503 that it is not in
+/// the log. The browser shows the same image either way.
 pub fn pixel(status: StatusCode) -> Answer {
     let headers = [
         ("content-type", "image/gif"),
@@ -132,21 +132,21 @@ pub fn pixel(status: StatusCode) -> Answer {
     answer(status, headers, Bytes::from_static(GIF))
 }
 
-/// The redirect of a click. `None` if `location` cannot stand in a header, which a
-/// checked URL always can.
+/// The redirect of a click. `None` if `location` is not a valid header value, which a checked URL
+/// always is.
 pub fn redirect(location: String) -> Option<Answer> {
     let headers =
         [NO_STORE, ("x-robots-tag", "noindex"), ("referrer-policy", "strict-origin-when-cross-origin")];
-    let can_stand = location.bytes().all(|byte| byte >= b' ' && byte != 0x7f);
-    can_stand.then(|| answer(StatusCode::FOUND, headers, Bytes::new()).with("location", location))
+    let is_valid = location.bytes().all(|byte| byte >= b' ' && byte != 0x7f);
+    is_valid.then(|| answer(StatusCode::FOUND, headers, Bytes::new()).with("location", location))
 }
 
-/// A redirect that is served although its click is not in the log.
+/// Marks the redirect of a click that is not in the log.
 pub fn not_recorded(redirect: Answer) -> Answer {
     redirect.with("x-clickgate-recorded", "no")
 }
 
-/// The AWS sample's answer: its keys, in its order.
+/// The answer of the AWS sample: the same keys in the same order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Enriched<'a> {
@@ -179,30 +179,30 @@ pub fn enriched(hit: &Hit, program: &Program, message_id: &str) -> Answer {
 /// `/event` refused.
 pub fn refusal(reason: Refusal, status: StatusCode) -> Answer {
     match reason {
-        // As the AWS sample says it.
+        // The body of the AWS sample.
         Refusal::UnknownProgram => json(status, Bytes::from_static(b"\"ProgramId not found\"")),
         reason => error(status, reason.name()),
     }
 }
 
-/// The log takes nothing of this class at the moment, or could not keep it.
+/// The log is shedding this class, or could not make the event durable.
 pub fn overloaded() -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, "overloaded")
 }
 
-/// Nobody has asked yet: a browser only prepares for it. It must not keep this answer and use it
-/// when somebody does, or the click would be counted by nobody: seen in Chromium, which used a
-/// redirect that it had prefetched although that said `no-store`. After an error it asks again.
+/// The answer to a prefetch. A browser must not reuse it for the real navigation, or the click would
+/// never be counted: Chromium has followed a prefetched redirect in spite of `no-store`. After an
+/// error it sends the request again.
 pub fn speculative() -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, "speculative_request")
 }
 
-/// The body was sent in a coding that we do not take (RFC 9110, section 15.5.16).
+/// Says that a body must be sent without a content coding (RFC 9110, section 15.5.16).
 pub fn accepting_identity(answer: Answer) -> Answer {
     answer.with("accept-encoding", "identity")
 }
 
-/// The client took too long.
+/// The client was too slow.
 pub fn slow(what: &'static str) -> Answer {
     error(StatusCode::REQUEST_TIMEOUT, what)
 }
@@ -212,7 +212,7 @@ pub fn not_found() -> Answer {
     error(StatusCode::NOT_FOUND, "not_found")
 }
 
-/// The path takes the methods of `allow` only.
+/// The path supports only the methods of `allow`.
 pub fn wrong_method(allow: &'static str) -> Answer {
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").with("allow", allow)
 }
@@ -222,12 +222,12 @@ pub fn converted(message_id: &str) -> Answer {
     json(StatusCode::OK, format!("{{\"messageId\":\"{message_id}\"}}"))
 }
 
-/// A beacon was taken.
+/// A beacon was accepted.
 pub fn no_content() -> Answer {
     answer(StatusCode::NO_CONTENT, [NO_STORE], Bytes::new())
 }
 
-/// What a browser asks before it sends a beacon that is no plain text.
+/// The answer to the CORS preflight of a beacon whose content type is not simple.
 pub fn preflight(allow: &'static str) -> Answer {
     let headers = [
         ("allow", allow),
@@ -239,10 +239,9 @@ pub fn preflight(allow: &'static str) -> Answer {
     answer(StatusCode::NO_CONTENT, headers, Bytes::new())
 }
 
-/// Lets the page of `origin` send and read, credentials included: a browser sends them with
-/// every `sendBeacon`, and takes no `*` then. Nothing of ours looks at them, and no answer
-/// of this route holds what is not the sender's own; so `null`, the origin of a sandboxed
-/// frame, may send as well.
+/// Allows the page of `origin` to send and to read the answer, with credentials: `sendBeacon` always
+/// sends them, and a browser then refuses `*`. We ignore credentials, and the answers of this route
+/// hold only the sender's own data; so `null`, the origin of a sandboxed frame, is allowed as well.
 pub fn with_cors(answer: Answer, origin: Option<&[u8]>) -> Answer {
     let answer = answer.with("vary", "Origin");
     // A serialized origin is ASCII (RFC 6454, section 6.2); anything else is not sent back.
@@ -255,13 +254,13 @@ pub fn with_cors(answer: Answer, origin: Option<&[u8]>) -> Answer {
     }
 }
 
-/// `{"error": reason, "detail": what exactly}`.
+/// `{"error": reason, "detail": detail}`.
 pub fn explained_error(status: StatusCode, reason: &str, detail: &str) -> Answer {
     let body = serde_json::json!({ "error": reason, "detail": detail });
     json(status, body.to_string())
 }
 
-/// A file of ours that changes with the binary only.
+/// A static file, which changes only with the binary.
 pub fn asset(content_type: &'static str, etag: &str, is_known: bool, body: Bytes) -> Answer {
     let headers =
         [("content-type", content_type), ("cache-control", "public, max-age=3600"), NO_SNIFF, CROSS_ORIGIN];
@@ -287,7 +286,7 @@ pub fn text(status: StatusCode, body: &'static str) -> Answer {
     answer(status, [("content-type", TEXT), NO_STORE], body)
 }
 
-/// `/robots.txt`: nothing here is for crawlers.
+/// `/robots.txt`: crawlers are to stay away.
 pub fn robots() -> Answer {
     let headers = [("content-type", TEXT), ("cache-control", "public, max-age=86400")];
     answer(StatusCode::OK, headers, "User-agent: *\nDisallow: /\n")
@@ -303,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_with_a_line_break_is_no_answer() {
+    fn a_location_with_a_line_break_is_refused() {
         assert!(redirect("https://a.example/\r\nSet-Cookie: a=b".into()).is_none());
         assert!(redirect("https://a.example/x?y=%0D%0A".into()).is_some());
     }

@@ -1,7 +1,7 @@
-//! What decides over a hit: the settings, the rules that follow from them, the programs.
+//! Decides on hits by the settings, the rules derived from them, and the programs.
 //!
-//! It takes no address, has no lane and counts no hit, so a question about a decision needs
-//! nothing else.
+//! It binds no address, opens no lane and counts no hit, so a decision can be explained without a
+//! running tracker.
 
 use std::sync::Arc;
 
@@ -12,35 +12,34 @@ use programs::decision::Rules;
 use crate::config::{Config, ConfigError};
 use crate::request::hit::Hit;
 
-/// Decides over hits.
+/// Decides on hits.
 pub struct Decider {
     /// The settings.
     pub config: Config,
-    /// What of them a decision needs.
+    /// The rules derived from the settings.
     pub rules: Rules,
     /// The programs.
     pub catalog: Catalog,
 }
 
 impl Decider {
-    /// Of settings that were checked, with an empty catalog that asks `registry`.
+    /// By checked settings, with an empty catalog that loads from `registry`.
     pub(crate) fn new<R: Registry>(config: Config, registry: Arc<R>) -> Self {
         let catalog = Catalog::new(config.catalog.clone(), registry, CatalogCounters::new());
         let rules = Rules::new(&config.reserved_parameters, &config.allowed_parameters, config.unverified);
         Self { config, rules, catalog }
     }
 
-    /// Without a tracker that serves: of the programs it knows what `registry` says when it
-    /// is asked.
+    /// Without a running tracker: each program is read from `registry` when it is needed.
     ///
     /// # Errors
-    /// Every setting that cannot be used.
-    pub fn alone<R: Registry>(config: Config, registry: Arc<R>) -> Result<Self, Vec<ConfigError>> {
+    /// Every invalid setting.
+    pub fn standalone<R: Registry>(config: Config, registry: Arc<R>) -> Result<Self, Vec<ConfigError>> {
         config.check()?;
         Ok(Self::new(config, registry))
     }
 
-    /// What the catalog says of a hit's program, now.
+    /// Looks a hit's program up in the catalog.
     pub async fn verdict(&self, hit: &Hit<'_>, now_ms: u64) -> Verdict {
         match &hit.program {
             Some(id) => self.catalog.find(id, now_ms).await,

@@ -1,9 +1,10 @@
-//! Whether a client already has what it asks for.
+//! Evaluates `If-None-Match`.
 
-/// Whether `value`, of `If-None-Match`, names `etag`: by the weak comparison, in a list, or as `*`
-/// (RFC 9110, section 13.1.2). What is no list of tags names nothing.
+/// Whether the value of `If-None-Match` matches `etag`: by weak comparison, in a list, or as `*`
+/// (RFC 9110, section 13.1.2). A malformed list matches nothing.
 pub fn matches(value: &[u8], etag: &str) -> bool {
-    let (mut list, etag) = (value.trim_ascii(), etag.as_bytes());
+    let etag = etag.as_bytes();
+    let mut list = value.trim_ascii();
     if list == b"*" {
         return true;
     }

@@ -1,8 +1,7 @@
-//! A hit as the bytes of a `proto::TrackingEvent`.
+//! Encodes a hit as a `proto::TrackingEvent`.
 //!
-//! Written field by field into the lane's buffer instead of by way of the generated
-//! struct, which would copy some twenty texts for every hit only to drop them again. A
-//! test holds the bytes equal to the generated code's.
+//! Field by field into the lane's buffer, as filling the generated struct would copy some twenty
+//! strings per hit. A test checks the bytes against the generated code's.
 
 use programs::Program;
 use programs::decision::Accepted;
@@ -12,12 +11,12 @@ use stream::Number;
 
 use crate::request::{hit::Hit, names::VISITOR};
 
-/// An accepted hit, about to become an event.
+/// An accepted hit, to be encoded as an event.
 #[derive(Debug)]
 pub struct Event<'a> {
     /// The hit.
     pub hit: &'a Hit<'a>,
-    /// What it was accepted as.
+    /// The decision: with a known program or unverified.
     pub accepted: Accepted<'a>,
     /// Its message id.
     pub id: Uuid,
@@ -25,13 +24,13 @@ pub struct Event<'a> {
     pub boot: BootId,
     /// The lane.
     pub lane: u32,
-    /// The path's first part.
+    /// The prefix of its path.
     pub prefix: &'a str,
 }
 
 impl Event<'_> {
-    /// The event's time. An id of ours carries it, and may be up to a second later than the hit
-    /// where the clock stepped back; see [`ids::MessageIds`].
+    /// The event's time. A message id of ours carries it; it may be up to a second later than the
+    /// hit after the clock stepped back, see [`ids::MessageIds`].
     pub fn received_at_ms(&self) -> u64 {
         if ids::is_from_sender(&self.id) { self.hit.received_at_ms } else { ids::time_ms(&self.id) }
     }
@@ -155,7 +154,7 @@ mod tests {
         }
     }
 
-    /// The same event by way of the generated struct.
+    /// The same event as the generated struct.
     fn model(event: &Event, number: Number) -> TrackingEvent {
         let program = match event.accepted {
             Accepted::Known(program) => Some(program.clone()),

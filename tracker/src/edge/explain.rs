@@ -1,9 +1,9 @@
-//! Why a request is taken or refused, step by step.
+//! Explains step by step why a request is accepted or refused.
 //!
-//! The steps come out of the very function that decides over a hit; there is no second
-//! set of rules that could say something else. Nothing is recorded or counted.
+//! The steps come from the function that decides on hits, so the explanation cannot differ from the
+//! decision. Nothing is recorded or counted.
 //!
-//! A beacon is explained by the form it has as a pixel, `GET /b?d={…}`, one entry at a time.
+//! A beacon is explained in its form as a pixel, `GET /b?d={…}`, one entry at a time.
 
 use programs::decision::{self, Decision, Step};
 use programs::rfc3339;
@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use supervise::now_ms;
 
 use crate::{
-    edge::data_of,
+    edge::beacon::data_of,
     edge::decider::Decider,
-    http::{malformed::Malformed, parse::parse as parse_head},
+    http::parse::parse as parse_head,
     request::beacon::parse,
+    request::error::RequestError,
     request::hit::{Client, Hit},
     request::routes::Target,
 };
@@ -26,12 +27,12 @@ pub struct ExplainRequest {
     /// Defaults to `GET`.
     #[serde(default = "get")]
     pub method: String,
-    /// A path with its query, or a whole URL; the query may have what must be escaped.
+    /// A path with its query, or a whole URL. The query need not be escaped.
     pub url: String,
     /// Names and values, in order.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The moment to decide for, in milliseconds since 1970; defaults to now.
+    /// The time to decide for, in milliseconds since 1970; defaults to now.
     #[serde(default)]
     pub at_ms: Option<u64>,
 }
@@ -40,16 +41,16 @@ fn get() -> String {
     "GET".into()
 }
 
-/// What a request would get.
+/// The decision on a request, and how it comes about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// `event`, `impression`, `click`, `conversion` or `beacon`.
     pub route: &'static str,
-    /// The moment it was decided for.
+    /// The time it was decided for.
     pub at: String,
     /// The checks in their order, up to the first that failed.
     pub steps: Vec<Step>,
-    /// Whether an event would be put into the log.
+    /// Whether an event would be appended to the log.
     pub recorded: bool,
     /// The result of the steps.
     #[serde(flatten)]
@@ -64,7 +65,7 @@ pub enum ExplainError {
     NotARequest {
         /// `method`, `url` or `headers`.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
         /// Why not.
         reason: String,
@@ -75,7 +76,7 @@ pub enum ExplainError {
 }
 
 impl Decider {
-    /// Why `request` is taken or refused, step by step, as the edge would decide. Records nothing.
+    /// Explains step by step why the edge would accept or refuse `request`. Records nothing.
     ///
     /// # Errors
     /// It is not a request to a tracking route.
@@ -88,10 +89,10 @@ impl Decider {
         let head = match parse_head(&bytes, None, self.config.limits.header_bytes_max) {
             Ok(Some(request)) => request.head,
             Ok(None) => return Err(wrong("url", "it is not one line")),
-            Err(kind @ (Malformed::HeadersTooLarge | Malformed::Host)) => {
-                return Err(wrong("headers", kind.name()));
+            Err(error @ (RequestError::HeadersTooLarge | RequestError::Host)) => {
+                return Err(wrong("headers", error.name()));
             }
-            Err(kind) => return Err(wrong("url", kind.name())),
+            Err(error) => return Err(wrong("url", error.name())),
         };
         let at_ms = request.at_ms.unwrap_or_else(now_ms);
         let data;
@@ -119,8 +120,8 @@ impl Decider {
     }
 }
 
-/// The query as a browser sends it, so that a beacon's JSON can be typed as it is.
-fn as_sent(url: &str) -> String {
+/// Escapes the query as a browser does, so that a beacon's JSON can be typed unescaped.
+fn escape_query(url: &str) -> String {
     let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
     let mut sent = path.to_owned();
     for byte in query.bytes() {
@@ -135,7 +136,7 @@ fn as_sent(url: &str) -> String {
     sent
 }
 
-/// The request as it would arrive.
+/// The bytes of the request.
 fn bytes_of(request: &ExplainRequest) -> Result<Vec<u8>, ExplainError> {
     let wrong = |field, value: &str, reason: &str| ExplainError::NotARequest {
         field,
@@ -145,7 +146,7 @@ fn bytes_of(request: &ExplainRequest) -> Result<Vec<u8>, ExplainError> {
     if !matches!(request.method.as_str(), "GET" | "HEAD") {
         return Err(wrong("method", &request.method, "the tracking routes take GET and HEAD"));
     }
-    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, as_sent(&request.url)).into_bytes();
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, escape_query(&request.url)).into_bytes();
     if !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         bytes.extend_from_slice(b"host: explained\r\n");
     }

@@ -1,8 +1,8 @@
-//! How many refused hits are kept, so that "why is my event missing?" has an answer
-//! without a flood of refused hits pushing the accepted ones out of the log.
+//! Records of refused hits, which answer "why is my event missing?", and the limit that keeps a
+//! flood of them from displacing accepted hits in the log.
 //!
-//! Here: so many a second and reason (the process's figure, split over the workers). The
-//! lane adds the second bound: rejected records take 5 % of the log at most.
+//! The limit here is per second and reason: the process's figure divided by the workers. The lane
+//! adds a second one: rejected records take at most 5 % of the log.
 
 use programs::decision::{Refusal, Refused};
 use proto::Rejected;
@@ -11,10 +11,10 @@ use crate::request::hit::{Hit, cut};
 
 /// Most bytes of the request, and of the detail, that a rejected record keeps.
 const REQUEST_BYTES_MAX: usize = 1_024;
-/// Most bytes of a program id that may be none.
+/// Most bytes of a program id that may be invalid.
 const PROGRAM_BYTES_MAX: usize = 256;
 
-/// Counts what one worker has kept in the second that is passing.
+/// Limits the records that one worker keeps per second and reason.
 #[derive(Debug)]
 pub struct RejectLimit {
     per_second_max: u32,
@@ -30,22 +30,22 @@ impl RejectLimit {
         Self { per_second_max: share, second: 0, kept: [0; Refusal::ALL.len()] }
     }
 
-    /// Whether one more hit with this reason is kept, at `now_ms` since 1970.
-    pub fn takes(&mut self, reason: Refusal, now_ms: u64) -> bool {
+    /// Whether to keep one more hit refused for `reason` at `now_ms`; counts it if so.
+    pub fn admits(&mut self, reason: Refusal, now_ms: u64) -> bool {
         let second = now_ms / 1_000;
         if second != self.second {
             self.second = second;
             self.kept.fill(0);
         }
         let kept = &mut self.kept[reason as usize];
-        let takes = *kept < self.per_second_max;
-        *kept += u32::from(takes);
-        takes
+        let admits = *kept < self.per_second_max;
+        *kept += u32::from(admits);
+        admits
     }
 }
 
-/// The record of a refused hit, without its place in the log. No IP; under GPC neither the
-/// query nor a beacon's entry, as they may hold the visitor's id.
+/// The record of a refused hit, without boot, lane and number. It has no IP and, under GPC, neither
+/// query nor beacon entry, as these may contain the visitor id.
 pub fn rejected(hit: &Hit, refused: &Refused, prefix: &str) -> Rejected {
     let path_only = || hit.target.split('?').next().unwrap_or("");
     let request = if hit.client.gpc { path_only() } else { hit.target };
@@ -66,8 +66,8 @@ pub fn rejected(hit: &Hit, refused: &Refused, prefix: &str) -> Rejected {
     }
 }
 
-/// The record of a beacon that could not be read. Nothing of its body is kept: it may
-/// hold anything.
+/// The record of a beacon that could not be read. Nothing of its body is kept, as it may contain
+/// anything.
 pub fn rejected_body(refused: &Refused, prefix: &str, received_at_ms: u64) -> Rejected {
     Rejected {
         reason: refused.reason.name().into(),
@@ -87,7 +87,7 @@ mod tests {
     fn a_reason_has_its_share_of_each_second() {
         let mut limit = RejectLimit::new(100, 2);
         let taken =
-            |limit: &mut RejectLimit, reason, at| (0..200).filter(|_| limit.takes(reason, at)).count();
+            |limit: &mut RejectLimit, reason, at| (0..200).filter(|_| limit.admits(reason, at)).count();
         assert_eq!(taken(&mut limit, Refusal::Expired, 1_000), 50);
         assert_eq!(taken(&mut limit, Refusal::UnknownProgram, 1_999), 50);
         assert_eq!(taken(&mut limit, Refusal::Expired, 1_999), 0);
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn more_workers_than_hits_leave_one_each_and_zero_means_none() {
-        assert!(RejectLimit::new(1, 8).takes(Refusal::Expired, 0));
-        assert!(!RejectLimit::new(0, 8).takes(Refusal::Expired, 0));
+        assert!(RejectLimit::new(1, 8).admits(Refusal::Expired, 0));
+        assert!(!RejectLimit::new(0, 8).admits(Refusal::Expired, 0));
     }
 }

@@ -1,8 +1,8 @@
-//! The browser tag and the page that shows how to use it, as they are served.
+//! Serves the browser tag and its example page.
 //!
-//! The tag finds its server by its own address; only the beacon's path, which can be
-//! renamed, is written into it. An ETag and an hour instead of "immutable": the address
-//! stays the same while the tag may be corrected.
+//! The tag finds its server by its own URL; only the beacon's path, which is configurable, is
+//! filled in. It is cached for an hour with an ETag instead of as `immutable`: its URL stays the same when the tag is
+//! fixed.
 
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use crate::{
 const SCRIPT: &str = include_str!("../../assets/clickgate.js");
 const EXAMPLE: &str = include_str!("../../assets/example.html");
 
-/// Both files, with the paths that are configured.
+/// Both files, with the configured paths filled in.
 pub struct Tag {
     script: File,
     example: File,
@@ -29,7 +29,7 @@ struct File {
 
 impl File {
     fn new(body: String) -> Self {
-        // FNV-1a: it tells versions apart, nobody gains by a collision.
+        // FNV-1a: it only tells versions apart, and an attacker gains nothing by a collision.
         let hash = body.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -43,7 +43,7 @@ impl File {
 }
 
 impl Tag {
-    /// With the paths of `prefixes`, which hold no character that needs escaping.
+    /// With the paths of `prefixes`, which contain no characters that need escaping.
     pub fn new(prefixes: &Prefixes) -> Self {
         let filled =
             |text: &str| text.replace("__BEACON__", &prefixes.beacon).replace("__TAG__", &prefixes.tag);
@@ -61,8 +61,8 @@ impl Tag {
     }
 }
 
-/// The script as browsers get it: without indentation and comment lines, so that both may be
-/// generous; the licence in the first line stays. So do all line breaks between statements.
+/// Strips indentation and comment lines from the script. The licence in the first line stays, and so
+/// do the line breaks between statements.
 fn without_comments(script: &str) -> String {
     let (licence, code) = script.split_once('\n').expect("the licence has a line of its own");
     let code = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
@@ -76,7 +76,8 @@ mod tests {
     #[test]
     fn the_tag_is_small_and_knows_the_configured_path() {
         let renamed = Prefixes { beacon: "/x/y".into(), tag: "/z.js".into(), ..Prefixes::default() };
-        let (default, renamed) = (Tag::new(&Prefixes::default()), Tag::new(&renamed));
+        let default = Tag::new(&Prefixes::default());
+        let renamed = Tag::new(&renamed);
         let script = std::str::from_utf8(&default.script.body).unwrap();
         assert!(script.len() <= 2_048, "{} bytes", script.len());
         assert!(script.starts_with("// Clickgate's tag") && script.contains("MIT OR Apache-2.0"));

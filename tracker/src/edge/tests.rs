@@ -1,12 +1,16 @@
+use std::sync::atomic::Ordering;
+
 use programs::testing::{Held, patient, program};
-use stream::LogConfig;
+use stream::{Log, LogConfig};
 use supervise::now_ms;
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
 use super::*;
 use crate::{
+    config::Config,
     request::head::Method,
+    request::routes::Target,
     testing::{TestHead, head},
 };
 
@@ -46,7 +50,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn what_the_log_could_not_keep_is_not_acknowledged_and_a_click_goes_on() {
+fn a_hit_the_log_could_not_keep_is_not_acknowledged_and_a_click_still_redirects() {
     run(async {
         let bench = Bench::new(Config::default()).await;
         let head = head("/x/1", &[]);
@@ -125,7 +129,7 @@ fn a_tracker_that_never_loaded_its_programs_is_not_ready_but_live() {
 }
 
 #[test]
-fn what_is_not_a_persons_hit_takes_no_number() {
+fn a_hit_that_does_not_count_takes_no_number() {
     run(async {
         let bench = Bench::new(Config::default()).await;
         let before = bench.issued();

@@ -1,7 +1,7 @@
-//! Reads the body of a request whose route asked for it, within bounds of bytes and time.
+//! Reads a request body within limits of size and time.
 //!
-//! The memory of a body is claimed from the worker's budget as it grows, whatever its length
-//! field promises: who announces a megabyte and sends nothing holds nothing.
+//! The memory of a body is claimed from the worker's budget as it arrives, whatever its
+//! `Content-Length`: a client that announces a megabyte and sends nothing holds nothing.
 
 use std::time::{Duration, Instant};
 
@@ -10,29 +10,29 @@ use tokio::net::TcpStream;
 
 use super::{
     budget::Claim,
-    buffers::{BUFFER_BYTES, Buffer, Buffers},
-    chunked::Chunks,
+    buffers::{BUFFER_BYTES, Buffer, BufferPool},
+    chunked::ChunkedDecoder,
     parse::Framing,
-    wait::{Next, Wait},
+    wait::{BodyRead, Wait},
 };
 use crate::config::Config;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
-    /// It is larger than a body may be.
+    /// It exceeds `limits.body_bytes_max`.
     TooLarge,
-    /// It took too long, or stopped coming.
+    /// It did not arrive in time, or stalled.
     Slow,
-    /// The client closed the connection before its end.
+    /// The client disconnected before its end.
     Broken,
     /// Its chunked framing is wrong.
     BadChunk,
-    /// This worker holds as many bytes as it may.
+    /// The worker's budget is exhausted.
     NoRoom,
 }
 
-/// A body.
+/// The body of a request, as far as it has arrived.
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
@@ -42,51 +42,54 @@ pub struct Body {
 
 /// Where the bytes after a body are.
 pub enum Rest {
-    /// In what was read with the head, after so many bytes of body.
+    /// In the buffer of the head, after this many bytes of body.
     AfterHead(usize),
-    /// In another buffer, since the body was longer; often nothing.
+    /// In another buffer, as the body did not fit into the head's; `None` if nothing follows.
     In(Option<Buffer>),
 }
 
-/// What reading a body needs of its connection.
+/// The parts of a connection that reading a body needs.
 pub struct BodyReader<'c> {
     pub socket: &'c mut TcpStream,
     pub wait: &'c mut Wait,
-    pub buffers: &'c std::rc::Rc<Buffers>,
+    pub buffers: &'c std::rc::Rc<BufferPool>,
     pub config: &'c Config,
 }
 
-/// The times by which more of a body, and all of it, must have come.
+/// When more of a body, and all of it, must have arrived.
 struct Deadlines {
-    all: Instant,
+    /// A body that only trickles in must not hold memory for ever.
+    whole: Instant,
+    /// A stalled body is given up long before that.
     progress: Duration,
 }
 
 impl Deadlines {
     fn next(&self) -> Instant {
-        self.all.min(Instant::now() + self.progress)
+        self.whole.min(Instant::now() + self.progress)
     }
 }
 
 impl BodyReader<'_> {
-    /// Reads a body to its end; `begun` are its first bytes, and what follows it.
+    /// Reads a body to its end. `buffered` is what was read with the head: the start of the body,
+    /// and of the next request if the body is short.
     ///
     /// # Errors
-    /// See [`BodyError`]; the rest of the body is not read then.
-    pub async fn read(mut self, framing: Framing, begun: &[u8]) -> Result<(Body, Rest), BodyError> {
+    /// See [`BodyError`]; the rest of the body is then left unread.
+    pub async fn read(mut self, framing: Framing, buffered: &[u8]) -> Result<(Body, Rest), BodyError> {
         let body = Body {
             bytes: Vec::new(),
             claim: self.buffers.budget().claim(),
             bytes_max: self.config.limits.body_bytes_max,
         };
         let deadlines = Deadlines {
-            all: Instant::now() + Duration::from_millis(self.config.client_body_timeout_ms),
+            whole: Instant::now() + Duration::from_millis(self.config.client_body_timeout_ms),
             progress: Duration::from_millis(self.config.client_request_timeout_ms),
         };
         match framing {
             Framing::Nothing => Ok((body, Rest::AfterHead(0))),
-            Framing::Length(length) => self.by_length(body, length, begun, &deadlines).await,
-            Framing::Chunked => self.by_chunks(body, begun, &deadlines).await,
+            Framing::Length(length) => self.by_length(body, length, buffered, &deadlines).await,
+            Framing::Chunked => self.by_chunks(body, buffered, &deadlines).await,
         }
     }
 
@@ -94,24 +97,25 @@ impl BodyReader<'_> {
         &mut self,
         mut body: Body,
         length: u64,
-        begun: &[u8],
+        buffered: &[u8],
         deadlines: &Deadlines,
     ) -> Result<(Body, Rest), BodyError> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // Refuse by the announced length, before the client sends it.
         if length > body.bytes_max {
             return Err(BodyError::TooLarge);
         }
-        let at_once = begun.len().min(length);
-        body.push(&begun[..at_once])?;
-        if at_once == length {
-            return Ok((body, Rest::AfterHead(at_once)));
+        let in_buffer = buffered.len().min(length);
+        body.push(&buffered[..in_buffer])?;
+        if in_buffer == length {
+            return Ok((body, Rest::AfterHead(in_buffer)));
         }
         while body.bytes.len() < length {
-            // Not one byte more than the body has: the next request is read as a request.
+            // Never read past the body: the bytes after it belong to the next head.
             let missing = length - body.bytes.len();
             let room = body.room(missing)?;
             let mut into = (&mut body.bytes).limit(room);
-            arrived(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
+            require_bytes(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
         }
         Ok((body, Rest::In(None)))
     }
@@ -119,43 +123,46 @@ impl BodyReader<'_> {
     async fn by_chunks(
         &mut self,
         mut body: Body,
-        begun: &[u8],
+        buffered: &[u8],
         deadlines: &Deadlines,
     ) -> Result<(Body, Rest), BodyError> {
-        let mut chunks = Chunks::default();
-        let mut input = begun;
+        let mut chunks = ChunkedDecoder::default();
+        let mut input = buffered;
         body.push_chunks(&mut chunks, &mut input)?;
         if chunks.has_ended() {
-            return Ok((body, Rest::AfterHead(begun.len() - input.len())));
+            return Ok((body, Rest::AfterHead(buffered.len() - input.len())));
         }
+        // Chunks hide where the body ends, so read into a buffer of its own that can hold the start
+        // of the next request.
         let mut buffer = self.buffers.take();
         loop {
             buffer.as_mut().clear();
             let mut into = buffer.as_mut().limit(BUFFER_BYTES);
-            arrived(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
+            require_bytes(self.wait.read_into(self.socket, &mut into, deadlines.next()).await)?;
             let mut input: &[u8] = &buffer;
             body.push_chunks(&mut chunks, &mut input)?;
             if chunks.has_ended() {
                 let taken = buffer.len() - input.len();
-                buffer.forget(taken);
+                buffer.discard(taken);
                 return Ok((body, Rest::In(Some(buffer).filter(|buffer| !buffer.is_empty()))));
             }
         }
     }
 }
 
-fn arrived(next: Next) -> Result<(), BodyError> {
-    match next {
-        Next::Bytes => Ok(()),
-        Next::Gone => Err(BodyError::Broken),
-        Next::TimedOut => Err(BodyError::Slow),
+fn require_bytes(read: BodyRead) -> Result<(), BodyError> {
+    match read {
+        BodyRead::Bytes => Ok(()),
+        BodyRead::Disconnected => Err(BodyError::Broken),
+        BodyRead::TimedOut => Err(BodyError::Slow),
     }
 }
 
 impl Body {
-    /// So many bytes fit in, at least one and `wanted` at most; claims more memory if it must.
+    /// How many of `wanted` bytes fit, at least one; claims more memory if there is no room.
     fn room(&mut self, wanted: usize) -> Result<usize, BodyError> {
         if self.bytes.len() == self.bytes.capacity() {
+            // Doubling, but never beyond what is needed: small bodies must not claim large ones' memory.
             let needed = self.bytes.len() + wanted;
             let doubled = (2 * self.bytes.capacity()).max(BUFFER_BYTES);
             let capacity = needed.min(doubled).min(self.bytes_max);
@@ -179,7 +186,7 @@ impl Body {
         Ok(())
     }
 
-    fn push_chunks(&mut self, chunks: &mut Chunks, input: &mut &[u8]) -> Result<(), BodyError> {
+    fn push_chunks(&mut self, chunks: &mut ChunkedDecoder, input: &mut &[u8]) -> Result<(), BodyError> {
         while let Some(data) = chunks.next(input).map_err(|_| BodyError::BadChunk)? {
             self.push(data)?;
         }

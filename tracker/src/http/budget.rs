@@ -1,18 +1,18 @@
-//! The bytes of heads and bodies that one worker holds.
+//! The memory budget for the heads and bodies of one worker.
 //!
-//! 25,000 connections with a body of the largest size each would be 25 GB, so all of them share
-//! `limits.bodies_bytes_max`. A head is free up to the size of a buffer of the pool.
+//! 25,000 connections with a body of the largest size would hold 25 GB, so all connections share
+//! `limits.bodies_bytes_max`. A head that fits into a pooled buffer is not charged.
 
 use std::{cell::Cell, rc::Rc};
 
-/// What may be held, and what is.
+/// The budget of a worker, and how much of it is claimed.
 #[derive(Debug)]
 pub struct Budget {
     held_bytes: Cell<usize>,
     bytes_max: usize,
 }
 
-/// Bytes that were granted; given back when it is dropped.
+/// A granted share of the budget; returned when dropped.
 #[derive(Debug)]
 pub struct Claim {
     budget: Rc<Budget>,
@@ -20,17 +20,17 @@ pub struct Claim {
 }
 
 impl Budget {
-    /// Nothing is held yet.
+    /// A budget of `bytes_max`, none of it claimed.
     pub fn new(bytes_max: usize) -> Rc<Self> {
         Rc::new(Self { held_bytes: Cell::new(0), bytes_max })
     }
 
-    /// A claim to nothing, to be grown.
+    /// An empty claim, to be grown.
     pub fn claim(self: &Rc<Self>) -> Claim {
         Claim { budget: Rc::clone(self), bytes: 0 }
     }
 
-    /// Bytes that are held at the moment.
+    /// Bytes currently claimed.
     #[cfg(test)]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.get()
@@ -38,7 +38,7 @@ impl Budget {
 }
 
 impl Claim {
-    /// Whether the claim is `bytes` now; if not, it is what it was.
+    /// Grows the claim to `bytes`; `false`, with the claim unchanged, if the budget has no room.
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let held_bytes = self.budget.held_bytes.get() + more;

@@ -1,17 +1,17 @@
-//! The chunked coding (RFC 9112, section 7.1), byte by byte and to the letter.
+//! A strict, incremental decoder of the chunked transfer coding (RFC 9112, section 7.1).
 //!
 //! ```text
 //! size ─► extensions ─► CR ─► LF ─► data ─► CR ─► LF ─► size …
 //!                              └ size 0 ─► trailer line ─► … ─► empty line: the end
 //! ```
 //!
-//! What is lenient here lets a second request hide from whoever reads more strictly, so nothing
-//! is: no lone LF, no space that the grammar does not have, no extension without a name.
-//! Extensions and trailers mean nothing to us; they are checked, bounded and dropped.
+//! Any leniency would let a second request hide from a stricter reader (request smuggling): a bare
+//! LF, whitespace outside the grammar and an extension without a name are errors. Extensions and
+//! trailers are checked, bounded and discarded.
 
 use httparse::{EMPTY_HEADER, Status, parse_headers};
 
-/// Bytes of a size with its extensions.
+/// Bytes of a size line, extensions included.
 const SIZE_LINE_BYTES_MAX: usize = 256;
 /// Bytes of all trailer lines together.
 const TRAILER_BYTES_MAX: usize = 4 * 1_024;
@@ -20,16 +20,16 @@ const TRAILERS_MAX: usize = 32;
 /// Hexadecimal digits of a size; leading zeros count.
 const SIZE_DIGITS_MAX: usize = 15;
 
-/// The framing of a body is wrong.
+/// The chunked framing of a body is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its chunked framing is wrong")]
+#[error("invalid chunked framing")]
 pub struct BadChunk;
 
-/// Where the decoder is in a body.
+/// Decodes one body.
 #[derive(Debug)]
-pub struct Chunks {
+pub struct ChunkedDecoder {
     state: State,
-    /// The size line, or the trailer, as far as it has come.
+    /// The size line or the trailer, as far as it has arrived.
     line: Vec<u8>,
 }
 
@@ -37,9 +37,9 @@ pub struct Chunks {
 enum State {
     /// In a size line.
     Size,
-    /// In data, of which so many bytes are to come.
+    /// In data, with this many bytes to come.
     Data(u64),
-    /// After the data of a chunk: CR, then LF.
+    /// In the CRLF after the data of a chunk.
     DataEnd { seen_cr: bool },
     /// In the trailer, after the chunk of size 0.
     Trailer,
@@ -47,21 +47,22 @@ enum State {
     End,
 }
 
-impl Default for Chunks {
+impl Default for ChunkedDecoder {
     fn default() -> Self {
         Self { state: State::Size, line: Vec::new() }
     }
 }
 
-impl Chunks {
-    /// Takes what belongs to the body off the front of `input` and returns the next piece of data,
-    /// or nothing when the input or the body has ended.
+impl ChunkedDecoder {
+    /// Consumes the front of `input` up to the next piece of data, and returns that; `None` when the
+    /// input or the body has ended.
     ///
     /// # Errors
-    /// The framing is wrong; nothing after it can be trusted.
+    /// The framing is invalid; nothing after it can be trusted.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<&'i [u8]>, BadChunk> {
         while let Some((&byte, rest)) = input.split_first() {
             match self.state {
+                // Data passes through unbuffered, so a chunk of any size costs no memory here.
                 State::Data(left) => {
                     let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     let (data, rest) = input.split_at(bytes);
@@ -75,9 +76,11 @@ impl Chunks {
                     self.state = State::DataEnd { seen_cr: true }
                 }
                 State::DataEnd { seen_cr: true } if byte == b'\n' => self.state = State::Size,
+                // A chunk longer than its size is how smuggled requests are hidden.
                 State::DataEnd { .. } => return Err(BadChunk),
                 State::Size => self.size_byte(byte)?,
                 State::Trailer => self.trailer_byte(byte)?,
+                // The rest belongs to the next request.
                 State::End => return Ok(None),
             }
             *input = rest;
@@ -92,6 +95,7 @@ impl Chunks {
 
     fn size_byte(&mut self, byte: u8) -> Result<(), BadChunk> {
         self.line.push(byte);
+        // Bounded before its end is seen, as the client may never send one.
         if byte != b'\n' {
             return if self.line.len() > SIZE_LINE_BYTES_MAX { Err(BadChunk) } else { Ok(()) };
         }
@@ -112,11 +116,12 @@ impl Chunks {
         if byte != b'\n' {
             return Ok(());
         }
-        // The bytes before it are lines that were ended in the same way.
+        // Checked at every LF: `parse_headers` below would accept a bare LF.
         let ends_with_crlf = self.line.ends_with(b"\r\n");
         if !ends_with_crlf {
             return Err(BadChunk);
         }
+        // Parsed once, at the empty line, so that trailers cost linear time.
         if self.line == b"\r\n" || self.line.ends_with(b"\r\n\r\n") {
             let mut trailers = [EMPTY_HEADER; TRAILERS_MAX];
             let is_whole = matches!(parse_headers(&self.line, &mut trailers), Ok(Status::Complete(_)));
@@ -136,6 +141,7 @@ fn size_of(line: &[u8]) -> Option<u64> {
         rest = after_extension(rest)?;
     }
     let text = std::str::from_utf8(&line[..digits]).ok()?;
+    // More digits could overflow a reader with a smaller integer; no digits fail to parse.
     if digits > SIZE_DIGITS_MAX { None } else { u64::from_str_radix(text, 16).ok() }
 }
 
@@ -155,7 +161,7 @@ fn after_token(text: &[u8]) -> Option<&[u8]> {
     (length > 0).then(|| &text[length..])
 }
 
-/// What follows the closing quote (RFC 9110, section 5.6.4).
+/// The text after the closing quote (RFC 9110, section 5.6.4).
 fn after_quoted(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = match text {

@@ -1,20 +1,19 @@
-//! How open connections are told that this is the end, so that no client sees a reset.
+//! Graceful shutdown of open connections, so that no client sees a reset.
 //!
-//! A server that just stops resets two kinds of connections: those that the kernel has
-//! accepted and nobody has taken yet, and idle ones on which a request is already under
-//! way. So the end has an order:
+//! A server that just stops resets two kinds of connections: those in the kernel's accept queue,
+//! and idle ones on which a request is already in flight. So a shutdown has four steps:
 //!
 //! ```text
-//! no new connection    the kernel drops what begins one (SYN), as if we were not there;
-//!                      it still completes those that have begun
+//! no new connection    the kernel drops SYN segments as if the host were down; handshakes that
+//!                      have begun still complete
 //! Connection: close    on each answer, so that a busy connection ends with its answer
-//! quiet                no answer for 100 ms: whoever was busy knows; 1 s at most
-//! stop                 closes the listener, and what is idle
+//! quiet                no answer for 100 ms: busy clients have been told; 1 s at most
+//! stop                 closes the listener and idle connections
 //! ```
 //!
-//! A client that tries to connect meanwhile is refused when the listener is gone. What
-//! remains is a client that was silent for longer than the quiet time and asks in the very
-//! moment we close: HTTP/1.1 has no way to tell it, and clients ask again.
+//! A client that connects meanwhile retries its SYN and is refused once the listener is closed.
+//! One race remains: a client silent for longer than the quiet period may send a request at the
+//! moment of the close. HTTP/1.1 cannot prevent that, and clients retry.
 
 use std::{
     net::TcpListener,
@@ -29,22 +28,22 @@ use tokio::{
 
 const QUIET: Duration = Duration::from_millis(100);
 const QUIET_WITHIN: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Whether we are at the end; shared by the workers.
+/// The progress of the shutdown; shared by the workers.
 #[derive(Default)]
 pub struct Closing {
     begun: AtomicBool,
-    /// Answers since then.
+    /// Answers since it began.
     answered: AtomicU64,
-    /// Set after it: whoever was busy knows.
+    /// Set once busy connections have been told.
     quiet: watch::Sender<bool>,
 }
 
 impl Closing {
-    /// Whether an answer that is about to leave is the last one of its connection; to be
-    /// asked once per answer.
-    pub fn is_last(&self) -> bool {
+    /// Whether an answer about to be sent must close its connection. Call it once per answer: it
+    /// also counts the answers of the shutdown.
+    pub fn note_answer(&self) -> bool {
         let begun = self.begun.load(Ordering::Acquire);
         if begun {
             self.answered.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +51,7 @@ impl Closing {
         begun
     }
 
-    /// Whether connections that ask for nothing are to be closed.
+    /// Whether idle connections are to be closed.
     pub fn is_quiet(&self) -> bool {
         *self.quiet.borrow()
     }
@@ -61,35 +60,40 @@ impl Closing {
     pub fn when_quiet(&self) -> impl Future<Output = ()> + use<> {
         let mut quiet = self.quiet.subscribe();
         async move {
-            // The sender is gone with the tracker: then it is over as well.
+            // An error means that the tracker and its sender are gone, which ends the wait as well.
             let _ = quiet.wait_for(|quiet| *quiet).await;
         }
     }
 
-    /// Refuses new connections and waits until the busy ones have been told. `listener` is
-    /// another handle of the socket that the server has.
-    pub async fn quieten(&self, listener: Option<TcpListener>) {
+    /// Refuses new connections and waits until the busy ones have been told. `listener` is a clone
+    /// of the server's socket.
+    pub async fn drain(&self, listener: Option<TcpListener>) {
+        // Before the filter: a connection accepted meanwhile is told with its first answer.
         self.begun.store(true, Ordering::Release);
         if let Some(listener) = listener
             && let Err(error) = drop_new_connections(&listener)
         {
-            tracing::warn!(%error, "cannot refuse new connections before the end; some may be reset");
+            tracing::warn!(%error, "cannot refuse new connections during shutdown; some may be reset");
         }
         let begin = Instant::now();
-        let (mut known, mut since) = (0, begin);
+        let mut known = 0;
+        let mut since = begin;
+        // Each answer restarts the quiet period, as its client may have pipelined or may reconnect;
+        // a client that never pauses must not delay the shutdown for ever.
         while since.elapsed() < QUIET && begin.elapsed() < QUIET_WITHIN {
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
             let answered = self.answered.load(Ordering::Relaxed);
             if answered != known {
-                (known, since) = (answered, Instant::now());
+                known = answered;
+                since = Instant::now();
             }
         }
         self.quiet.send_replace(true);
     }
 }
 
-/// Lets the kernel drop every segment to this socket that has SYN set: byte 13 of a TCP
-/// header has the flags. Only the listening socket ever gets one.
+/// Lets the kernel drop every segment to this socket with SYN set; the flags are byte 13 of a TCP
+/// header. Only a listening socket receives SYNs, so open connections are unaffected.
 #[cfg(target_os = "linux")]
 fn drop_new_connections(listener: &TcpListener) -> std::io::Result<()> {
     use socket2::{SockFilter, SockRef};
@@ -106,7 +110,7 @@ fn drop_new_connections(listener: &TcpListener) -> std::io::Result<()> {
     ])
 }
 
-/// Elsewhere a connection that is made in the very moment of the end may be reset.
+/// Without socket filters, a connection made during the shutdown may be reset.
 #[cfg(not(target_os = "linux"))]
 fn drop_new_connections(_: &TcpListener) -> std::io::Result<()> {
     Ok(())

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its end: the states of [`crate::http`] in their order.
+//! One connection from accept to close: the states of [`crate::http`] in order.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,58 +17,59 @@ use tokio::{
 
 use super::{
     body::{BodyError, BodyReader, Rest},
-    buffers::Buffers,
+    buffers::BufferPool,
     closing::Closing,
-    encode::{CONTINUE, Form, Wire},
+    encode::{CONTINUE, EncodeOptions, Encoder},
     input::Input,
-    malformed::Malformed,
     parse::{Framing, Request, parse},
-    wait::{NextHead, Wait},
+    wait::{HeadRead, Wait},
 };
 use crate::{
+    edge::Edge,
     edge::answer::{self, Answer, Reply},
-    edge::{Edge, Site},
+    edge::site::Site,
     metrics::counters::Timeout,
     metrics::latency::WorkerLatencies,
+    request::error::RequestError,
     request::head::Method,
     request::routes::Target,
 };
 
-/// Requests that one connection may have answered before it gives way. A pipeline of hits that
-/// wait for no write would otherwise go on for 19,000, tokio's budget, while others wait.
-pub const REQUESTS_PER_TURN: u32 = 64;
-/// What is read and forgotten after the last answer, so that a client which is still sending
-/// finds its answer instead of a reset (RFC 9112, section 9.6).
+/// Requests answered on one connection before its task yields. Without this, a pipeline of hits
+/// that need no write runs for 19,000 requests on tokio's budget and starves other connections.
+pub const REQUESTS_PER_YIELD: u32 = 64;
+/// Bytes read and discarded after the last answer, so that a client that is still sending gets
+/// the answer instead of a reset (RFC 9112, section 9.6).
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
-/// What the connections of one worker share.
+/// State shared by the connections of one worker.
 pub struct Worker {
     pub edge: Edge,
     pub site: Arc<Site>,
     pub closing: Arc<Closing>,
     pub latencies: Arc<WorkerLatencies>,
-    pub buffers: Rc<Buffers>,
-    pub wire: Wire,
+    pub buffers: Rc<BufferPool>,
+    pub encoder: Encoder,
 }
 
-/// How a connection ended.
+/// How to close a connection.
 enum End {
-    /// There is nobody to say anything to.
-    Gone,
-    /// With an answer that said so.
-    Answered,
+    /// At once: the client is gone, or was not promised an answer.
+    Drop,
+    /// After a last answer, which must still reach the client.
+    Linger,
 }
 
-/// Why no further head came.
-enum NoHead {
-    /// The client is gone, was idle for too long, or we are about to end.
-    Over,
-    /// It began one, or has just connected, and did not send all of it in time.
+/// Why no further head was read.
+enum HeadError {
+    /// The client disconnected or was idle for too long, or the tracker is shutting down.
+    Closed,
+    /// The client connected, or began a head, and did not complete it in time.
     Slow,
-    Malformed(Malformed),
+    Malformed(RequestError),
 }
 
-/// The answer to a request and what it means for its connection.
+/// The answer to a request, and how its connection continues.
 struct Answered {
     reply: Reply,
     rest: Rest,
@@ -76,27 +77,28 @@ struct Answered {
 }
 
 impl Worker {
-    /// Answers requests on `socket` until one of the two sides ends it.
+    /// Answers requests on `socket` until either side closes it.
     pub async fn serve(&self, mut socket: TcpStream, peer: Option<SocketAddr>) {
-        // Without it pipelined answers wait for the client's delayed acknowledgement.
+        // With Nagle's algorithm, pipelined answers would wait for the client's delayed ACK.
         let _ = socket.set_nodelay(true);
         match self.requests(&mut socket, peer.map(|peer| peer.ip())).await {
-            End::Gone => {}
-            End::Answered => self.close(&mut socket).await,
+            End::Drop => {}
+            End::Linger => self.close(&mut socket).await,
         }
     }
 
     async fn requests(&self, socket: &mut TcpStream, peer: Option<IpAddr>) -> End {
         let config = self.site.config();
         let keep_alive = Duration::from_secs(config.keep_alive_seconds);
-        let mut input = Input::new(Instant::now() + self.head_timeout(), config.limits.header_bytes_max);
-        let mut wait = Wait::new(input.until(), &self.closing);
+        let mut input = Input::new(Instant::now() + self.request_timeout(), config.limits.header_bytes_max);
+        let mut wait = Wait::new(input.deadline(), &self.closing);
         let mut answered: u32 = 0;
         loop {
-            if let Err(malformed) = input.skip_blanks() {
-                return self.refuse_malformed(socket, malformed).await;
+            if let Err(error) = input.skip_blanks() {
+                return self.refuse_malformed(socket, error).await;
             }
             let parsed = match input.unread() {
+                // Nearly always so after an answer: skip the parser.
                 [] => Ok(None),
                 unread => parse(unread, peer, config.limits.header_bytes_max),
             };
@@ -104,87 +106,99 @@ impl Worker {
                 Ok(Some(request)) => request,
                 Ok(None) => match self.await_head(socket, &mut wait, &mut input).await {
                     Ok(()) => continue,
-                    Err(NoHead::Over) => return End::Gone,
-                    Err(NoHead::Slow) => {
+                    // Nothing was asked, so there is nothing to answer.
+                    Err(HeadError::Closed) => return End::Drop,
+                    Err(HeadError::Slow) => {
                         self.site.counters.timeout(Timeout::Head);
                         return self.refuse(socket, answer::slow("slow_head")).await;
                     }
-                    Err(NoHead::Malformed(malformed)) => {
-                        return self.refuse_malformed(socket, malformed).await;
+                    Err(HeadError::Malformed(error)) => {
+                        return self.refuse_malformed(socket, error).await;
                     }
                 },
-                Err(malformed) => {
-                    // The bytes of a legacy encoding, sent as they are, are no fault of a hit.
-                    if malformed == Malformed::Syntax && input.escape_target() {
+                Err(error) => {
+                    // httparse refuses a target that is not UTF-8, but a link with raw Latin-1 is
+                    // still a valid hit: escape those bytes and parse again.
+                    if error == RequestError::Syntax && input.escape_target() {
                         continue;
                     }
-                    return self.refuse_malformed(socket, malformed).await;
+                    return self.refuse_malformed(socket, error).await;
                 }
             };
             let began = Instant::now();
             let received_at_ms = now_ms();
             let target = Target::of(request.head.path, &config.prefixes);
-            let begun_body = &input.unread()[request.bytes..];
-            let answer = self.answer(&request, target, begun_body, received_at_ms, socket, &mut wait).await;
-            let Some(Answered { reply, rest, is_last }) = answer else { return End::Gone };
-            let is_last = self.closing.is_last() || is_last;
-            let form = Form {
-                is_last,
+            let buffered_body = &input.unread()[request.bytes..];
+            let answer =
+                self.answer(&request, target, buffered_body, received_at_ms, socket, &mut wait).await;
+            let Some(Answered { reply, rest, is_last }) = answer else { return End::Drop };
+            // First, as it also counts the answer, whether or not the request ends the connection.
+            let is_last = self.closing.note_answer() || is_last;
+            let options = EncodeOptions {
+                closes: is_last,
                 says_keep_alive: request.says_keep_alive,
-                withholds_body: request.head.method == Method::Head,
+                omits_body: request.head.method == Method::Head,
             };
             let ended = Instant::now();
             self.latencies.observe(target, ended - began);
-            let sent = self.wire.with(reply, form, received_at_ms, |bytes| try_send(socket, bytes));
+            let sent = self.encoder.with(reply, options, received_at_ms, |bytes| try_send(socket, bytes));
             match sent {
                 Ok(None) => {}
+                // The send buffer is full; `send` bounds the wait for a client that does not read.
                 Ok(Some(rest)) if self.send(socket, &rest).await => {}
-                Ok(Some(_)) | Err(_) => return End::Gone,
+                Ok(Some(_)) | Err(_) => return End::Drop,
             }
             if is_last {
-                return End::Answered;
+                return End::Linger;
             }
             let head_bytes = request.bytes;
             input.advance(head_bytes, rest, ended + keep_alive);
             answered = answered.wrapping_add(1);
-            if answered.is_multiple_of(REQUESTS_PER_TURN) {
+            if answered.is_multiple_of(REQUESTS_PER_YIELD) {
                 yield_now().await;
             }
         }
     }
 
-    /// Waits until the head that comes next may be whole.
+    /// Reads until the next head may be complete.
     async fn await_head(
         &self,
         socket: &mut TcpStream,
         wait: &mut Wait,
         input: &mut Input,
-    ) -> Result<(), NoHead> {
-        input.begin_head(self.head_timeout());
+    ) -> Result<(), HeadError> {
+        // Pipelined bytes of this head may have arrived with the last request.
+        input.begin_head(self.request_timeout());
         let parsed_bytes = input.unread().len();
         loop {
-            input.make_room().map_err(NoHead::Malformed)?;
+            input.make_room().map_err(HeadError::Malformed)?;
             let known_bytes = input.unread().len();
-            let until = input.until();
-            match wait.read_head(socket, &self.buffers, input.buffer(), &self.closing, until).await {
-                NextHead::Bytes => {}
-                NextHead::TimedOut if input.is_in_head() => return Err(NoHead::Slow),
-                NextHead::TimedOut | NextHead::Gone | NextHead::Quiet => return Err(NoHead::Over),
+            let deadline = input.deadline();
+            match wait.read_head(socket, &self.buffers, input.buffer(), &self.closing, deadline).await {
+                HeadRead::Bytes => {}
+                // A begun request deserves a 408; an idle connection is closed silently, since a
+                // 408 could be taken for the answer to a request that is on its way.
+                HeadRead::TimedOut if input.is_in_head() => return Err(HeadError::Slow),
+                HeadRead::TimedOut | HeadRead::Disconnected | HeadRead::ShuttingDown => {
+                    return Err(HeadError::Closed);
+                }
             }
-            input.skip_blanks().map_err(NoHead::Malformed)?;
-            input.begin_head(self.head_timeout());
+            // Blank lines do not start the clock of a head, so skip them first.
+            input.skip_blanks().map_err(HeadError::Malformed)?;
+            input.begin_head(self.request_timeout());
             if input.is_worth_parsing(parsed_bytes, known_bytes) {
                 return Ok(());
             }
         }
     }
 
-    /// Answers one request; reads its body first if its route takes one. `None` if the client is gone.
+    /// Answers one request, reading its body first if its route takes one. `None` if the client
+    /// disconnected.
     async fn answer(
         &self,
         request: &Request<'_>,
         target: Target<'_>,
-        begun_body: &[u8],
+        buffered_body: &[u8],
         received_at_ms: u64,
         socket: &mut TcpStream,
         wait: &mut Wait,
@@ -192,7 +206,7 @@ impl Worker {
         let head = &request.head;
         let has_body = request.body != Framing::Nothing;
         let unread = |reply: Reply| Answered {
-            // A body that nobody reads would be taken for the next request.
+            // An unread body would be parsed as the next request.
             is_last: request.is_last || has_body,
             reply,
             rest: Rest::AfterHead(0),
@@ -201,16 +215,21 @@ impl Worker {
         if !takes_body {
             return Some(unread(self.edge.answer(target, head, received_at_ms).await));
         }
+        // Refuse by the head alone where possible, before asking for a body that will be refused.
         if let Some(refused) = self.edge.refuse_unread(head, request.body, received_at_ms) {
             return Some(unread(refused.into()));
         }
-        // Who has begun to send is not waiting for it (RFC 9110, section 10.1.1).
-        if request.expects_continue && has_body && begun_body.is_empty() && !self.send(socket, CONTINUE).await
+        // A client that has begun to send the body does not wait for `100 Continue` (RFC 9110,
+        // section 10.1.1).
+        if request.expects_continue
+            && has_body
+            && buffered_body.is_empty()
+            && !self.send(socket, CONTINUE).await
         {
             return None;
         }
         let reader = BodyReader { socket, wait, buffers: &self.buffers, config: self.site.config() };
-        match reader.read(request.body, begun_body).await {
+        match reader.read(request.body, buffered_body).await {
             Ok((body, rest)) => {
                 let reply: Reply = self.edge.beacon(head, &body, received_at_ms).await.into();
                 Some(Answered { reply, rest, is_last: request.is_last })
@@ -219,26 +238,27 @@ impl Worker {
                 if error == BodyError::Slow {
                     self.site.counters.timeout(Timeout::Body);
                 }
+                // The end of the body is unknown, so the connection cannot go on.
                 Some(unread(self.edge.beacon_without_body(head, error, received_at_ms).into()))
             }
         }
     }
 
-    async fn refuse_malformed(&self, socket: &mut TcpStream, malformed: Malformed) -> End {
-        self.site.counters.malformed(malformed);
-        self.refuse(socket, malformed.answer()).await
+    async fn refuse_malformed(&self, socket: &mut TcpStream, error: RequestError) -> End {
+        self.site.counters.malformed(error);
+        self.refuse(socket, answer::error(error.status(), error.name())).await
     }
 
     async fn refuse(&self, socket: &mut TcpStream, answer: Answer) -> End {
-        self.closing.is_last();
-        let form = Form { is_last: true, ..Form::default() };
-        let bytes = self.wire.with(answer.into(), form, now_ms(), <[u8]>::to_vec);
-        if self.send(socket, &bytes).await { End::Answered } else { End::Gone }
+        self.closing.note_answer();
+        let options = EncodeOptions { closes: true, ..EncodeOptions::default() };
+        let bytes = self.encoder.with(answer.into(), options, now_ms(), <[u8]>::to_vec);
+        if self.send(socket, &bytes).await { End::Linger } else { End::Drop }
     }
 
-    /// Sends to a client that may be slow to take it; whether it took all of it in time.
+    /// Whether the client took all of `bytes` in time.
     async fn send(&self, socket: &mut TcpStream, bytes: &[u8]) -> bool {
-        match timeout(self.head_timeout(), socket.write_all(bytes)).await {
+        match timeout(self.request_timeout(), socket.write_all(bytes)).await {
             Ok(sent) => sent.is_ok(),
             Err(_) => {
                 self.site.counters.timeout(Timeout::Answer);
@@ -247,16 +267,16 @@ impl Worker {
         }
     }
 
-    /// Closes so that the client gets the last answer: a socket that is dropped with bytes unread
-    /// sends a reset, which may overtake it.
+    /// Closes so that the client receives the last answer: a socket dropped with unread bytes
+    /// sends a reset, which may discard the answer before it is read.
     async fn close(&self, socket: &mut TcpStream) {
-        let until_its_end = async {
+        let drain = async {
             socket.shutdown().await?;
-            let mut ignored = self.buffers.take();
+            let mut discarded = self.buffers.take();
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
-                ignored.as_mut().clear();
-                match socket.read_buf(ignored.as_mut()).await? {
+                discarded.as_mut().clear();
+                match socket.read_buf(discarded.as_mut()).await? {
                     0 => break,
                     read => left = left.saturating_sub(read),
                 }
@@ -264,17 +284,18 @@ impl Worker {
             std::io::Result::Ok(())
         };
         let limit = Duration::from_millis(self.site.config().client_disconnect_timeout_ms);
-        // Whatever it is, the connection is over.
-        let _ = timeout(limit, until_its_end).await;
+        // Timed out, failed or done: the connection is dropped in any case.
+        let _ = timeout(limit, drain).await;
     }
 
-    /// The time that a client has for a head, for more of a body, and to take an answer.
-    fn head_timeout(&self) -> Duration {
+    /// Time for a client to send a head, to send more of a body, or to take an answer.
+    fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.site.config().client_request_timeout_ms)
     }
 }
 
-/// What the kernel did not take at once; nearly always nothing.
+/// Sends without waiting; returns the bytes that did not fit into the send buffer, nearly always
+/// none.
 fn try_send(socket: &TcpStream, answer: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     match socket.try_write(answer) {
         Ok(sent) if sent == answer.len() => Ok(None),

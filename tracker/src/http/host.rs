@@ -1,11 +1,11 @@
-//! Whether a `Host`, or the authority of an absolute target, is well formed.
+//! Validates `Host` and the authority of an absolute target.
 
 use std::net::Ipv6Addr;
 
-/// `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not empty.
+/// Whether `text` is `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a non-empty host.
 ///
-/// Of what RFC 3986 allows in a registered name, a comma is refused: it is what a proxy makes of
-/// two `Host` fields.
+/// A comma is refused although RFC 3986 allows it in a registered name: a proxy joins two `Host`
+/// fields with one.
 pub fn is_host(text: &[u8]) -> bool {
     let (host_fits, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
@@ -21,7 +21,7 @@ pub fn is_host(text: &[u8]) -> bool {
     host_fits && is_port(port)
 }
 
-/// Nothing, or a colon and up to five digits (RFC 3986 allows none).
+/// Empty, or a colon and up to five digits (RFC 3986 allows a colon without digits).
 fn is_port(text: &[u8]) -> bool {
     match text.split_first() {
         None => true,
@@ -37,7 +37,7 @@ fn is_name_byte(byte: u8) -> bool {
     NAME_BYTES[usize::from(byte)]
 }
 
-/// Every request has a host, so a look into a table per byte.
+/// A table, because every request has a host.
 const NAME_BYTES: [bool; 256] = {
     let mut known = [false; 256];
     let mut byte = 0_u8;

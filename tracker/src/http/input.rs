@@ -1,34 +1,34 @@
-//! What was read from a connection and not answered yet: the start of its next head.
+//! Bytes read from a connection and not yet answered: the start of its next head.
 
 use std::time::{Duration, Instant};
 
 use super::{
     body::Rest,
     buffers::Buffer,
-    malformed::Malformed,
     parse::{BLANK_BYTES_MAX, LINE_BYTES_MAX, head_bytes_max},
 };
+use crate::request::error::RequestError;
 
-/// See the module.
+/// The unanswered input of one connection.
 pub struct Input {
-    /// `None` while nothing is there: an idle connection holds no buffer.
+    /// `None` while empty: an idle connection holds no buffer.
     buffer: Option<Buffer>,
-    /// Bytes of the buffer that were answered.
+    /// Bytes of the buffer that have been answered.
     at: usize,
-    /// Line breaks that came before the head.
+    /// Bytes of line breaks skipped before the head.
     blank_bytes: usize,
-    /// Whether a head has begun; a connection begins with one.
+    /// Whether a head has begun; a new connection counts as having begun one.
     is_in_head: bool,
-    /// When the wait for it ends.
-    until: Instant,
+    /// When the head must be complete or, between requests, must have begun.
+    deadline: Instant,
     bytes_max: usize,
 }
 
 impl Input {
-    /// Of a connection whose first head must be there at `until`.
-    pub fn new(until: Instant, header_bytes_max: usize) -> Self {
+    /// For a connection whose first head must be complete by `deadline`.
+    pub fn new(deadline: Instant, header_bytes_max: usize) -> Self {
         let bytes_max = head_bytes_max(header_bytes_max);
-        Self { buffer: None, at: 0, blank_bytes: 0, is_in_head: true, until, bytes_max }
+        Self { buffer: None, at: 0, blank_bytes: 0, is_in_head: true, deadline, bytes_max }
     }
 
     /// The start of the next head.
@@ -36,9 +36,9 @@ impl Input {
         self.buffer.as_ref().map_or(&[], |buffer| &buffer[self.at..])
     }
 
-    /// When the wait for more ends.
-    pub fn until(&self) -> Instant {
-        self.until
+    /// When the wait for more bytes ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Whether a head has begun.
@@ -46,15 +46,17 @@ impl Input {
         self.is_in_head
     }
 
-    /// Where more is added.
+    /// The buffer that reads append to.
     pub fn buffer(&mut self) -> &mut Option<Buffer> {
         &mut self.buffer
     }
 
-    /// A request with a head of `head_bytes` was answered; the next one has until `until` to begin.
-    pub fn advance(&mut self, head_bytes: usize, rest: Rest, until: Instant) {
+    /// Moves past an answered request with a head of `head_bytes`; the next one must begin by
+    /// `deadline`.
+    pub fn advance(&mut self, head_bytes: usize, rest: Rest, deadline: Instant) {
         match rest {
             Rest::AfterHead(body_bytes) => self.at += head_bytes + body_bytes,
+            // The body did not end in this buffer, so all of the buffer has been answered.
             Rest::In(buffer) => {
                 self.buffer = buffer;
                 self.at = 0;
@@ -63,20 +65,21 @@ impl Input {
         self.release_if_empty();
         self.blank_bytes = 0;
         self.is_in_head = false;
-        self.until = until;
+        self.deadline = deadline;
     }
 
-    /// If a head has just begun, it has `limit` to become whole.
+    /// Gives a head that has just begun `limit` to be completed.
     pub fn begin_head(&mut self, limit: Duration) {
+        // Once per head, or a client could extend its deadline byte by byte.
         if !self.is_in_head && !self.unread().is_empty() {
             self.is_in_head = true;
-            self.until = Instant::now() + limit;
+            self.deadline = Instant::now() + limit;
         }
     }
 
-    /// Skips line breaks before a request line (RFC 9112, section 2.2). They do not begin a head,
-    /// so whoever sends nothing else is closed as an idle client is.
-    pub fn skip_blanks(&mut self) -> Result<(), Malformed> {
+    /// Skips line breaks before a request line (RFC 9112, section 2.2). They do not begin a head, so
+    /// a client that sends nothing else is closed as idle.
+    pub fn skip_blanks(&mut self) -> Result<(), RequestError> {
         if !matches!(self.unread(), [b'\r' | b'\n', ..]) {
             return Ok(());
         }
@@ -84,40 +87,45 @@ impl Input {
         self.at += blanks;
         self.blank_bytes += blanks;
         self.release_if_empty();
-        if self.blank_bytes > BLANK_BYTES_MAX { Err(Malformed::Syntax) } else { Ok(()) }
+        // Counted over all reads: an endless run of line breaks is not an idle connection.
+        if self.blank_bytes > BLANK_BYTES_MAX { Err(RequestError::Syntax) } else { Ok(()) }
     }
 
-    /// Makes sure that more can be read.
-    pub fn make_room(&mut self) -> Result<(), Malformed> {
+    /// Makes room for at least one more byte.
+    pub fn make_room(&mut self) -> Result<(), RequestError> {
         let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        // Reclaim the answered bytes before claiming memory from the budget.
         if self.at > 0 {
-            buffer.forget(self.at);
+            buffer.discard(self.at);
             self.at = 0;
         }
         if !buffer.is_full() {
             return Ok(());
         }
         if buffer.len() >= self.bytes_max {
+            // A complete request line means that the headers are what is too large.
             let has_line = memchr::memchr(b'\n', &buffer[..LINE_BYTES_MAX.min(buffer.len())]).is_some();
-            return Err(if has_line { Malformed::HeadersTooLarge } else { Malformed::LineTooLong });
+            return Err(if has_line { RequestError::HeadersTooLarge } else { RequestError::LineTooLong });
         }
-        if buffer.grow(self.bytes_max) { Ok(()) } else { Err(Malformed::NoRoom) }
+        if buffer.grow(self.bytes_max) { Ok(()) } else { Err(RequestError::NoRoom) }
     }
 
-    /// Whether the head can be whole now, or so much has come since the last look at its first
-    /// `parsed_bytes` that another one costs little: a client that sends byte by byte must not
-    /// have its head parsed for each of them. `known_bytes` were there before the last read.
+    /// Whether the head may be complete, or has doubled since its first `parsed_bytes` were parsed:
+    /// a client that sends byte by byte must not make us parse the head for every byte.
+    /// `known_bytes` were there before the last read.
     pub fn is_worth_parsing(&self, parsed_bytes: usize, known_bytes: usize) -> bool {
         let unread = self.unread();
+        // Doubling bounds the total cost, and finds errors in a head that never completes.
         if unread.len() >= 2 * parsed_bytes {
             return true;
         }
+        // The empty line that ends a head may straddle two reads.
         let new = &unread[known_bytes.saturating_sub(b"\n\r".len()).min(unread.len())..];
         memchr::memchr_iter(b'\n', new).any(|at| matches!(new[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
     }
 
-    /// Percent-encodes the bytes of the target that are no UTF-8, as a browser would have sent
-    /// them; whether there were any.
+    /// Percent-encodes the bytes of the target that are not UTF-8, as a browser would; returns
+    /// whether there were any.
     pub fn escape_target(&mut self) -> bool {
         let at = self.at;
         let Some(buffer) = &mut self.buffer else { return false };
@@ -154,10 +162,10 @@ mod tests {
     use super::*;
     use crate::http::{
         budget::Budget,
-        buffers::{BUFFER_BYTES, Buffers},
+        buffers::{BUFFER_BYTES, BufferPool},
     };
 
-    fn input(buffers: &Rc<Buffers>, bytes: &[u8]) -> Input {
+    fn input(buffers: &Rc<BufferPool>, bytes: &[u8]) -> Input {
         let mut input = Input::new(Instant::now(), 1_024);
         let mut buffer = buffers.take();
         buffer.as_mut().extend_from_slice(bytes);
@@ -167,36 +175,35 @@ mod tests {
 
     #[test]
     fn line_breaks_before_a_head_are_skipped_up_to_a_bound() {
-        let buffers = Buffers::new(Budget::new(0));
+        let buffers = BufferPool::new(Budget::new(0));
         let mut few = input(&buffers, b"\r\n\r\n\nGET");
         assert_eq!(few.skip_blanks(), Ok(()));
         assert_eq!(few.unread(), b"GET");
         let mut many = input(&buffers, &[b'\n'; BLANK_BYTES_MAX + 1]);
-        assert_eq!(many.skip_blanks(), Err(Malformed::Syntax));
+        assert_eq!(many.skip_blanks(), Err(RequestError::Syntax));
         assert!(many.buffer.is_none());
     }
 
     #[test]
-    fn a_head_that_comes_byte_by_byte_is_looked_at_seldom_and_at_its_end() {
-        let buffers = Buffers::new(Budget::new(0));
+    fn a_head_that_arrives_byte_by_byte_is_parsed_rarely_and_at_its_end() {
+        let buffers = BufferPool::new(Budget::new(0));
         let head = b"GET / HTTP/1.1\r\nHost: t\r\nA: b\r\n\r\n";
-        let (mut looks, mut parsed) = (0, 1);
+        let mut parses = 0;
+        let mut parsed = 1;
         for known in 1..head.len() {
             let input = input(&buffers, &head[..=known]);
             if input.is_worth_parsing(parsed, known) {
-                (looks, parsed) = (looks + 1, known + 1);
+                parses += 1;
+                parsed = known + 1;
             }
         }
-        assert_eq!((looks, parsed), (6, head.len()));
-        assert!(
-            input(&buffers, b"GET\n\nx").is_worth_parsing(100, 4),
-            "a line feed alone is looked at as well"
-        );
+        assert_eq!((parses, parsed), (6, head.len()));
+        assert!(input(&buffers, b"GET\n\nx").is_worth_parsing(100, 4), "a bare line feed is parsed as well");
     }
 
     #[test]
-    fn a_head_that_is_too_large_is_told_by_what_is_too_large() {
-        let buffers = Buffers::new(Budget::new(1 << 20));
+    fn the_error_names_the_part_of_the_head_that_is_too_large() {
+        let buffers = BufferPool::new(Budget::new(1 << 20));
         let fill = |start: &[u8]| {
             let mut input = input(&buffers, start);
             loop {
@@ -208,16 +215,16 @@ mod tests {
             }
         };
         let bytes_max = head_bytes_max(1_024);
-        assert_eq!(fill(b"GET /"), (Malformed::LineTooLong, bytes_max));
-        assert_eq!(fill(b"GET / HTTP/1.1\r\nA: "), (Malformed::HeadersTooLarge, bytes_max));
-        let poor = Buffers::new(Budget::new(BUFFER_BYTES));
+        assert_eq!(fill(b"GET /"), (RequestError::LineTooLong, bytes_max));
+        assert_eq!(fill(b"GET / HTTP/1.1\r\nA: "), (RequestError::HeadersTooLarge, bytes_max));
+        let poor = BufferPool::new(Budget::new(BUFFER_BYTES));
         let mut two = [input(&poor, &[b'x'; BUFFER_BYTES]), input(&poor, &[b'x'; BUFFER_BYTES])];
-        assert_eq!(two.each_mut().map(Input::make_room), [Ok(()), Err(Malformed::NoRoom)]);
+        assert_eq!(two.each_mut().map(Input::make_room), [Ok(()), Err(RequestError::NoRoom)]);
     }
 
     #[test]
     fn bytes_of_a_legacy_encoding_are_escaped_once() {
-        let buffers = Buffers::new(Budget::new(1 << 20));
+        let buffers = BufferPool::new(Budget::new(1 << 20));
         let mut legacy = input(&buffers, b"GET /c/1?a=\xfc%20\xc3\xbc\xe9&b HTTP/1.1\r\n");
         assert!(legacy.escape_target());
         assert_eq!(legacy.unread(), "GET /c/1?a=%FC%20ü%E9&b HTTP/1.1\r\n".as_bytes());

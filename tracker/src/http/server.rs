@@ -1,12 +1,11 @@
-//! Connects: sockets, workers with their lanes, the refresher, the end.
+//! Wires up the listener, the workers with their lanes, and the refresher.
 //!
 //! # Stopping
 //!
 //! [`TrackerHandle::drain`] makes `/health/ready` answer 503 while hits are still
-//! served; [`TrackerHandle::stop`] tells the open connections that this is the end (see
-//! [`crate::http::closing`]), closes the listener, lets the hits in flight finish, and drops the
-//! lanes. [`Tracker::run`] returns after the last lane is gone, so the
-//! log may be closed then.
+//! served; [`TrackerHandle::stop`] closes open connections gracefully (see
+//! [`crate::http::closing`]), closes the listener, lets hits in flight finish, and drops the
+//! lanes. [`Tracker::run`] returns after the last lane is dropped, so the log may be closed then.
 
 use std::{
     io,
@@ -20,6 +19,7 @@ use actix_service::{fn_factory, fn_service};
 use programs::Registry;
 use programs::refresher::{RefresherAddress, keep_refreshing};
 use stream::{LaneError, Log};
+use supervise::causes;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -29,15 +29,16 @@ use tracing::{error, info};
 use crate::{
     admin::TrackerAdmin,
     config::{Config, ConfigError},
-    edge::{Edge, Site},
-    http::{budget::Budget, buffers::Buffers, closing::Closing, connection::Worker, encode::Wire},
+    edge::Edge,
+    edge::site::Site,
+    http::{budget::Budget, buffers::BufferPool, closing::Closing, connection::Worker, encode::Encoder},
     metrics::latency::Latencies,
 };
 
-/// Connections that wait in the kernel for a worker.
+/// Connections that may wait in the kernel for a worker.
 const BACKLOG: u32 = 1_024;
 
-/// A tracker with its address taken, not yet running.
+/// A tracker that is bound to its address and not yet running.
 pub struct Tracker<R> {
     site: Arc<Site>,
     registry: Arc<R>,
@@ -51,31 +52,31 @@ pub struct Tracker<R> {
 /// Why a tracker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Settings that cannot be used; all of them are listed.
+    /// Invalid settings; all of them are listed.
     #[error("{}", list(.0))]
     Config(Vec<ConfigError>),
-    /// The address cannot be taken.
-    #[error("cannot listen on {address}: {source}")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}")]
     Listen {
-        /// Where.
+        /// The configured address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Why a running tracker ended by itself.
+/// Why a running tracker ended without being stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A worker could not get its lane of the log; nothing is served without one.
-    #[error("a worker could not open its lane of the log: {0}")]
-    Lane(LaneError),
+    /// A worker could not open its lane of the log; it cannot serve without one.
+    #[error("a worker could not open its lane of the log")]
+    Lane(#[source] LaneError),
     /// The workers could not be started, or ended.
-    #[error("the workers ended: {0}")]
-    Workers(io::Error),
+    #[error("the workers ended")]
+    Workers(#[source] io::Error),
 }
 
-/// Steers a tracker from outside. Cheap to clone.
+/// Drains and stops a tracker. Cheap to clone.
 #[derive(Clone)]
 pub struct TrackerHandle {
     site: Arc<Site>,
@@ -83,12 +84,12 @@ pub struct TrackerHandle {
 }
 
 impl TrackerHandle {
-    /// `/health/ready` answers 503 from now on; hits are served as before.
+    /// Makes `/health/ready` answer 503; hits are served as before.
     pub fn drain(&self) {
         self.site.draining.store(true, Ordering::Release);
     }
 
-    /// No further connections; the open ones are told, and hits in flight finish, within `shutdown_timeout_seconds`.
+    /// Refuses new connections and lets hits in flight finish, within `shutdown_timeout_seconds`.
     /// [`Tracker::run`] returns when that is done.
     pub fn stop(&self) {
         self.drain();
@@ -97,7 +98,7 @@ impl TrackerHandle {
 }
 
 impl<R: Registry> Tracker<R> {
-    /// Checks the settings and takes the address; with port 0 a free one.
+    /// Checks the settings and binds the address; port 0 means any free port.
     ///
     /// Metrics go to the recorder of the calling thread.
     ///
@@ -121,12 +122,12 @@ impl<R: Registry> Tracker<R> {
         })
     }
 
-    /// To stop it.
+    /// A handle to drain and stop it.
     pub fn handle(&self) -> TrackerHandle {
         TrackerHandle { site: Arc::clone(&self.site), stop: self.stop.clone() }
     }
 
-    /// For the admin address.
+    /// Its side for the admin address.
     pub fn admin(&self) -> TrackerAdmin {
         TrackerAdmin {
             site: Arc::clone(&self.site),
@@ -136,10 +137,10 @@ impl<R: Registry> Tracker<R> {
         }
     }
 
-    /// Serves until [`TrackerHandle::stop`]; to be called inside an actix system.
+    /// Serves until [`TrackerHandle::stop`]. Must be called inside an actix system.
     ///
     /// # Errors
-    /// See [`RunError`]: the process should end.
+    /// See [`RunError`]; the process should exit.
     pub async fn run(self) -> Result<(), RunError> {
         let mut stop = self.stop.subscribe();
         let keeper = actix_rt::spawn(keep_refreshing(
@@ -149,23 +150,23 @@ impl<R: Registry> Tracker<R> {
         ));
         let (lanes, mut lanes_gone) = LaneGuard::channel();
         let failure: Arc<Mutex<Option<LaneError>>> = Arc::default();
-        let common = Arc::new(Common {
+        let shared = Arc::new(Shared {
             site: Arc::clone(&self.site),
             closing: Arc::default(),
             latencies: Arc::clone(&self.latencies),
         });
         let listener = self.listener.try_clone().ok();
-        info!(address = %self.address, workers = self.site.config().workers_or_cores(), "tracker listens");
+        info!(address = %self.address, workers = self.site.config().workers_or_cores(), "tracker is listening");
 
-        let served = match start(&common, self.listener, lanes, Arc::clone(&failure)) {
+        let served = match start(&shared, self.listener, lanes, Arc::clone(&failure)) {
             Ok(server) => {
                 let handle = server.handle();
-                // Spawned, so that a stop waits for it: a server that is dropped lets go of its clients.
+                // Spawned, as a server dropped by `select!` would abandon its clients.
                 let mut server = actix_rt::spawn(server);
                 tokio::select! {
                     ended = &mut server => ended,
                     _ = stop.wait_for(|stop| *stop) => {
-                        common.closing.quieten(listener).await;
+                        shared.closing.drain(listener).await;
                         handle.stop(true).await;
                         server.await
                     }
@@ -176,7 +177,7 @@ impl<R: Registry> Tracker<R> {
         };
         keeper.abort();
         self.refresher.clear();
-        // Every lane holds a guard; none sends anything.
+        // Completes when the last guard is dropped; nothing is ever sent.
         let _ = lanes_gone.recv().await;
         let refused = failure.lock().expect("nothing panics while it is held").take();
         match (refused, served) {
@@ -188,7 +189,7 @@ impl<R: Registry> Tracker<R> {
     }
 }
 
-/// Lives as long as the lane beside it, so that the end of the last one is noticed.
+/// Dropped with a worker's lane, so that [`Tracker::run`] can wait for the last one.
 #[derive(Clone)]
 struct LaneGuard {
     _alive: mpsc::Sender<()>,
@@ -203,12 +204,12 @@ impl LaneGuard {
 
 /// Builds the workers; each opens its lane on its own thread.
 fn start(
-    common: &Arc<Common>,
+    shared: &Arc<Shared>,
     listener: TcpListener,
     lanes: LaneGuard,
     failure: Arc<Mutex<Option<LaneError>>>,
 ) -> io::Result<Server> {
-    let config = common.site.config();
+    let config = shared.site.config();
     let workers = config.workers_or_cores();
     let builder = Server::build()
         .workers(workers)
@@ -216,11 +217,13 @@ fn start(
         .max_concurrent_connections(config.connections_per_worker_max)
         .shutdown_timeout(config.shutdown_timeout_seconds)
         .disable_signals();
-    let common = Arc::clone(common);
+    let shared = Arc::clone(shared);
     let factory = move || {
-        let (common, lanes, failure) = (Arc::clone(&common), lanes.clone(), Arc::clone(&failure));
+        let shared = Arc::clone(&shared);
+        let lanes = lanes.clone();
+        let failure = Arc::clone(&failure);
         fn_factory(move || {
-            let opened = open(&common, lanes.clone(), workers, &failure);
+            let opened = open(&shared, lanes.clone(), workers, &failure);
             async move {
                 let guarded = Rc::new(opened?);
                 Ok::<_, ()>(fn_service(move |socket: TcpStream| {
@@ -237,38 +240,38 @@ fn start(
     Ok(builder.listen("tracker", listener, factory)?.run())
 }
 
-/// A worker and its lane, on the worker's thread.
+/// Opens a lane and builds the worker on it; called on the worker's thread.
 fn open(
-    common: &Common,
+    shared: &Shared,
     lanes: LaneGuard,
     workers: usize,
     failure: &Mutex<Option<LaneError>>,
 ) -> Result<Guarded, ()> {
-    let site = Arc::clone(&common.site);
+    let site = Arc::clone(&shared.site);
     let lane = site.log.open_lane().map_err(|error| {
-        error!(%error, "a worker could not open its lane");
+        error!(error = causes(&error), "a worker could not open its lane");
         failure.lock().expect("nothing panics while it is held").get_or_insert(error);
     })?;
     let worker = Worker {
         edge: Edge::new(Arc::clone(&site), lane, workers),
-        closing: Arc::clone(&common.closing),
-        latencies: common.latencies.worker(),
-        buffers: Buffers::new(Budget::new(site.config().limits.bodies_bytes_max)),
-        wire: Wire::default(),
+        closing: Arc::clone(&shared.closing),
+        latencies: shared.latencies.worker(),
+        buffers: BufferPool::new(Budget::new(site.config().limits.bodies_bytes_max)),
+        encoder: Encoder::default(),
         site,
     };
     Ok(Guarded { worker, _lanes: lanes })
 }
 
-/// What all workers share.
-struct Common {
+/// State shared by all workers.
+struct Shared {
     site: Arc<Site>,
     closing: Arc<Closing>,
     latencies: Arc<Latencies>,
 }
 
 struct Guarded {
-    // Dropped in this order: the guard tells that the lane is gone.
+    // Fields drop in this order: the guard must outlive the lane.
     worker: Worker,
     _lanes: LaneGuard,
 }

@@ -1,37 +1,37 @@
-//! What is counted, with every handle resolved once.
+//! The tracker's counters, with every handle resolved once.
 //!
-//! Each request is in exactly one [`Outcome`] of one route, so the sum over
-//! `clickgate_requests_total` is the number of requests; those that were refused before a route
-//! saw them are in `clickgate_http_malformed_total`. A connection that never sends a whole head
-//! made no request: it gets 408 and is in `clickgate_http_timeouts_total`. A beacon is one
-//! request; its entries are in `clickgate_beacon_entries_total`. No program label: there are
-//! 100,000 of them.
+//! Each request has exactly one [`Outcome`] on one route, so `clickgate_requests_total` sums up to
+//! the number of requests; those refused before routing are in `clickgate_http_malformed_total`. A
+//! connection that never sends a complete head makes no request: it gets a 408 and is in
+//! `clickgate_http_timeouts_total`. A beacon is one request; its entries are in
+//! `clickgate_beacon_entries_total`. There is no program label, as there are 100,000 programs.
 
 use metrics::{Counter, counter};
 use programs::decision::Refusal;
 use stream::Class;
 
-use crate::{http::malformed::Malformed, request::routes::HitRoute};
+use crate::request::error::RequestError;
+use crate::request::routes::HitRoute;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Outcome {
-    /// An event was put into the log, and reached the level of its route.
+    /// Its event was appended to the log and reached the level of its route.
     Accepted,
     /// A rule refused it.
     Refused,
     /// The log had no room for its class, or the lane is poisoned.
     Shed,
-    /// It was put into the log and did not reach its level.
+    /// Its event was appended to the log but did not reach its level.
     NotDurable,
     /// HEAD, a speculative request or a preflight: answered, no event.
     NotCounted,
-    /// A method that the path does not have.
+    /// A method that the path does not support.
     WrongMethod,
-    /// A beacon whose body is none, is too large, or did not arrive whole.
+    /// A beacon whose body is invalid, too large, or incomplete.
     Malformed,
-    /// A beacon whose body took too long.
+    /// A beacon whose body arrived too slowly.
     Slow,
 }
 
@@ -62,13 +62,13 @@ impl Outcome {
     }
 }
 
-/// The state of a connection in which a client took too long.
+/// The state of a connection in which a client was too slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Timeout {
-    /// It did not send a whole head.
+    /// It did not send a complete head.
     Head,
-    /// It did not send a whole body.
+    /// It did not send a complete body.
     Body,
     /// It did not take its answer.
     Answer,
@@ -92,22 +92,22 @@ pub struct Counters {
     entries: [Counter; Outcome::ALL.len()],
     refused: [Counter; Refusal::ALL.len()],
     shed: [Counter; Class::ALL.len()],
-    /// Health, robots and gpc.
+    /// Health checks, the tag and the other fixed pages.
     pub other: Counter,
-    /// Paths that are none of ours.
+    /// Unknown paths.
     pub unknown_path: Counter,
-    /// Paths outside the hit routes, asked with a method they do not have.
+    /// Requests to fixed pages with an unsupported method.
     pub wrong_method: Counter,
-    malformed: [Counter; Malformed::ALL.len()],
+    malformed: [Counter; RequestError::ALL.len()],
     timeouts: [Counter; Timeout::ALL.len()],
     /// Refused hits that were only counted, not kept.
     pub rejected_not_kept: Counter,
-    /// Parameters of recorded events that were beyond a limit.
+    /// Parameters of recorded events that exceeded a limit.
     pub parameters_left_out: Counter,
 }
 
 impl Counters {
-    /// Resolves the handles at the recorder of the calling thread.
+    /// Resolves the handles with the recorder of the calling thread.
     pub fn new() -> Self {
         let request =
             |route, outcome| counter!("clickgate_requests_total", "route" => route, "outcome" => outcome);
@@ -122,8 +122,8 @@ impl Counters {
             other: request("other", "served"),
             unknown_path: request("unknown", "not_found"),
             wrong_method: request("other", "wrong_method"),
-            malformed: Malformed::ALL
-                .map(|kind| counter!("clickgate_http_malformed_total", "reason" => kind.name())),
+            malformed: RequestError::ALL
+                .map(|error| counter!("clickgate_http_malformed_total", "reason" => error.name())),
             timeouts: Timeout::ALL
                 .map(|state| counter!("clickgate_http_timeouts_total", "state" => state.name())),
             rejected_not_kept: counter!("clickgate_rejected_not_kept_total"),
@@ -136,27 +136,27 @@ impl Counters {
         self.hits[route as usize][outcome as usize].increment(1);
     }
 
-    /// Counts one entry of a beacon, besides the request that brought it.
+    /// Counts one entry of a beacon, in addition to its request.
     pub fn entry(&self, outcome: Outcome) {
         self.entries[outcome as usize].increment(1);
     }
 
-    /// Counts a reason, besides the hit's [`Outcome::Refused`].
+    /// Counts a refusal by reason, in addition to the hit's [`Outcome::Refused`].
     pub fn refused(&self, reason: Refusal) {
         self.refused[reason as usize].increment(1);
     }
 
-    /// Counts a request that was refused before a route saw it.
-    pub fn malformed(&self, kind: Malformed) {
-        self.malformed[kind as usize].increment(1);
+    /// Counts a request refused before routing.
+    pub fn malformed(&self, error: RequestError) {
+        self.malformed[error as usize].increment(1);
     }
 
-    /// Counts a client that took too long.
+    /// Counts a client that was too slow.
     pub fn timeout(&self, state: Timeout) {
         self.timeouts[state as usize].increment(1);
     }
 
-    /// Counts a class, besides the hit's [`Outcome::Shed`].
+    /// Counts a shed hit by class, in addition to its [`Outcome::Shed`].
     pub fn shed(&self, class: Class) {
         self.shed[class as usize].increment(1);
     }

@@ -1,9 +1,9 @@
-//! What a client says its clock shows.
+//! Parses the time of a client's clock.
 
 /// A whole number of milliseconds since 1970 below 2^48 (the year 10889), in digits.
 ///
-/// One rule for parameter `t` and for a beacon's `time_ms`: what is none is left out of the event
-/// and counted; nobody is refused for a macro that was not filled in.
+/// Parameter `t` and a beacon's `time_ms` share this rule: an invalid time is left out of the event
+/// and counted, as no hit is refused for an unexpanded macro.
 pub fn parse(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse::<u64>().ok().filter(|ms| is_number && ms >> 48 == 0)

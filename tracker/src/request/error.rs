@@ -1,41 +1,39 @@
-//! What HTTP refuses by itself, before any route sees it.
+//! Requests that the HTTP layer refuses before routing.
 
 use http::StatusCode;
 
-use crate::edge::answer::{self, Answer};
-
-/// The kinds of requests that are refused, by the names that answers and metrics use.
+/// Why the HTTP layer refuses a request.
 ///
-/// Each ends its connection: after a head that cannot be trusted, nobody can say where the next
-/// one begins (RFC 9112, section 9.3).
+/// Each closes its connection: after a head that cannot be trusted, the start of the next one is
+/// unknown (RFC 9112, section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Malformed {
-    /// A request line or a field that breaks the grammar, or no HTTP at all.
+pub enum RequestError {
+    /// A request line or a field that breaks the grammar, or not HTTP at all.
     Syntax,
-    /// A target that is none of those of RFC 9112, section 3.2.
+    /// A target in none of the forms of RFC 9112, section 3.2.
     Target,
     /// Not exactly one well-formed `Host` (RFC 9112, section 3.2).
     Host,
-    /// Lengths that readers could understand differently (RFC 9112, section 6.3).
+    /// A length that readers could interpret differently (RFC 9112, section 6.3).
     Framing,
-    /// A transfer coding besides `chunked` (RFC 9112, section 6.1).
+    /// A transfer coding other than `chunked` (RFC 9112, section 6.1).
     TransferCoding,
-    /// A version that we do not speak.
+    /// Neither HTTP/1.1 nor HTTP/1.0.
     Version,
-    /// CONNECT: this is no proxy.
+    /// CONNECT, which is for proxies.
     Method,
-    /// An expectation besides `100-continue` (RFC 9110, section 10.1.1).
+    /// An expectation other than `100-continue` (RFC 9110, section 10.1.1).
     Expectation,
     /// A request line beyond [`crate::http::parse::LINE_BYTES_MAX`].
     LineTooLong,
     /// Too many fields, or too many bytes of them.
     HeadersTooLarge,
-    /// The worker holds as many bytes of heads and bodies as it may.
+    /// The worker's budget for heads and bodies is exhausted.
     NoRoom,
 }
 
-impl Malformed {
+impl RequestError {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Syntax,
@@ -68,7 +66,8 @@ impl Malformed {
         }
     }
 
-    fn status(self) -> StatusCode {
+    /// The status of its answer.
+    pub fn status(self) -> StatusCode {
         match self {
             Self::Syntax | Self::Target | Self::Host | Self::Framing => StatusCode::BAD_REQUEST,
             Self::TransferCoding | Self::Method => StatusCode::NOT_IMPLEMENTED,
@@ -79,11 +78,6 @@ impl Malformed {
             Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
-
-    /// What the client gets.
-    pub fn answer(self) -> Answer {
-        answer::error(self.status(), self.name())
-    }
 }
 
 #[cfg(test)]
@@ -91,10 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_its_own_place_in_the_list_and_always_an_error() {
-        for (at, kind) in Malformed::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, at, "{}", kind.name());
-            assert!(kind.answer().status().as_u16() >= 400);
+    fn each_error_is_at_its_own_index_and_has_an_error_status() {
+        for (at, error) in RequestError::ALL.into_iter().enumerate() {
+            assert_eq!(error as usize, at, "{}", error.name());
+            assert!(error.status().as_u16() >= 400);
         }
     }
 }

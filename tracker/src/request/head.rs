@@ -1,8 +1,8 @@
-//! What of a request's head concerns us.
+//! The parts of a request head that the tracker uses.
 
 use std::net::IpAddr;
 
-/// The methods that some route has.
+/// The methods that some route supports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -14,12 +14,12 @@ pub enum Method {
     Post,
     /// OPTIONS.
     Options,
-    /// Any other; no route has it.
+    /// Any other; no route supports it.
     Other,
 }
 
 impl Method {
-    /// Whether it only asks.
+    /// Whether it is GET or HEAD.
     pub fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::Head)
     }
@@ -38,13 +38,13 @@ pub struct Head<'r> {
     pub query: &'r str,
     /// Bytes of the request line: method, target, version, line break.
     pub request_line_bytes: usize,
-    /// Who is at the other end of the connection.
+    /// The address of the peer.
     pub peer: Option<IpAddr>,
-    /// The headers that mean something to us.
+    /// The headers that the tracker uses.
     pub headers: Headers<'r>,
 }
 
-/// The first value of each header that means something to us.
+/// The first value of each header that the tracker uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers<'r> {
     /// `User-Agent`.
@@ -69,13 +69,13 @@ pub struct Headers<'r> {
     pub content_encoding: Option<&'r [u8]>,
     /// `If-None-Match`.
     pub if_none_match: Option<&'r [u8]>,
-    /// All values of `X-Forwarded-For`, in their order.
+    /// All values of `X-Forwarded-For`, in order.
     pub forwarded_for: Vec<&'r [u8]>,
 }
 
 impl Head<'_> {
-    /// Whether a browser asks ahead of what a person may do: nobody has looked at or clicked on
-    /// anything yet.
+    /// Whether a browser only prefetches or prerenders: the user has not seen or clicked anything
+    /// yet.
     pub fn is_speculative(&self) -> bool {
         let headers = &self.headers;
         let purposes = [headers.sec_purpose, headers.purpose, headers.x_purpose, headers.x_moz];
@@ -83,7 +83,7 @@ impl Head<'_> {
     }
 }
 
-/// What browsers have called it: `prefetch`, `prefetch;prerender`, and Safari's `preview`.
+/// The values that browsers send: `prefetch`, `prefetch;prerender`, and Safari's `preview`.
 fn is_speculative(purpose: &[u8]) -> bool {
     let starts_with =
         |word: &[u8]| purpose.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));

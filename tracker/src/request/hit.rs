@@ -1,9 +1,8 @@
-//! One request to a tracking route, read but not judged.
+//! Parses one hit: a request to a tracking route, or an entry of a beacon.
 //!
-//! Reading never fails: what is wrong with a hit is part of it, so that the decision
-//! has one place and its order is ours. Everything that can be borrowed from the
-//! request is; everything that is copied is bounded. An entry of a beacon is a hit as any
-//! other: the head of its request says who sent it.
+//! Parsing never fails: a hit carries its own faults, so that one place decides on all of them, in
+//! its order. Strings are borrowed from the request where possible, and bounded where copied. The
+//! client of a beacon entry is taken from the head of its request.
 
 use std::borrow::Cow;
 
@@ -25,36 +24,36 @@ use crate::{
 /// Longest user agent and longest referrer that an event keeps, in bytes.
 pub const HEADER_BYTES_MAX: usize = 1_024;
 
-/// How far the client's clock may be ahead of ours before it is not believed.
+/// How far the client's clock may be ahead of ours before its time is ignored.
 const CLIENT_AHEAD_MAX_MS: u64 = 23 * 3_600_000;
 
-/// A request to a tracking route.
+/// A request to a tracking route, or an entry of a beacon.
 #[derive(Debug)]
 pub struct Hit<'r> {
     /// The route it came by.
     pub route: HitRoute,
-    /// Milliseconds since 1970 on our clock when it arrived.
+    /// When it arrived by our clock, in milliseconds since 1970.
     pub received_at_ms: u64,
     /// Path and query as they were sent.
     pub target: &'r str,
     /// Bytes of the request line: method, target, version.
     pub request_line_bytes: usize,
-    /// The program id as it was written, not decoded.
+    /// The program id as sent, not decoded.
     pub program_text: Cow<'r, str>,
-    /// The program id, decoded and checked; `None` if it cannot be one.
+    /// The program id, decoded and checked; `None` if it is invalid.
     pub program: Option<Cow<'r, str>>,
-    /// The parameters, as far as they are within their limits; none of an oversize request line.
-    /// Without the visitor id under GPC.
+    /// The parameters within their limits; none if the request line is oversize. Without the visitor
+    /// id under GPC.
     pub parameters: Parameters<'r>,
-    /// Whether the request line has more bytes than it may have.
+    /// Whether the request line exceeds its limit.
     pub is_oversize: bool,
-    /// What an entry of a beacon says besides; `None` of any other hit.
+    /// The further fields of a beacon entry; `None` for any other hit.
     pub sent: Option<Sent<'r>>,
-    /// Who sent it.
+    /// The client.
     pub client: Client<'r>,
 }
 
-/// What the head of a request says of who sent it.
+/// The client, as the head of its request describes it.
 #[derive(Clone, Debug)]
 pub struct Client<'r> {
     /// Empty if there was none; at most [`HEADER_BYTES_MAX`].
@@ -63,14 +62,13 @@ pub struct Client<'r> {
     pub referrer: Cow<'r, str>,
     /// W3C trace context; empty if there was none or it is malformed.
     pub traceparent: &'r str,
-    /// Whether the client asked not to be known, and we honour it.
+    /// Whether the client sent `Sec-GPC: 1`, and the settings honour it.
     pub gpc: bool,
-    /// Whether this is a person's hit: not HEAD, not speculative.
+    /// Whether the hit counts: neither HEAD nor speculative.
     pub counted: bool,
-    /// Whether a browser asks ahead of what a person may do: nobody has looked at or clicked on
-    /// anything yet.
+    /// See [`Head::is_speculative`].
     pub is_speculative: bool,
-    /// The client's truncated address; `None` under GPC or if it is not known.
+    /// The client's truncated address; `None` under GPC or if unknown.
     pub ip: Option<TruncatedIp>,
 }
 
@@ -99,7 +97,7 @@ impl<'r> Client<'r> {
 }
 
 impl<'r> Hit<'r> {
-    /// Reads a request to `route`, whose path ended with `program_text`.
+    /// Parses a request to `route` for the program `program_text`.
     pub fn read(
         route: HitRoute,
         program_text: &'r str,
@@ -132,7 +130,7 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// An entry of a beacon, whose request `client` sent with this `head`.
+    /// A beacon entry, whose request `client` sent with this `head`.
     pub fn of_entry(entry: Entry<'r>, head: &Head<'r>, client: Client<'r>, received_at_ms: u64) -> Self {
         let mut parameters = entry.parameters;
         if client.gpc {
@@ -152,7 +150,7 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// What the decision looks at.
+    /// The input of the decision.
     pub fn candidate(&self) -> Candidate<'_> {
         Candidate {
             program: self.program.as_deref(),
@@ -163,12 +161,12 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// What happened.
+    /// The type of its event.
     pub fn event_type(&self) -> EventType {
         self.sent.as_ref().map_or(self.route.event_type(), |sent| sent.kind.event_type())
     }
 
-    /// The name of what happened: of its type, or the one that a custom event has.
+    /// The name of a custom event, else of the event's type.
     pub fn kind_name(&self) -> &str {
         match self.sent.as_ref().map(|sent| sent.kind.custom_name()) {
             Some(name) if !name.is_empty() => name,
@@ -176,9 +174,9 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// The sender's own id of this hit: a retry has the same. Only a beacon and a
-    /// conversion can have one; on a static pixel an `id` would make all hits one. An empty
-    /// one is none: a macro that nobody filled in would make one event of all as well.
+    /// The sender's own id, the same for every retry. Only beacons and conversions have one: an `id`
+    /// on a static pixel would turn all its hits into one event, and so would an empty id, left by
+    /// an unexpanded macro.
     pub fn sender_id(&self) -> Option<&str> {
         match &self.sent {
             Some(sent) => sent.id.as_deref(),
@@ -189,7 +187,7 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// What the sender's clock said, believed or not; 0 if it said nothing.
+    /// The time of the sender's clock, plausible or not; 0 if absent.
     pub fn sender_time_ms(&self) -> u64 {
         match &self.sent {
             Some(sent) => sent.time_ms,
@@ -197,7 +195,7 @@ impl<'r> Hit<'r> {
         }
     }
 
-    /// Whether the answer is to be an image: `.gif` at the end of the path.
+    /// Whether the client expects an image: the path ends with `.gif`.
     pub fn wants_image(&self) -> bool {
         wants_image(self.target.split('?').next().unwrap_or_default())
     }
@@ -207,25 +205,25 @@ impl<'r> Hit<'r> {
         self.parameters.get(name)
     }
 
-    /// What the client's clock said, in parameter `t` or in a beacon; 0 if it said nothing
-    /// or is further ahead of ours than time zones explain.
+    /// The time of the client's clock, from parameter `t` or a beacon; 0 if absent or further ahead
+    /// of ours than time zones explain.
     pub fn client_time_ms(&self) -> u64 {
-        let said = self.sender_time_ms();
-        if said <= self.received_at_ms + CLIENT_AHEAD_MAX_MS { said } else { 0 }
+        let sent = self.sender_time_ms();
+        if sent <= self.received_at_ms + CLIENT_AHEAD_MAX_MS { sent } else { 0 }
     }
 }
 
-/// A header's first value as text: what is not UTF-8 is replaced, the end cut off.
+/// A header's first value as text, truncated, with invalid UTF-8 replaced.
 fn bounded(value: Option<&[u8]>) -> Cow<'_, str> {
     let bytes = value.unwrap_or_default();
     match String::from_utf8_lossy(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]) {
         Cow::Borrowed(text) => Cow::Borrowed(text),
-        // A replacement is three bytes long, so the text may have grown.
+        // A replacement character has three bytes, so the text may have grown.
         Cow::Owned(text) => Cow::Owned(cut(&text, HEADER_BYTES_MAX).to_owned()),
     }
 }
 
-/// The longest start of `text` of at most `bytes_max` bytes.
+/// The longest prefix of `text` of at most `bytes_max` bytes.
 pub fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
@@ -241,7 +239,7 @@ fn traceparent(value: Option<&[u8]>) -> &str {
     if fits { text } else { "" }
 }
 
-/// Whether a request for `path` wants an image.
+/// Whether a request for `path` expects an image.
 pub fn wants_image(path: &str) -> bool {
     path.ends_with(".gif")
 }
@@ -256,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_knows_what_the_request_said() {
+    fn a_hit_holds_what_the_request_said() {
         let head = head(
             "/c/21%32312?v=me&t=1789999999000&a=b",
             &[
@@ -293,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn head_and_what_a_browser_asks_ahead_are_not_counted() {
+    fn head_and_speculative_requests_are_not_counted() {
         for (name, value) in [
             ("sec-purpose", "prefetch"),
             ("sec-purpose", "prefetch;prerender"),
@@ -340,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_clock_far_ahead_is_not_believed() {
+    fn the_time_of_a_clock_far_ahead_is_ignored() {
         let head = head("/c/1?t=1890000000000", &[]);
         let hit = read(&head, "1");
         assert_eq!((hit.client_time_ms(), hit.sender_time_ms()), (0, 1_890_000_000_000));
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_is_left_out_and_counted() {
+    fn an_invalid_time_is_left_out_and_counted() {
         for text in ["soon", "-1", "99999999999999999999", "281474976710656", "1.5", "%7BTIME%7D", ""] {
             let head = head(&format!("/c/1?a=1&t={text}&t=5"), &[]);
             let hit = read(&head, "1");
@@ -358,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_oversize_request_line_is_not_taken_apart() {
+    fn the_query_of_an_oversize_request_line_is_not_parsed() {
         let target = format!("/c/1?a={}", "x".repeat(20_480));
         let head = head(&target, &[]);
         let hit = read(&head, "1");

@@ -1,4 +1,4 @@
-//! The names of parameters that mean something to us.
+//! The names of the parameters that the tracker itself uses.
 
 /// The visitor's id.
 pub const VISITOR: &str = "v";

@@ -1,10 +1,10 @@
-//! Turns a query into parameters, in the order of the request.
+//! Parses a query into parameters, in the order of the request.
 //!
 //! Decoding never fails: it is that of the WHATWG URL Standard, section 5.1
 //! (`application/x-www-form-urlencoded`). A `%` without two hex digits stays as it is, and bytes
-//! that are no UTF-8 become U+FFFD, because ad servers send macros that nobody filled in every
-//! day, and mail clients send Latin-1. What is beyond a limit is left out and counted. What needs
-//! no decoding is borrowed from the request.
+//! that are not UTF-8 become U+FFFD, because ad servers send unexpanded macros every day, and mail
+//! clients send Latin-1. A parameter beyond a limit is left out and counted. Text that needs no
+//! decoding is borrowed from the request.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use programs::decision::{ParameterLimits, Parameters};
 pub fn parse_query<'r>(query: &'r str, limits: &ParameterLimits) -> Parameters<'r> {
     let mut parameters = Parameters::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        // Whoever sends more than we keep does not get them decoded either.
+        // Decoding parameters that are left out anyway would only help a flood.
         if parameters.is_full(limits) {
             parameters.note_left_out(1);
             continue;
@@ -25,12 +25,12 @@ pub fn parse_query<'r>(query: &'r str, limits: &ParameterLimits) -> Parameters<'
     parameters
 }
 
-/// Decodes `%41` and takes `+` for a space.
+/// Percent-decodes; a `+` is a space.
 pub fn decode_form(text: &str) -> Cow<'_, str> {
     decode(text, true)
 }
 
-/// Decodes `%41`; a `+` is a plus sign.
+/// Percent-decodes; a `+` is a plus sign.
 pub fn decode_path(text: &str) -> Cow<'_, str> {
     decode(text, false)
 }
@@ -61,7 +61,7 @@ fn decode(text: &str, plus_is_space: bool) -> Cow<'_, str> {
     }
 }
 
-/// The byte that the two hex digits at the start of `text` mean.
+/// The byte encoded by the two hex digits at the start of `text`.
 fn escaped(text: &[u8]) -> Option<u8> {
     let [high, low, ..] = text else { return None };
     Some(hex_digit(*high)? << 4 | hex_digit(*low)?)
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_percent_sign_stays_and_what_is_no_utf_8_is_replaced() {
+    fn a_bad_percent_sign_stays_and_invalid_utf_8_is_replaced() {
         for (query, name, value) in [
             ("a=%", "a", "%"),
             ("a=1%4", "a", "1%4"),

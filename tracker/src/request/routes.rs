@@ -1,15 +1,14 @@
-//! Which path means what.
+//! Maps paths to routes.
 //!
-//! A pure function instead of a router: a handful of prefixes and fixed paths need no
-//! pattern matching, and every request, the unknown ones included, comes by one place
-//! where it is counted.
+//! A pure function instead of a router: a handful of prefixes and fixed paths need no pattern
+//! matching, and every request, unknown paths included, passes one place where it is counted.
 
 use proto::EventType;
 use stream::{Class, Level};
 
 use crate::config::{Levels, Prefixes};
 
-/// The routes that take hits.
+/// The routes that accept hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HitRoute {
     /// `/event/{program}`: the AWS sample's route, JSON answer.
@@ -24,28 +23,28 @@ pub enum HitRoute {
     Beacon,
 }
 
-/// What a path means.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'p> {
-    /// A hit, and the program id as it was written.
+    /// A hit, and the program id, not decoded.
     Hit(HitRoute, &'p str),
     /// A beacon; its programs are in its body.
     Beacon,
     /// The browser tag.
     Tag,
-    /// `/example`: a page that carries the tag.
+    /// `/example`: a page with the tag.
     Example,
-    /// `/health/live`: the process answers.
+    /// `/health/live`: whether the process answers.
     Live,
-    /// `/health/ready`: hits are welcome.
+    /// `/health/ready`: whether a load balancer should send hits.
     Ready,
-    /// `/health/check`: ready, in words.
+    /// `/health/check`: readiness in detail.
     Check,
     /// `/robots.txt`.
     Robots,
     /// `/.well-known/gpc.json`.
     Gpc,
-    /// Nothing of ours.
+    /// No known path.
     Unknown,
 }
 
@@ -53,7 +52,7 @@ impl HitRoute {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Event, Self::Impression, Self::Click, Self::Conversion, Self::Beacon];
 
-    /// The name in metrics and explanations, whatever the prefix is.
+    /// The name in metrics and explanations, independent of the prefix.
     pub fn name(self) -> &'static str {
         match self {
             Self::Event => "event",
@@ -64,7 +63,7 @@ impl HitRoute {
         }
     }
 
-    /// The type of its events; each entry of a beacon says its own.
+    /// The type of its events; each entry of a beacon has its own.
     pub fn event_type(self) -> EventType {
         match self {
             Self::Event => EventType::Event,
@@ -75,8 +74,8 @@ impl HitRoute {
         }
     }
 
-    /// What is shed first when the log fills up. `/event` is called by programs, which
-    /// may try again: it counts as a beacon.
+    /// The shedding class of its events. `/event` is called by software, which can retry, so it
+    /// counts as a beacon.
     pub fn class(self) -> Class {
         match self {
             Self::Event | Self::Beacon => Class::Beacon,
@@ -86,7 +85,7 @@ impl HitRoute {
         }
     }
 
-    /// How safe its events are before the answer.
+    /// The durability of its events before the answer.
     pub fn level(self, levels: &Levels) -> Level {
         match self {
             Self::Event => levels.event,
@@ -97,7 +96,7 @@ impl HitRoute {
         }
     }
 
-    /// Its path's first part.
+    /// The prefix of its paths.
     pub fn prefix(self, prefixes: &Prefixes) -> &str {
         match self {
             Self::Event => &prefixes.event,
@@ -110,15 +109,15 @@ impl HitRoute {
 }
 
 impl<'p> Target<'p> {
-    /// What `path` means, not yet decoded.
+    /// The target of `path`, which is not decoded.
     pub fn of(path: &'p str, prefixes: &Prefixes) -> Self {
         for route in [HitRoute::Impression, HitRoute::Click, HitRoute::Event, HitRoute::Conversion] {
             let below = path.strip_prefix(route.prefix(prefixes)).and_then(|rest| rest.strip_prefix('/'));
             if let Some(program) = below {
-                // People and site builders put a slash behind everything that looks like a folder.
+                // Site builders append a slash to everything that looks like a folder.
                 let program = program.strip_suffix('/').unwrap_or(program);
-                let image = matches!(route, HitRoute::Impression | HitRoute::Conversion);
-                let plain = program.strip_suffix(".gif").filter(|_| image);
+                let may_be_image = matches!(route, HitRoute::Impression | HitRoute::Conversion);
+                let plain = program.strip_suffix(".gif").filter(|_| may_be_image);
                 return Self::Hit(route, plain.unwrap_or(program));
             }
         }
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_path_means_what_the_design_says() {
+    fn each_path_has_its_target() {
         let prefixes = Prefixes::default();
         for (path, target) in [
             ("/event/1", Target::Hit(HitRoute::Event, "1")),

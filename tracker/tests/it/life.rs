@@ -88,13 +88,15 @@ fn a_slow_client_is_told_so() {
 #[test]
 fn a_lane_that_cannot_be_opened_ends_the_tracker_with_the_reason() {
     let world = World::start(config(), SAMPLES);
-    let (log, registry) = (world.log.clone(), world.registry.clone());
+    let log = world.log.clone();
+    let registry = world.registry.clone();
     let events = world.dir().join("events");
     let away = world.dir().join("away");
     std::fs::rename(&events, &away).unwrap();
     let tracker = Tracker::bind(config(), log, registry).unwrap();
     let error = actix_rt::System::new().block_on(tracker.run()).unwrap_err();
-    assert!(error.to_string().starts_with("a worker could not open its lane of the log: "), "{error}");
+    let text = supervise::causes(&error);
+    assert!(text.starts_with("a worker could not open its lane of the log: "), "{text}");
     std::fs::rename(&away, &events).unwrap();
     world.stop();
 }
@@ -104,7 +106,8 @@ fn an_address_that_is_taken_and_settings_that_are_wrong_are_named() {
     let world = World::start(config(), SAMPLES);
     let taken = Config { listen: world.address, ..config() };
     let error = Tracker::bind(taken, world.log.clone(), world.registry.clone()).err().unwrap();
-    assert!(error.to_string().starts_with(&format!("cannot listen on {}: ", world.address)), "{error}");
+    let text = supervise::causes(&error);
+    assert!(text.starts_with(&format!("cannot listen on {}: ", world.address)), "{text}");
 
     let wrong = Config { workers: 600, fallback_url: Some("javascript:alert(1)".into()), ..config() };
     let error = Tracker::bind(wrong, world.log.clone(), world.registry.clone()).err().unwrap();
@@ -127,7 +130,7 @@ fn the_admin_can_purge_and_fill() {
 }
 
 #[test]
-fn a_body_that_nobody_asked_for_does_not_hold_the_answer_up() {
+fn an_unwanted_body_does_not_delay_the_answer() {
     let world = World::start(config(), SAMPLES);
     let began = Instant::now();
     for framing in ["Content-Length: 1000000\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\nff\r\nabc"] {
@@ -144,7 +147,7 @@ fn a_body_that_nobody_asked_for_does_not_hold_the_answer_up() {
 #[test]
 fn a_decision_can_be_asked_for_without_a_tracker_that_serves() {
     let world = World::start(config(), SAMPLES);
-    let decider = Decider::alone(config(), world.registry.clone()).unwrap();
+    let decider = Decider::standalone(config(), world.registry.clone()).unwrap();
     let explain = |url: &str| {
         let request = ExplainRequest { method: "GET".into(), url: url.into(), headers: vec![], at_ms: None };
         crate::world::block_on(decider.explain(&request))

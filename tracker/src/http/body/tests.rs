@@ -13,7 +13,7 @@ struct Pair {
     socket: TcpStream,
     client: TcpStream,
     wait: Wait,
-    buffers: Rc<Buffers>,
+    buffers: Rc<BufferPool>,
     config: Config,
 }
 
@@ -25,7 +25,7 @@ impl Pair {
         let limits = Limits { body_bytes_max, ..Limits::default() };
         let config = Config { limits, client_request_timeout_ms: 200, ..Config::default() };
         let wait = Wait::new(Instant::now(), &Closing::default());
-        Self { socket, client, wait, buffers: Buffers::new(Budget::new(bodies_bytes_max)), config }
+        Self { socket, client, wait, buffers: BufferPool::new(Budget::new(bodies_bytes_max)), config }
     }
 
     async fn read(&mut self, framing: Framing, begun: &[u8]) -> Result<(Body, Rest), BodyError> {

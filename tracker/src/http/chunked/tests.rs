@@ -4,7 +4,7 @@ use super::*;
 
 /// The body of `sent`, given in pieces of `piece` bytes, and what came after it.
 fn decode(sent: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BadChunk> {
-    let mut chunks = Chunks::default();
+    let mut chunks = ChunkedDecoder::default();
     let mut body = Vec::new();
     let mut taken = 0;
     for part in sent.chunks(piece.max(1)) {

@@ -1,30 +1,27 @@
-//! The fields of a head that concern the connection and the body.
+//! The header fields that govern the connection and the body.
 //!
-//! A request whose length two readers could understand differently carries a second one past
-//! the first reader (RFC 9112, section 11.2). So everything that leaves a doubt is refused.
+//! A request whose length two readers interpret differently can smuggle a second request past the
+//! first reader (RFC 9112, section 11.2). So anything ambiguous is refused.
 
-use crate::{
-    http::{host::is_host, malformed::Malformed},
-    request::head::Headers,
-};
+use crate::{http::host::is_host, request::error::RequestError, request::head::Headers};
 
 /// Where a body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Nothing,
-    /// After so many bytes; at least one.
+    /// After this many bytes; at least one.
     Length(u64),
     /// After the chunk of size 0.
     Chunked,
 }
 
-/// What the fields of a head say.
+/// The fields of a head.
 #[derive(Default)]
 pub struct Fields<'b> {
-    /// What concerns a hit.
+    /// Those that describe a hit.
     pub headers: Headers<'b>,
-    pub framing: Declared<'b>,
+    pub framing: BodyHeaders<'b>,
     pub hosts: u32,
     pub expect: Option<&'b [u8]>,
     /// `Connection: close`.
@@ -34,9 +31,9 @@ pub struct Fields<'b> {
     pub upgrades: bool,
 }
 
-/// What a head says about its body.
+/// The fields that say how long the body is.
 #[derive(Default)]
-pub struct Declared<'b> {
+pub struct BodyHeaders<'b> {
     length: Option<u64>,
     coding: Coding<'b>,
 }
@@ -46,19 +43,19 @@ enum Coding<'b> {
     #[default]
     None,
     One(&'b [u8]),
-    /// More than one field: nobody sends that, and readers join them differently.
+    /// More than one field: real clients do not send that, and readers combine them differently.
     Several,
 }
 
 impl Fields<'_> {
-    pub fn add_host(&mut self, value: &[u8]) -> Result<(), Malformed> {
+    pub fn add_host(&mut self, value: &[u8]) -> Result<(), RequestError> {
         self.hosts += 1;
-        if self.hosts == 1 && is_host(value) { Ok(()) } else { Err(Malformed::Host) }
+        if self.hosts == 1 && is_host(value) { Ok(()) } else { Err(RequestError::Host) }
     }
 
-    /// A list of options; an unknown one concerns fields that we do not look at.
+    /// A list of options; unknown ones are ignored, as are the fields they refer to.
     pub fn add_connection(&mut self, value: &[u8]) {
-        // What nearly everybody sends.
+        // What nearly all clients send.
         if value == b"keep-alive" {
             self.keeps_alive = true;
             return;
@@ -70,19 +67,19 @@ impl Fields<'_> {
     }
 
     /// Whether `100 Continue` is expected.
-    pub fn expects_continue(&self) -> Result<bool, Malformed> {
+    pub fn expects_continue(&self) -> Result<bool, RequestError> {
         match self.expect {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
-            Some(_) => Err(Malformed::Expectation),
+            Some(_) => Err(RequestError::Expectation),
         }
     }
 }
 
-impl<'b> Declared<'b> {
-    /// Digits only: `+1`, `1, 1` and an empty value have been read as lengths. A second field is
-    /// refused also if it says the same.
-    pub fn add_length(&mut self, value: &[u8]) -> Result<(), Malformed> {
+impl<'b> BodyHeaders<'b> {
+    /// Digits only: some readers accept `+1`, `1, 1` or an empty value as a length. A second field
+    /// is refused even if it repeats the first.
+    pub fn add_length(&mut self, value: &[u8]) -> Result<(), RequestError> {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let digits = std::str::from_utf8(value).ok().filter(|_| is_number);
         match digits.and_then(|digits| digits.parse::<u64>().ok()) {
@@ -90,7 +87,7 @@ impl<'b> Declared<'b> {
                 self.length = Some(length);
                 Ok(())
             }
-            _ => Err(Malformed::Framing),
+            _ => Err(RequestError::Framing),
         }
     }
 
@@ -102,23 +99,24 @@ impl<'b> Declared<'b> {
     }
 
     /// Where the body ends.
-    pub fn body(&self, is_1_0: bool) -> Result<Framing, Malformed> {
+    pub fn body(&self, is_1_0: bool) -> Result<Framing, RequestError> {
         match (&self.coding, self.length) {
             (Coding::None, None | Some(0)) => Ok(Framing::Nothing),
             (Coding::None, Some(length)) => Ok(Framing::Length(length)),
-            // The classic of request smuggling.
-            (_, Some(_)) => Err(Malformed::Framing),
-            // HTTP/1.0 knows no codings (RFC 9112, section 6.1).
-            (_, None) if is_1_0 => Err(Malformed::Framing),
+            // A length together with a coding: the classic request smuggling.
+            (_, Some(_)) => Err(RequestError::Framing),
+            // HTTP/1.0 has no transfer codings (RFC 9112, section 6.1), so readers disagree.
+            (_, None) if is_1_0 => Err(RequestError::Framing),
             (Coding::One(value), None) if value.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-            (Coding::One(value), None) if ends_chunked_once(value) => Err(Malformed::TransferCoding),
-            (Coding::One(_) | Coding::Several, None) => Err(Malformed::Framing),
+            // Well framed, but in a coding that we do not decode: 501 instead of 400.
+            (Coding::One(value), None) if ends_chunked_once(value) => Err(RequestError::TransferCoding),
+            (Coding::One(_) | Coding::Several, None) => Err(RequestError::Framing),
         }
     }
 }
 
-/// A list of codings whose last one, and no other, is `chunked`: its end is known, its content is
-/// not (RFC 9112, section 6.1).
+/// Whether `chunked` is the last coding of the list and only that: the end of the body can be found,
+/// though its content cannot be decoded (RFC 9112, section 6.1).
 fn ends_chunked_once(value: &[u8]) -> bool {
     let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
     let is_coding = |coding: &[u8]| coding.trim_ascii().first().is_some_and(u8::is_ascii_alphabetic);
@@ -130,8 +128,8 @@ fn ends_chunked_once(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn body(lengths: &[&str], codings: &[&str], is_1_0: bool) -> Result<Framing, Malformed> {
-        let mut declared = Declared::default();
+    fn body(lengths: &[&str], codings: &[&str], is_1_0: bool) -> Result<Framing, RequestError> {
+        let mut declared = BodyHeaders::default();
         lengths.iter().try_for_each(|length| declared.add_length(length.as_bytes()))?;
         codings.iter().for_each(|coding| declared.add_coding(coding.as_bytes()));
         declared.body(is_1_0)
@@ -147,19 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_a_doubt_is_refused() {
+    fn an_ambiguous_length_is_refused() {
         for length in ["", "+1", "-1", "1,1", "1, 1", "0x1", "1 1", "1.0", "9223372036854775808", "a"] {
-            assert_eq!(body(&[length], &[], false), Err(Malformed::Framing), "{length:?}");
+            assert_eq!(body(&[length], &[], false), Err(RequestError::Framing), "{length:?}");
         }
-        assert_eq!(body(&["1", "1"], &[], false), Err(Malformed::Framing));
-        assert_eq!(body(&["0"], &["chunked"], false), Err(Malformed::Framing));
-        assert_eq!(body(&[], &["chunked"], true), Err(Malformed::Framing));
-        assert_eq!(body(&[], &["chunked", "chunked"], false), Err(Malformed::Framing));
+        assert_eq!(body(&["1", "1"], &[], false), Err(RequestError::Framing));
+        assert_eq!(body(&["0"], &["chunked"], false), Err(RequestError::Framing));
+        assert_eq!(body(&[], &["chunked"], true), Err(RequestError::Framing));
+        assert_eq!(body(&[], &["chunked", "chunked"], false), Err(RequestError::Framing));
         for coding in
             ["", "identity", "xchunked", "chunked, chunked", "chunked, gzip", ",chunked", "\"chunked\""]
         {
-            assert_eq!(body(&[], &[coding], false), Err(Malformed::Framing), "{coding:?}");
+            assert_eq!(body(&[], &[coding], false), Err(RequestError::Framing), "{coding:?}");
         }
-        assert_eq!(body(&[], &["gzip, chunked"], false), Err(Malformed::TransferCoding));
+        assert_eq!(body(&[], &["gzip, chunked"], false), Err(RequestError::TransferCoding));
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 
 const HEADER_BYTES_MAX: usize = 40 * 1_024;
 
-fn read_head(head: &str) -> Result<Option<Request<'_>>, Malformed> {
+fn read_head(head: &str) -> Result<Option<Request<'_>>, RequestError> {
     parse(head.as_bytes(), None, HEADER_BYTES_MAX)
 }
 
@@ -11,7 +11,7 @@ fn with(fields: &str) -> String {
 }
 
 #[test]
-fn a_head_is_read_with_all_that_concerns_a_hit() {
+fn a_head_is_read_with_every_field_that_describes_a_hit() {
     let request = with(
         "User-Agent: a\r\nReferer: b\r\nSec-GPC: 1\r\nPurpose: p\r\nSec-Purpose: s\r\nX-Purpose: x\r\nX-Moz: m\r\n\
          traceparent: t\r\nX-Forwarded-For: 1\r\nX-Forwarded-For: 2\r\nUser-Agent: second\r\nOrigin: o\r\n\
@@ -47,7 +47,7 @@ fn a_head_is_read_with_all_that_concerns_a_hit() {
 }
 
 #[test]
-fn a_part_of_a_head_is_a_part_at_every_byte() {
+fn a_head_is_incomplete_up_to_its_last_byte() {
     let whole = with("Connection: keep-alive\r\n");
     for cut in 0..whole.len() {
         assert!(matches!(read_head(&whole[..cut]), Ok(None)), "{cut}");
@@ -55,7 +55,7 @@ fn a_part_of_a_head_is_a_part_at_every_byte() {
 }
 
 #[test]
-fn targets_of_every_form_are_read_whatever_they_say() {
+fn targets_of_every_form_are_read_whatever_they_contain() {
     for (line, target) in [
         ("GET /c/1?u=|{}\"<>^`\\ HTTP/1.1", Ok("/c/1?u=|{}\"<>^`\\")),
         ("GET /c/1?u=ü#x?y HTTP/1.1", Ok("/c/1?u=ü")),
@@ -64,21 +64,21 @@ fn targets_of_every_form_are_read_whatever_they_say() {
         ("GET http://t HTTP/1.1", Ok("")),
         ("GET http://t?a/b HTTP/1.1", Ok("?a/b")),
         ("OPTIONS * HTTP/1.1", Ok("*")),
-        ("GET * HTTP/1.1", Err(Malformed::Target)),
-        ("GET c/1 HTTP/1.1", Err(Malformed::Target)),
-        ("GET t:80 HTTP/1.1", Err(Malformed::Target)),
-        ("GET ftp://t/c/1 HTTP/1.1", Err(Malformed::Target)),
-        ("GET http:///c/1 HTTP/1.1", Err(Malformed::Target)),
-        ("GET http://me@t/c/1 HTTP/1.1", Err(Malformed::Target)),
-        ("CONNECT t:80 HTTP/1.1", Err(Malformed::Method)),
-        ("GET /c/1 HTTP/1.2", Err(Malformed::Version)),
-        ("PRI * HTTP/2.0", Err(Malformed::Version)),
-        ("GET /c/1 http/1.1", Err(Malformed::Syntax)),
-        ("GET  /c/1 HTTP/1.1", Err(Malformed::Syntax)),
-        ("GET /c/1  HTTP/1.1", Err(Malformed::Syntax)),
-        ("GET /c/1 /c/2 HTTP/1.1", Err(Malformed::Syntax)),
-        ("GET /c/1 HTTP/11", Err(Malformed::Syntax)),
-        ("GET /c/1", Err(Malformed::Syntax)),
+        ("GET * HTTP/1.1", Err(RequestError::Target)),
+        ("GET c/1 HTTP/1.1", Err(RequestError::Target)),
+        ("GET t:80 HTTP/1.1", Err(RequestError::Target)),
+        ("GET ftp://t/c/1 HTTP/1.1", Err(RequestError::Target)),
+        ("GET http:///c/1 HTTP/1.1", Err(RequestError::Target)),
+        ("GET http://me@t/c/1 HTTP/1.1", Err(RequestError::Target)),
+        ("CONNECT t:80 HTTP/1.1", Err(RequestError::Method)),
+        ("GET /c/1 HTTP/1.2", Err(RequestError::Version)),
+        ("PRI * HTTP/2.0", Err(RequestError::Version)),
+        ("GET /c/1 http/1.1", Err(RequestError::Syntax)),
+        ("GET  /c/1 HTTP/1.1", Err(RequestError::Syntax)),
+        ("GET /c/1  HTTP/1.1", Err(RequestError::Syntax)),
+        ("GET /c/1 /c/2 HTTP/1.1", Err(RequestError::Syntax)),
+        ("GET /c/1 HTTP/11", Err(RequestError::Syntax)),
+        ("GET /c/1", Err(RequestError::Syntax)),
     ] {
         let head = format!("{line}\r\nHost: t\r\n\r\n");
         let read = read_head(&head).map(|read| read.unwrap().head.target.to_owned());
@@ -87,30 +87,30 @@ fn targets_of_every_form_are_read_whatever_they_say() {
 }
 
 #[test]
-fn what_readers_could_understand_differently_is_refused() {
+fn a_head_that_readers_could_interpret_differently_is_refused() {
     for (head, kind) in [
-        (with("").replace("\r\nhost", "\nhost"), Malformed::Syntax),
-        (with("a: b\n"), Malformed::Syntax),
-        (with("a: b\rc: d\r\n"), Malformed::Syntax),
-        (with("a : b\r\n"), Malformed::Syntax),
-        (with(" a: b\r\n"), Malformed::Syntax),
-        (with(": b\r\n"), Malformed::Syntax),
-        (with("a\r\n"), Malformed::Syntax),
-        (with("a: \0\r\n"), Malformed::Syntax),
-        (with("Host: t\r\n"), Malformed::Host),
-        (with("").replace("host: t", "host: a b"), Malformed::Host),
-        (with("").replace("host: t", "host:"), Malformed::Host),
-        (with("").replace("host: t", "x: t"), Malformed::Host),
-        (with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), Malformed::Framing),
-        (with("Expect: x\r\n"), Malformed::Expectation),
-        (with(&"x: x\r\n".repeat(HEADERS_MAX)), Malformed::HeadersTooLarge),
-        (with(&format!("x: {}\r\n", "x".repeat(HEADER_BYTES_MAX))), Malformed::HeadersTooLarge),
+        (with("").replace("\r\nhost", "\nhost"), RequestError::Syntax),
+        (with("a: b\n"), RequestError::Syntax),
+        (with("a: b\rc: d\r\n"), RequestError::Syntax),
+        (with("a : b\r\n"), RequestError::Syntax),
+        (with(" a: b\r\n"), RequestError::Syntax),
+        (with(": b\r\n"), RequestError::Syntax),
+        (with("a\r\n"), RequestError::Syntax),
+        (with("a: \0\r\n"), RequestError::Syntax),
+        (with("Host: t\r\n"), RequestError::Host),
+        (with("").replace("host: t", "host: a b"), RequestError::Host),
+        (with("").replace("host: t", "host:"), RequestError::Host),
+        (with("").replace("host: t", "x: t"), RequestError::Host),
+        (with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), RequestError::Framing),
+        (with("Expect: x\r\n"), RequestError::Expectation),
+        (with(&"x: x\r\n".repeat(HEADERS_MAX)), RequestError::HeadersTooLarge),
+        (with(&format!("x: {}\r\n", "x".repeat(HEADER_BYTES_MAX))), RequestError::HeadersTooLarge),
     ] {
         assert_eq!(read_head(&head).err(), Some(kind), "{head}");
     }
     assert!(read_head(&with(&"x: x\r\n".repeat(HEADERS_MAX - 1))).is_ok());
     let long = format!("GET /{} HTTP/1.1\r\nhost: t\r\n\r\n", "x".repeat(LINE_BYTES_MAX));
-    assert_eq!(read_head(&long).err(), Some(Malformed::LineTooLong));
+    assert_eq!(read_head(&long).err(), Some(RequestError::LineTooLong));
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn http_1_0_ends_its_connections_unless_it_says_otherwise() {
     assert_eq!(read("Connection: keep-alive\r\nHost: t\r\n"), Ok(Some((false, true))));
     assert_eq!(read("Connection: keep-alive, close\r\n"), Ok(Some((true, true))));
     assert_eq!(read("Expect: x\r\n"), Ok(Some((true, true))));
-    assert_eq!(read("Host: a\r\nHost: b\r\n"), Err(Malformed::Host));
+    assert_eq!(read("Host: a\r\nHost: b\r\n"), Err(RequestError::Host));
 }
