@@ -1,8 +1,8 @@
 //! Serves the browser tag and its example page.
 //!
 //! The tag finds its server by its own URL; only the beacon's path, which is configurable, is
-//! filled in. It is cached for an hour with an ETag instead of as `immutable`: its URL stays the same when the tag is
-//! fixed.
+//! filled in. It is cached for an hour with an ETag instead of as `immutable`: its URL stays the
+//! same when the tag is fixed.
 
 use bytes::Bytes;
 
