@@ -1,14 +1,14 @@
 //! Pauses between attempts that go on for ever: full jitter, under a limit that doubles.
 //!
 //! Full jitter, because many processes lose the same peer at the same moment and would otherwise
-//! come back together (AWS Architecture Blog, "Exponential Backoff And Jitter").
+//! reconnect at the same moment (AWS Architecture Blog, "Exponential Backoff And Jitter").
 
 use std::time::Duration;
 
 /// Limit of the first pause.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The pauses between attempts at one thing; it starts from the shortest again once an attempt was useful.
+/// The pauses between attempts at one operation.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     limit: Duration,
@@ -28,8 +28,8 @@ impl Backoff {
         pause
     }
 
-    /// Starts from the shortest pause again. To be called when something useful was done, not when a
-    /// connection was made: a peer that accepts and hangs up would be hammered.
+    /// Starts from the shortest pause again. Call it after useful work, not after connecting: a peer
+    /// that accepts and hangs up would be hammered.
     pub fn reset(&mut self) {
         self.limit = FIRST.min(self.pause_max);
     }

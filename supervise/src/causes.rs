@@ -1,12 +1,12 @@
-//! An error together with what is behind it.
+//! An error with its chain of causes.
 
 use std::error::Error;
 
-/// The error and its causes in one line, outermost first; a cause that its effect has named
-/// already is not said twice.
+/// The error and its causes in one line, outermost first. A cause that is part of the text already
+/// is not repeated.
 ///
-/// For whoever logs an error: "the registry cannot be reached" alone sends a person to the network
-/// where a certificate is wrong.
+/// For logging: "the registry cannot be reached" alone sends an operator to the network when the
+/// certificate is wrong.
 pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

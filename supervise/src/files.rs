@@ -20,8 +20,8 @@ pub fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Creates a file that only its owner may read, whatever the umask and the directory allow. What
-/// had the name before is removed, and a link is not followed.
+/// Creates a file that only its owner may read, whatever the umask and the directory allow. An
+/// existing file of that name is removed, and a link is not followed.
 ///
 /// # Errors
 /// The operating system's.

@@ -1,9 +1,9 @@
-//! How a long-lived part of a process lives, whatever it does: it tries again with pauses
-//! ([`Backoff`]), its owner notices its death ([`lifeline()`]), it reports how it stands
-//! ([`StatusHandle`]), and its thread ends with it ([`ArbiterOwner`]).
+//! The life cycle of a long-running part of a process: it retries with pauses ([`Backoff`]), its
+//! owner notices its death ([`lifeline()`]), it reports its status ([`StatusHandle`]), and its
+//! thread ends with it ([`ArbiterOwner`]).
 //!
-//! Beside that stands what every part needs and none owns: the wall clock ([`now_ms`]), an error
-//! with its causes in one line ([`causes`]), and files that only their owner may read ([`files`]).
+//! Also here, as every part needs it: the wall clock ([`now_ms`]), an error with its causes in one
+//! line ([`causes`]), and private files ([`files`]).
 //!
 //! Nothing here knows what a hit, a program or an event is, and nothing queues.
 

@@ -1,9 +1,9 @@
-//! Notices when an actor is gone.
+//! Notices the death of an actor.
 //!
 //! actix restarts a supervised actor that stops, but not one that panics: the panic
 //! takes its supervisor along and later messages find a closed mailbox. An actor that
-//! must outlive every request therefore holds a [`Lifeline`], and its owner hears the
-//! other end snap.
+//! must outlive every request therefore holds a [`Lifeline`], and its owner awaits the
+//! other end.
 
 use tokio::sync::oneshot;
 

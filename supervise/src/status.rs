@@ -1,4 +1,4 @@
-//! How a part stands, for the admin address.
+//! The status of a part, for the admin address.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Failure {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// What failed and why, down to the last cause.
+    /// What failed and why, with all causes.
     pub reason: String,
 }
 
@@ -36,7 +36,7 @@ impl<S: Clone + Default> StatusHandle<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes it. A part that panicked in here left a status that may be read all the same.
+    /// Changes it. A panic in `change` does not make the status unreadable.
     pub fn update(&self, change: impl FnOnce(&mut S)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
