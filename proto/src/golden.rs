@@ -1,4 +1,4 @@
-//! The bytes that released versions wrote, read for ever (rule 5 of `tracking.proto`).
+//! The bytes that released versions wrote stay readable (rule 5 of `tracking.proto`).
 
 use crate::{
     AbandonedNumbers, BootId, ConsentDecision, Count, DeadLetter, Envelope, EventPlace, EventType, LaneEnd,

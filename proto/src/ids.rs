@@ -1,21 +1,20 @@
 //! Message ids.
 //!
-//! | whose id | form | the same again |
+//! | id | form | comes again |
 //! |---|---|---|
-//! | ours, of a hit | UUIDv7 (RFC 9562 §5.7) of the very time at which the event was received | only as the same record |
-//! | computed from the sender's | UUIDv8 (§5.8): 122 bits of SHA-256 over what names the event, and no time | whenever the sender says it again |
+//! | ours, for a hit | UUIDv7 (RFC 9562 §5.7) of the time at which the event was received | only as the same record |
+//! | computed from the sender's | UUIDv8 (§5.8): 122 bits of SHA-256 over what identifies the event, without a time | whenever the sender repeats it |
 //!
-//! So a v7 tells where its event is stored: its time is the event's `received_at_ms`. A v8 tells
-//! nothing: a retry has it too, and comes at another time; a table finds its event by an
-//! identity entry.
+//! So a v7 locates its event: its time is the event's `received_at_ms`. A v8 does not: a retry at
+//! another time has the same id, so a table finds its event by an identity entry.
 
 use std::cell::Cell;
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-/// How far a clock may step back before the ids follow it, in milliseconds. Steps within it are
-/// what a correction by NTP makes; beyond it somebody has set the clock.
+/// How far a clock may step back before the ids follow it, in milliseconds. Smaller
+/// steps are NTP corrections; larger ones mean that the clock was set.
 pub const STEP_BACK_MS_MAX: u64 = 1_000;
 
 /// The largest time that an id can hold, in milliseconds since 1970: 48 bits.
@@ -41,8 +40,8 @@ impl MessageIds {
         Self::default()
     }
 
-    /// The next id, at `now_ms` milliseconds since 1970 (at most [`TIME_MS_MAX`]). What
-    /// [`time_ms`] says of it is the event's time: `now_ms`, or up to a second more.
+    /// The next id, at `now_ms` milliseconds since 1970 (at most [`TIME_MS_MAX`]). Its
+    /// [`time_ms`] is the event's time: `now_ms`, or up to a second more.
     pub fn next(&self, now_ms: u64) -> Uuid {
         let random = Uuid::new_v4().as_u128();
         let last_ms = self.last_ms.get();
@@ -66,9 +65,9 @@ impl MessageIds {
     }
 }
 
-/// The id of an event whose sender gave it an id. `parts` say which event: program, type or the
-/// name of a custom event, and the sender's id; of a broker's message the broker, the destination,
-/// and the message id or the business key.
+/// The id of an event whose sender gave it an id. `parts` identify the event: program, type or
+/// custom event name, and the sender's id; for a broker's message the broker, the destination, and
+/// the message id or the business key.
 ///
 /// Equal parts give equal ids; `["a", "bc"]` and `["ab", "c"]` give different ones.
 pub fn from_sender(parts: &[&str]) -> Uuid {
@@ -129,7 +128,8 @@ mod tests {
         let ids = MessageIds::new();
         let before = ids.next(NOW);
         ids.counter.set((1 << COUNTER_BITS) - 2);
-        let (last, over) = (ids.next(NOW), ids.next(NOW));
+        let last = ids.next(NOW);
+        let over = ids.next(NOW);
         assert!(before < last && last < over);
         assert_eq!((time_ms(&last), time_ms(&over)), (NOW, NOW + 1));
     }

@@ -1,4 +1,4 @@
-//! How an [`Envelope`] is told from an event where both travel in one stream.
+//! Distinguishes an [`Envelope`] from an event in the same stream.
 
 use prost::DecodeError;
 
@@ -17,10 +17,10 @@ impl Envelope {
         bytes
     }
 
-    /// The envelope in `bytes`; `None` if they are none, and so an event.
+    /// The envelope in `bytes`; `None` if they are an event instead.
     ///
     /// # Errors
-    /// They begin as an envelope does and cannot be read as one.
+    /// They begin like an envelope and cannot be decoded as one.
     pub fn from_wire(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
         bytes.strip_prefix(&Self::MAGIC).map(Self::decode).transpose()
     }
