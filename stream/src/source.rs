@@ -182,7 +182,7 @@ pub async fn gather<S: Source>(
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The same call may succeed later.
-    #[error("the source cannot be read at the moment: {0}")]
+    #[error("the source cannot be read at the moment")]
     Unavailable(#[source] std::io::Error),
     /// What was stored is damaged; a person must decide.
     #[error("{0}")]
