@@ -1,4 +1,4 @@
-//! What a consumer may be told. The command fills it; nothing here reads the environment.
+//! The settings of a consumer. The command fills them in; nothing here reads the environment.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,21 +11,21 @@ pub struct Config {
     pub expiry_days: u32,
     /// Days until the sweep removes a rejected hit; at least 1.
     pub rejected_days: u32,
-    /// Dead letters of the consumer that are kept; at least 1. At the bound the consumer stalls,
-    /// as a record that can neither be stored nor put aside must not be lost.
+    /// Most dead letters of the consumer; at least 1. At the bound the consumer stalls, since a record
+    /// that can be neither stored nor set aside must not be lost.
     pub dead_letters_max: u64,
-    /// Bytes of all of them, as they are stored; the same at this bound.
+    /// Most bytes of them, as stored; the consumer stalls at this bound, too.
     pub dead_letters_bytes_max: u64,
     /// Payload bytes that are gathered into one table transaction; at least 1. One source batch
     /// may go over it.
     pub batch_bytes_max: usize,
     /// How long the loop waits when the source has nothing new, in milliseconds.
     pub poll_ms: u64,
-    /// How long the loop waits after a transaction that was not full, in milliseconds: a lone
+    /// How long the loop waits after a transaction that was not full, in milliseconds: a single
     /// event costs two to four disk syncs, and this bounds them to ten transactions a second.
     pub commit_ms: u64,
-    /// The longest pause between two attempts at a table or a source that is away, in
-    /// milliseconds. Attempts go on for ever, each pause is drawn from zero to the current limit.
+    /// The longest pause between two attempts at a table or a source that is unavailable, in
+    /// milliseconds. Retries never end; each pause is random between zero and the current limit.
     pub retry_pause_ms_max: u64,
     /// Memory for the table's pages, in bytes.
     pub cache_bytes: usize,

@@ -1,14 +1,14 @@
-//! From the bytes of a batch to what is to be written. Pure.
+//! Decodes the bytes of a batch into what is to be written. Pure.
 //!
 //! A record that cannot become an item is *poison*. It becomes a dead letter with its reason and
-//! its bytes, and the records behind it go on. A record of a kind that only a newer version knows
-//! goes the same way: it is kept, and `dead-letters replay` after the upgrade stores it.
+//! its bytes, and the records after it go on. A record of a kind that only a newer version knows
+//! is treated alike: it is kept, and `dead-letters replay` after the upgrade stores it.
 //!
 //! Everything that keeps an event from being stored is found here, before a table does anything:
 //! a sender's id must not be taken by an event that then cannot be stored.
 //!
-//! Not poison: an event whose own boot, lane or number differ from where it was found. The log's
-//! place counts, and the event is kept as it is.
+//! Not poison: an event whose own boot, lane or number differ from its place in the log. The place
+//! in the log counts, and the event is kept unchanged.
 
 use bytes::Bytes;
 use proto::{BootId, DeadLetter, LaneReport, Message, Rejected, Stage, TrackingEvent, Uuid, ids};
@@ -16,10 +16,10 @@ use stream::{Batch, Item, Record, RecordKind};
 
 use crate::ledger::{LaneEnd, Report};
 
-/// The longest program id that a table takes, in bytes.
+/// The longest program id that a table accepts, in bytes.
 pub const PROGRAM_BYTES_MAX: usize = 255;
 
-/// What one call of [`Table::write`](crate::Table::write) is to write.
+/// The decoded batches of one call of [`Table::write`](crate::Table::write).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WriteBatch {
     /// The batches in the order of the source.
@@ -27,7 +27,7 @@ pub struct WriteBatch {
 }
 
 impl WriteBatch {
-    /// Decodes `batches`; `now_ms` is the time of death of what is poison.
+    /// Decodes `batches`; `now_ms` is the time of death of poison records.
     pub fn of(batches: &[Batch], now_ms: u64) -> Self {
         Self { batches: batches.iter().map(|batch| decode(batch, now_ms)).collect() }
     }
@@ -49,7 +49,7 @@ pub struct DecodedBatch {
 }
 
 impl DecodedBatch {
-    /// The first number that it says something of.
+    /// The first number that it covers.
     pub(crate) fn first_number(&self) -> u64 {
         let of_records = self.records.first().map(|record| record.number);
         let of_abandoned = self.abandoned.first().map(|(first, _)| *first);
@@ -67,7 +67,7 @@ pub struct DecodedRecord {
     pub decoded: Decoded,
 }
 
-/// What a record is to a table.
+/// A record as a table sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded {
     /// An event to store.
@@ -94,11 +94,11 @@ pub struct Event {
     pub id: Uuid,
     /// When the edge received it, milliseconds since 1970: 1 to [`ids::TIME_MS_MAX`].
     pub received_at_ms: u64,
-    /// The record as it came, so that fields which only a newer version knows are kept.
+    /// The record unchanged, so that fields of a newer version are kept.
     pub payload: Bytes,
 }
 
-/// Decodes one batch; `now_ms` is the time of death of its poison.
+/// Decodes one batch; `now_ms` is the time of death of its poison records.
 pub fn decode(batch: &Batch, now_ms: u64) -> DecodedBatch {
     let mut decoded = DecodedBatch {
         boot: batch.boot,
@@ -136,7 +136,7 @@ fn decode_record(record: &Record) -> Result<Decoded, String> {
         RecordKind::LaneReport => {
             message::<LaneReport>(record, "LaneReport").map(|report| Decoded::Report(report.into()))
         }
-        RecordKind::CoreData => Err("core data does not belong into the log of events".to_owned()),
+        RecordKind::CoreData => Err("core data does not belong in the log of events".to_owned()),
         RecordKind::Other(code) => {
             Err(format!("record kind {code} is not known to this version; replay it after an upgrade"))
         }
@@ -156,7 +156,7 @@ fn decode_event(record: &Record) -> Result<Event, String> {
             event.programid.len()
         ));
     }
-    // The consumer has no time of its own to give: the same record must be the same item each time.
+    // Never replaced by the consumer's clock: the same record must become the same item each time.
     let received_at_ms = event.received_at_ms;
     if received_at_ms == 0 {
         return Err("received_at_ms is missing".to_owned());
@@ -165,7 +165,7 @@ fn decode_event(record: &Record) -> Result<Event, String> {
         return Err(format!("received_at_ms {received_at_ms} is beyond {}", ids::TIME_MS_MAX));
     }
     match id.get_version_num() {
-        // Who looks for a v7 looks where its time says.
+        // A look-up by a v7 id derives the key from the id's time.
         7 if ids::time_ms(&id) != received_at_ms => Err(format!(
             "message_id {id} is of the time {}, and received_at_ms says {received_at_ms}",
             ids::time_ms(&id)
@@ -183,12 +183,13 @@ fn clipped(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// The batch that a dead letter of the consumer once was, to process it again.
+/// The record of a dead letter of the consumer as a batch, to process it again.
 pub(crate) fn batch_of(letter: &DeadLetter) -> Result<Batch, String> {
     if letter.stage() != Stage::Consumer {
         return Err(format!("it is of stage {:?}, not {:?}", letter.stage().name(), Stage::Consumer.name()));
     }
-    let boot = BootId::from_slice(&letter.boot).map_err(|error| format!("its boot is no UUID: {error}"))?;
+    let boot =
+        BootId::from_slice(&letter.boot).map_err(|error| format!("its boot is not a UUID: {error}"))?;
     let code = u8::try_from(letter.record_kind).map_err(|_| "its record kind is above 255".to_owned())?;
     let record = Record {
         number: letter.number,
@@ -244,7 +245,7 @@ mod tests {
             received_at_ms: 17,
             payload: payload.clone().into(),
         };
-        assert_eq!(one(RecordKind::Event, payload), Decoded::Event(expected), "another place is no poison");
+        assert_eq!(one(RecordKind::Event, payload), Decoded::Event(expected), "another place is not poison");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What became of each number of a lane.
 //!
 //! The ledger of a lane is written in the same transaction as the items it counts.
-//! So it answers two questions: after a crash, which numbers of a batch that comes
-//! again are done already; and for `reconcile`, where every number has gone.
+//! So it answers two questions: after a crash, which numbers of a redelivered batch are done
+//! already; and for `reconcile`, what became of every number.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum Fate {
     Duplicate,
     /// In the dead letters.
     Dead,
-    /// A dead letter that a person dropped.
+    /// A dead letter that an operator dropped.
     Dropped,
     /// A refused hit, kept for some days.
     Rejected,
@@ -94,7 +94,7 @@ pub struct LaneEnd {
 pub struct Report {
     /// Numbers issued, the report's own included.
     pub issued: u64,
-    /// Numbers that the lane itself gave up.
+    /// Numbers that the lane abandoned.
     pub abandoned: u64,
     /// Refused hits by reason.
     pub refused: BTreeMap<String, u64>,
@@ -102,7 +102,7 @@ pub struct Report {
     pub shed: BTreeMap<String, u64>,
     /// The edge's clock, milliseconds since 1970.
     pub at_ms: u64,
-    /// The lane's last.
+    /// Whether it is the lane's last.
     pub closing: bool,
 }
 
@@ -122,8 +122,8 @@ impl From<LaneReport> for Report {
 
 /// The ledger of one lane.
 ///
-/// `seen.count() == fates.sum()`, always: both change when a record is entered,
-/// and a changed fate leaves the sum alone.
+/// Invariant: `seen.count() == fates.sum()`. Both grow when a record is entered, and a changed fate
+/// keeps the sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneLedger {
@@ -145,7 +145,7 @@ impl LaneLedger {
         self.fates
     }
 
-    /// Numbers that never became durable. A record that turned up later all the same is in
+    /// Numbers that never became durable. If the record turned up later all the same, it is in
     /// [`seen`](Self::seen) too, and counts there.
     pub fn abandoned(&self) -> &Ranges {
         &self.abandoned
@@ -161,7 +161,7 @@ impl LaneLedger {
         self.report.as_ref()
     }
 
-    /// Enters the record `number`; false, and nothing changes, if it is entered already.
+    /// Enters the record `number`; false, without a change, if it is entered already.
     pub(crate) fn record(&mut self, number: u64, fate: Fate) -> bool {
         let new = !self.seen.contains(number);
         if new {
@@ -171,8 +171,8 @@ impl LaneLedger {
         new
     }
 
-    /// A dead letter of this lane has another fate now; false if the lane has no dead letter.
-    pub(crate) fn revive(&mut self, fate: Fate) -> bool {
+    /// Gives a dead letter of this lane another fate; false if the lane has no dead letter.
+    pub(crate) fn resolve_dead(&mut self, fate: Fate) -> bool {
         let had = self.fates.dead_letters > 0;
         if had {
             self.fates.dead_letters -= 1;
@@ -185,16 +185,16 @@ impl LaneLedger {
         self.abandoned.insert(first, end);
     }
 
-    /// A second end, after an adopted log, may know more but never less.
-    pub(crate) fn ended(&mut self, end: LaneEnd) {
+    /// Records the end. A second one, from an adopted log, may report more numbers, never fewer.
+    pub(crate) fn record_end(&mut self, end: LaneEnd) {
         let known = self.end.map_or(0, |known| known.issued);
         if end.issued >= known {
             self.end = Some(end);
         }
     }
 
-    /// Reports may come out of order; the one with more numbers is the newer one.
-    pub(crate) fn reported(&mut self, report: Report) {
+    /// Records a report. They may come out of order; the one with more numbers is newer.
+    pub(crate) fn record_report(&mut self, report: Report) {
         if self.report.as_ref().is_none_or(|known| known.issued <= report.issued) {
             self.report = Some(report);
         }
@@ -230,16 +230,16 @@ mod tests {
     fn a_dead_letter_is_revived_once() {
         let mut ledger = LaneLedger::default();
         ledger.record(0, Fate::Dead);
-        assert!(ledger.revive(Fate::Stored));
-        assert!(!ledger.revive(Fate::Stored));
+        assert!(ledger.resolve_dead(Fate::Stored));
+        assert!(!ledger.resolve_dead(Fate::Stored));
         assert_eq!(ledger.fates(), Fates { stored: 1, ..Fates::default() });
     }
 
     #[test]
     fn an_older_report_does_not_replace_a_newer_one() {
         let mut ledger = LaneLedger::default();
-        ledger.reported(Report { issued: 20, ..Report::default() });
-        ledger.reported(Report { issued: 10, ..Report::default() });
+        ledger.record_report(Report { issued: 20, ..Report::default() });
+        ledger.record_report(Report { issued: 10, ..Report::default() });
         assert_eq!(ledger.report().map(|report| report.issued), Some(20));
     }
 

@@ -1,6 +1,6 @@
 //! Persists what the log hands out, once, and accounts for every number.
 //!
-//! # The way of one record
+//! # The path of a record
 //!
 //! ```text
 //! source.next ──► decode ──► table.write: one transaction ──► source.commit
@@ -11,8 +11,8 @@
 //!                            ledger      what became of each number
 //! ```
 //!
-//! The cursor moves after the table's commit, so a crash anywhere brings batches again and never
-//! skips one; the ledger knows what comes again, and nothing is counted twice ([`process`],
+//! The cursor moves after the table's commit, so a crash at any point redelivers batches and never
+//! skips one; the ledger recognises them, and nothing is counted twice ([`process`],
 //! [`run`]). A second table is one more implementation of [`Table`], which the contract suite in
 //! `tests/it/contract/` runs against.
 //!
@@ -24,15 +24,15 @@
 //! | dead letters of the consumer | `dead_letters_max` (10,000), `dead_letters_bytes_max` (256 MiB) | the loop stalls until an operator replays or drops some |
 //! | dead letters of bridges | [`GivenLimits`] | the oldest are discarded and counted |
 //! | calls of the local table ([`LocalTable`]) | [`CALLS_MAX`] on blocking threads | callers wait |
-//! | one page of any listing | [`PAGE_MAX`] items | it says where the next one continues |
-//! | one transaction of the sweep | `sweep_items_max` items | it repeats, others write in between |
+//! | one page of any listing | [`PAGE_MAX`] items | `next` says where the next page starts |
+//! | one transaction of the sweep | `sweep_items_max` items | it repeats; other writers get their turn in between |
 //!
-//! There is no other queue: a live tail asks the table again ([`Table::tail`]). Events leave after
+//! There is no other queue: a live tail polls the table ([`Table::tail`]). Events are removed after
 //! `expiry_days`, together with their identity entries, and rejected hits after `rejected_days`.
 //! The ledger stays: one row a lane, a few hundred bytes, as ranges that touch are merged. What
 //! storing costs is in `benches/RESULTS.md`.
 //!
-//! [`reconcile()`] sets the ledger beside the log and finds what is missing.
+//! [`reconcile()`] compares the ledger with the log and finds missing numbers.
 
 mod config;
 mod decode;

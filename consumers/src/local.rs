@@ -13,18 +13,18 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `events` | length of the program id (1 byte), program id, `received_at_ms` (6 bytes), message id (16 bytes) | `TrackingEvent` as it came |
+//! | `events` | length of the program id (1 byte), program id, `received_at_ms` (6 bytes), message id (16 bytes) | `TrackingEvent`, unchanged |
 //! | `identities` | length of the program id (1 byte), program id, message id of a sender's id (16 bytes) | `received_at_ms` (8 bytes), boot (16), lane (4), number (8) of the record that has the id |
 //! | `arrivals` | sequence | `received_at_ms` (8 bytes), key in `events` |
 //! | `programs` | program id | items, expired items |
-//! | `rejected` | sequence | `received_at_ms` (8 bytes), `Rejected` as it came |
+//! | `rejected` | sequence | `received_at_ms` (8 bytes), `Rejected`, unchanged |
 //! | `dead_letters` | sequence | `DeadLetter` |
 //! | `given_letters` | sequence in `dead_letters` | stage (4 bytes), boot, lane (4 bytes), number (8 bytes) of a letter that a bridge gave |
-//! | `given_places` | the same the other way round | sequence |
+//! | `given_places` | the value of `given_letters` | sequence |
 //! | `ledger` | boot (16 bytes), lane (4 bytes) | `LaneLedger` as JSON |
 //! | `meta` | name | number: format, next sequences, totals |
 //!
-//! A program's events are one range of `events`, in the order of their times. DynamoDB's
+//! A program's events are one range of `events`, ordered by time. DynamoDB's
 //! `program#hour#bucket` spreads a program's writes over partitions; one file has one partition
 //! and one writer, and needs neither.
 
@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{DeadLetter, Rejected, TrackingEvent, Uuid};
+use supervise::now_ms;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -66,7 +67,7 @@ pub const CALLS_MAX: usize = 16;
 pub struct LocalTable {
     store: Arc<Store>,
     calls: Arc<Semaphore>,
-    sweep_pause: Duration,
+    sweep_interval: Duration,
 }
 
 impl LocalTable {
@@ -78,16 +79,12 @@ impl LocalTable {
         Ok(Self {
             store: Arc::new(Store::open(config)?),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
-            sweep_pause: Duration::from_secs(config.sweep_seconds.max(1)),
+            sweep_interval: Duration::from_secs(config.sweep_seconds.max(1)),
         })
     }
 
-    fn sweep_pause(&self) -> Duration {
-        self.sweep_pause
-    }
-
-    /// Asks the store on a blocking thread. A caller that goes away does not undo a write that
-    /// has begun.
+    /// Calls the store on a blocking thread. Dropping the future does not stop a write that has
+    /// begun.
     async fn ask<R: Send + 'static>(
         &self,
         question: impl FnOnce(&Store) -> Result<R, TableError> + Send + 'static,
@@ -179,6 +176,7 @@ impl Table for LocalTable {
     }
 
     async fn maintain(&self, stop: watch::Receiver<Option<Instant>>) {
-        expire::sweep(self, stop).await;
+        let pass = || self.ask(|store| store.sweep(now_ms()));
+        expire::sweep(self.sweep_interval, pass, stop).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One function for the pull loop and for the Lambda.
+//! Stores batches; shared by the pull loop and the Lambda.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ pub type Outcome = Written;
 
 /// Decodes `batches` and writes them as one batch, durable on return.
 ///
-/// Poison is in the dead letters then and counted in the outcome; it is no error. Where the
-/// outcome says that something of a batch is left, that batch must be processed again.
+/// Poison becomes dead letters, counted in the outcome; it is not an error. A batch of which the
+/// outcome says that something is left must be processed again.
 ///
 /// # Errors
-/// See [`TableError`]. The same batches may be processed again: what was written is known.
+/// See [`TableError`]. The same batches may be processed again: the ledger recognises what was written.
 pub async fn process<T: Table>(batches: &[Batch], table: &T, now_ms: u64) -> Result<Outcome, TableError> {
     table.write(Arc::new(WriteBatch::of(batches, now_ms))).await
 }

@@ -1,15 +1,15 @@
 //! The pull loop: source → table → cursor, for as long as the process lives.
 //!
-//! The order is the promise: the cursor moves only after the table's commit. A
-//! crash between the two brings the same batches again, and the ledger knows them.
+//! The order is what guarantees delivery: the cursor moves only after the table's commit. A crash
+//! between the two redelivers the same batches, and the ledger recognises them.
 //!
-//! A table or a source that is away is asked again for ever, with full jitter
-//! ([`Backoff`]) and a warning each time: what waits is in the log, which is bounded and sheds by
-//! class. What is damaged ends the loop: operator action required.
+//! An unavailable table or source is retried for ever, with full jitter ([`Backoff`]) and a warning
+//! each time: events wait in the log, which is bounded and sheds by class. Damage ends the loop:
+//! operator action required.
 //!
-//! A record that can neither be stored nor become a dead letter, since there are as many as there
-//! may be, stalls the loop: it goes on once letters were replayed or dropped. What stands in other
-//! places of the source beside it is stored and committed, up to the batches at hand.
+//! A record that can be neither stored nor become a dead letter, since their number is bounded,
+//! stalls the loop until letters are replayed or dropped. Records of other places of the source are
+//! still stored and committed, as far as they are in the current batches.
 
 use std::time::Duration;
 
@@ -24,28 +24,28 @@ use crate::process::process;
 use crate::status::StatusHandle;
 use crate::table::{Left, LeftReason, Table, TableError};
 
-/// How the loop is told to stop: until when it may catch up, once it is told.
+/// Tells the loop to stop, with the deadline for catching up.
 ///
-/// A sender that is gone means: stop now.
+/// If the sender is dropped, the loop stops at once.
 pub type Stop = watch::Receiver<Option<Instant>>;
 
 /// How the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything that the source had is in the table, and the cursor says so.
+    /// Everything that the source had is in the table, and the cursor is committed.
     CaughtUp,
-    /// The time to catch up was over first; the rest is still in the source.
+    /// The deadline came first; the rest is still in the source.
     OutOfTime,
 }
 
-/// Why the loop gave up.
+/// Why the loop failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The source is damaged.
-    #[error("cannot read what is to be stored: {0}")]
+    #[error("cannot read events from the source")]
     Source(#[source] SourceError),
     /// The table is damaged.
-    #[error("cannot store events: {0}")]
+    #[error("cannot store events")]
     Table(#[source] TableError),
 }
 
@@ -55,7 +55,7 @@ pub enum RunError {
 /// dropped at any time: what was in flight comes again.
 ///
 /// # Errors
-/// See [`RunError`]; what can pass is tried again instead.
+/// See [`RunError`]; retryable errors are retried instead.
 pub async fn run<S: Source, T: Table>(
     mut source: S,
     table: &T,
@@ -64,7 +64,7 @@ pub async fn run<S: Source, T: Table>(
     status: &StatusHandle,
 ) -> Result<Ended, RunError> {
     loop {
-        // Before the turn: what was appended before the stop must be seen after it.
+        // Read before the turn, so that the turn sees everything appended before the stop.
         let stopping = asked_to_stop(&stop);
         let began_ms = now_ms();
         let turn = tokio::select! {
@@ -78,6 +78,7 @@ pub async fn run<S: Source, T: Table>(
                 status.stored_until_ms = began_ms;
             }
         });
+        // The pause after a partial turn bounds the disk syncs of a quiet machine.
         let pause = match turn {
             Turn::Full => continue,
             Turn::Partial => config.commit_pause(),
@@ -103,10 +104,11 @@ fn asked_to_stop(stop: &Stop) -> bool {
     stop.borrow().is_some() || stop.has_changed().is_err()
 }
 
-/// Completes when the time to catch up is over, which is never before there is a deadline.
+/// Completes at the deadline for catching up; never before there is one.
 async fn out_of_time(stop: &mut Stop) {
     let deadline = match stop.wait_for(Option::is_some).await {
         Ok(deadline) => *deadline,
+        // No deadline: stop now.
         Err(_sender_gone) => None,
     };
     if let Some(deadline) = deadline {
@@ -140,6 +142,7 @@ async fn turn<S: Source, T: Table>(
     if batches.is_empty() {
         return Ok(Turn::Idle);
     }
+    // A full turn means that more is waiting, so the loop continues without a pause.
     let full = batches.iter().map(Batch::bytes).sum::<usize>() >= config.batch_bytes_max;
     while !batches.is_empty() {
         let now_ms = now_ms();
@@ -167,9 +170,9 @@ async fn turn<S: Source, T: Table>(
     Ok(if full { Turn::Full } else { Turn::Partial })
 }
 
-/// The checkpoints up to which each place is stored, and what is left of the batches.
+/// The checkpoints up to which each place is stored, and the remaining batches.
 ///
-/// A checkpoint says that everything before it in its place is stored; so behind a batch that is
+/// A checkpoint says that everything before it in its place is stored; so after a batch that is
 /// left, nothing of that place is committed.
 fn split(batches: Vec<Batch>, left: &[Left]) -> (Vec<Checkpoint>, Vec<Batch>) {
     let mut stored: Vec<Checkpoint> = Vec::new();
@@ -178,10 +181,11 @@ fn split(batches: Vec<Batch>, left: &[Left]) -> (Vec<Checkpoint>, Vec<Batch>) {
         let is_behind = |held: &Batch| held.checkpoint.is_same_place(&batch.checkpoint);
         match left.iter().find(|left| left.batch == index) {
             Some(left) => {
+                // Keeps what is not stored, so that a retry does not repeat the whole batch.
                 batch.items.retain(|item| item.end() > left.first);
                 waiting.push(batch);
             }
-            // It is known when it is processed again.
+            // Stored, but after a batch that is left: processed again, as the ledger recognises it.
             None if waiting.iter().any(is_behind) => waiting.push(batch),
             None => stored.push(batch.checkpoint),
         }
@@ -220,7 +224,7 @@ impl Retry<'_> {
         sleep(pause).await;
     }
 
-    /// Waits before what is left is tried again. What only an operator can change is logged once.
+    /// Waits before the rest is retried. A stall, which only an operator can end, is logged once.
     async fn wait_for_room(&mut self, reason: LeftReason, was_stalled: bool) {
         match reason {
             LeftReason::LettersFull { .. } if !was_stalled => {

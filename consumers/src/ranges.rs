@@ -1,8 +1,7 @@
 //! A set of numbers as sorted half-open ranges.
 //!
-//! A lane's numbers run without holes, so what is known of a million of them is
-//! usually one pair. Ranges that touch are merged at once; the memory is two
-//! numbers for each hole.
+//! A lane's numbers run without holes, so a million of them are usually one pair. Adjacent ranges
+//! are merged at once; memory is two numbers per hole.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -19,7 +18,7 @@ impl Ranges {
         Self::default()
     }
 
-    /// The numbers from `first` up to and without `end`; empty if there are none.
+    /// The numbers `first..end`.
     pub fn of(first: u64, end: u64) -> Self {
         if first < end { Self(vec![(first, end)]) } else { Self::new() }
     }
@@ -114,7 +113,7 @@ impl FromIterator<(u64, u64)> for Ranges {
     }
 }
 
-/// Through the same door as every other range, so that what is read cannot be out of order.
+/// Inserts each range, so that the invariants hold whatever was read.
 impl<'de> Deserialize<'de> for Ranges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Vec::<(u64, u64)>::deserialize(deserializer)?.into_iter().collect())
@@ -145,8 +144,10 @@ mod tests {
     proptest! {
         #[test]
         fn ranges_are_the_set_that_they_describe(a in some_ranges(), b in some_ranges()) {
-            let (set, other): (Ranges, Ranges) = (a.iter().copied().collect(), b.iter().copied().collect());
-            let (model_a, model_b) = (model(&a), model(&b));
+            let set: Ranges = a.iter().copied().collect();
+            let other: Ranges = b.iter().copied().collect();
+            let model_a = model(&a);
+            let model_b = model(&b);
             prop_assert_eq!(numbers(&set), model_a.clone());
             prop_assert_eq!(set.count(), model_a.len() as u64);
             prop_assert_eq!(set.end(), model_a.last().map_or(0, |last| last + 1));
@@ -159,7 +160,8 @@ mod tests {
 
         #[test]
         fn ranges_stay_sorted_apart_and_filled(a in some_ranges(), b in some_ranges()) {
-            let (set, other): (Ranges, Ranges) = (a.into_iter().collect(), b.into_iter().collect());
+            let set: Ranges = a.into_iter().collect();
+            let other: Ranges = b.into_iter().collect();
             for result in [&set, &set.union(&other), &set.subtract(&other)] {
                 for pair in result.as_slice().windows(2) {
                     prop_assert!(pair[0].1 < pair[1].0, "{:?}", result);

@@ -1,13 +1,12 @@
-//! Where every number has gone: the ledger beside the log. Pure.
+//! Accounts for every number: compares the ledger with the log. Pure.
 //!
 //! Every number of `0..issued` is in exactly one place, looked for in this order:
 //! the ledger's records (split there into what they became), the ledger's abandoned
-//! numbers, the log. What is in none of them is **missing**. So the columns add up
-//! to `issued` by construction, and a missing number is one that nobody can explain.
+//! numbers, the log. A number in none of them is **missing**. So the columns add up
+//! to `issued` by construction, and a missing number is one without an explanation.
 //!
-//! Read the log first and the ledger second: a record that is stored and trimmed
-//! between the two readings is then in the ledger; the other way round it would be
-//! in neither.
+//! Read the log first and the ledger second: a record that is stored and trimmed between the two
+//! is then in the ledger; in the reverse order it would be in neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +17,7 @@ use stream::{LaneState, LaneStatus};
 use crate::ledger::{Fates, LaneLedger, LedgerRow};
 use crate::ranges::Ranges;
 
-/// Missing ranges that one lane lists; more are counted only.
+/// Missing ranges that are listed per lane; more are only counted.
 const MISSING_RANGES_MAX: usize = 16;
 
 /// What the log knows of one lane.
@@ -32,7 +31,7 @@ pub struct LogLane {
     pub state: LaneState,
     /// Numbers given out.
     pub issued: u64,
-    /// Half-open ranges of numbers that segment files hold, as records or as given up.
+    /// Half-open ranges of numbers in segment files, as records or as abandoned.
     pub in_log: Vec<(u64, u64)>,
 }
 
@@ -95,8 +94,8 @@ impl Reconciliation {
     }
 }
 
-/// Sets the ledger beside the log. A lane that the log no longer knows is explained by the
-/// ledger alone; one that the ledger does not know, by the log alone.
+/// Compares the ledger with the log. A lane that is in only one of them is explained by that one
+/// alone.
 pub fn reconcile(ledger: &[LedgerRow], log: &[LogLane]) -> Reconciliation {
     let ledger: BTreeMap<_, _> = ledger.iter().map(|row| ((row.boot, row.lane), &row.ledger)).collect();
     let log: BTreeMap<_, _> = log.iter().map(|lane| ((lane.boot, lane.lane), lane)).collect();
@@ -119,7 +118,7 @@ pub fn reconcile(ledger: &[LedgerRow], log: &[LogLane]) -> Reconciliation {
 fn row(boot: BootId, lane: u32, ledger: &LaneLedger, log: Option<&LogLane>) -> LaneRow {
     let mut in_log: Ranges = log.iter().flat_map(|log| log.in_log.iter().copied()).collect();
     if let Some(log) = log.filter(|log| log.state == LaneState::Open) {
-        // Given out while the log was being asked: on the way to the file.
+        // Issued while the log was being read: on the way to the file.
         let known = in_log.end().max(ledger.seen().end()).max(ledger.abandoned().end());
         in_log.insert(known, log.issued);
     }
@@ -223,21 +222,21 @@ mod tests {
     #[test]
     fn a_lane_that_the_log_has_forgotten_is_explained_by_the_ledger() {
         let clean = |clean| LaneEnd { issued: 10, clean };
-        let answer = reconcile(&ledger(|lane| (stored(0..10)(lane), lane.ended(clean(true))).1), &[]);
+        let answer = reconcile(&ledger(|lane| (stored(0..10)(lane), lane.record_end(clean(true))).1), &[]);
         assert_eq!((answer.lanes[0].state, answer.is_whole()), (LaneState::Closed, true));
-        let answer = reconcile(&ledger(|lane| (stored(0..9)(lane), lane.ended(clean(false))).1), &[]);
+        let answer = reconcile(&ledger(|lane| (stored(0..9)(lane), lane.record_end(clean(false))).1), &[]);
         assert_eq!((answer.lanes[0].state, answer.totals.missing), (LaneState::Unclean, 1));
     }
 
     #[test]
-    fn a_report_tells_of_numbers_that_nobody_else_knows() {
+    fn a_report_reveals_numbers_that_are_found_nowhere_else() {
         let report = Report {
             issued: 5,
             refused: [("expired".to_owned(), 3)].into(),
             shed: [("impression".to_owned(), 2)].into(),
             ..Report::default()
         };
-        let answer = reconcile(&ledger(|lane| (stored(0..3)(lane), lane.reported(report)).1), &[]);
+        let answer = reconcile(&ledger(|lane| (stored(0..3)(lane), lane.record_report(report)).1), &[]);
         assert_eq!((answer.totals.issued, answer.totals.missing), (5, 2));
         assert_eq!((answer.refused["expired"], answer.shed["impression"]), (3, 2));
         assert_eq!(answer.lanes[0].state, LaneState::Open);

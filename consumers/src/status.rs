@@ -1,4 +1,4 @@
-//! What the admin page may know of the pull loop.
+//! The status of the pull loop, for the admin page.
 
 use serde::Serialize;
 use supervise::Failure;
@@ -6,12 +6,12 @@ use supervise::Failure;
 use crate::ledger::Fates;
 use crate::table::{Left, LeftReason, Written};
 
-/// The pull loop at one moment. Counts are since the start of the process.
+/// A snapshot of the pull loop. Counts are since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Records by what became of them.
     pub fates: Fates,
-    /// Records that came again and were known.
+    /// Redelivered records that the ledger recognised.
     pub replayed: u64,
     /// Table transactions.
     pub transactions: u64,
@@ -25,12 +25,12 @@ pub struct Status {
     pub stored_until_ms: u64,
     /// The source had nothing more at the last look.
     pub caught_up: bool,
-    /// It waits for an operator: there is no room for the dead letter that a record became. The
-    /// error says what to do.
+    /// Stalled: there is no room for another dead letter; operator action required. The error says
+    /// what to do.
     pub stalled: bool,
-    /// The error that holds up the loop now, until everything at hand is stored.
+    /// The current error, until the current batches are stored.
     pub error: Option<Failure>,
-    /// The last error, also if it has passed.
+    /// The last error, even after it has passed.
     pub last_error: Option<Failure>,
 }
 
@@ -57,5 +57,5 @@ impl Status {
     }
 }
 
-/// A handle to the status; the loop writes it once a transaction.
+/// A handle to the status; the loop writes it once per transaction.
 pub type StatusHandle = supervise::StatusHandle<Status>;

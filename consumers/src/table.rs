@@ -1,18 +1,18 @@
 //! The seam where events end: redb on one machine, DynamoDB in the cloud.
 //!
-//! Everything that the pull loop, a command, the admin page or a Lambda asks of stored events
-//! goes through [`Table`]; nothing outside this crate names one side of it. One contract suite
+//! Every access to stored events, by the pull loop, a command, the admin page or a Lambda, goes
+//! through [`Table`]; nothing outside this crate names an implementation. One contract suite
 //! (`tests/it/contract/`) runs against each side.
 //!
 //! What every table promises:
 //! - An event's item is a function of the event: program, `received_at_ms` and message id are its
-//!   key, the event's bytes are its value. Nothing in it is made up by the consumer.
+//!   key, the event's bytes are its value. The consumer adds nothing of its own.
 //! - An event is stored once. One with an id of ours (UUIDv7) can come again only as the same
 //!   record, which the ledger knows. One with a sender's id (UUIDv8) first takes an *identity
 //!   entry*, which only one record can have; any other record of that id is a duplicate, until
 //!   the entry has expired.
-//! - [`Table::write`] is durable on return, and all of it may be repeated after an error or a
-//!   crash: a number that the ledger has is not counted again.
+//! - [`Table::write`] is durable on return, and may be repeated as a whole after an error or a
+//!   crash: a number that is in the ledger is not counted again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,8 +29,7 @@ use crate::ledger::{Fates, LedgerRow};
 ///
 /// Each method may be called from many tasks at once; the implementation bounds what runs.
 pub trait Table: Clone + Send + Sync + 'static {
-    /// Writes `work` and its ledger. Durable on return, as far as [`Written::left`] does not say
-    /// otherwise.
+    /// Writes `work` and its ledger. Durable on return, except for [`Written::left`].
     ///
     /// # Errors
     /// See [`TableError`]; the same work may be written again, whatever part of it was written.
@@ -54,8 +53,8 @@ pub trait Table: Clone + Send + Sync + 'static {
 
     /// Events in the order in which they were stored; at most `limit` and [`PAGE_MAX`].
     ///
-    /// A live tail asks again at [`Listing::next`] every few hundred milliseconds: simpler than
-    /// a channel for each reader, nothing to bound, and a slow reader holds up nobody.
+    /// A live tail polls at [`Listing::next`] every few hundred milliseconds: simpler than a channel
+    /// per reader, nothing to bound, and a slow reader delays no other.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -65,13 +64,13 @@ pub trait Table: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Listing<TrackingEvent>, TableError>> + Send;
 
-    /// How many events there are, of one program or of all, from counts that writing keeps.
+    /// How many events there are, of one program or of all, from maintained counts.
     ///
     /// # Errors
     /// See [`TableError`].
     fn count(&self, program: Option<&str>) -> impl Future<Output = Result<Count, TableError>> + Send;
 
-    /// The same number found by reading every item's key. Takes as long as the table is large.
+    /// The same number, from a full scan of the keys.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -106,7 +105,7 @@ pub trait Table: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Listing<DeadLetter>, TableError>> + Send;
 
-    /// How many dead letters wait for an operator, and how many there may be.
+    /// How many dead letters wait for an operator, and their bound.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -119,7 +118,7 @@ pub trait Table: Clone + Send + Sync + 'static {
     fn dead_letter(&self, id: &Cursor)
     -> impl Future<Output = Result<Option<DeadLetter>, TableError>> + Send;
 
-    /// Processes a dead letter of the consumer again, as the record that it was. Durable on return.
+    /// Processes the record of a dead letter of the consumer again. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -135,7 +134,7 @@ pub trait Table: Clone + Send + Sync + 'static {
     /// See [`TableError`].
     fn drop_dead_letter(&self, id: &Cursor) -> impl Future<Output = Result<bool, TableError>> + Send;
 
-    /// Keeps dead letters of others, which are in no ledger of this table. Durable on return.
+    /// Keeps dead letters of bridges, whose records are not in the ledger. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`]; the same letters may be given again.
@@ -145,23 +144,22 @@ pub trait Table: Clone + Send + Sync + 'static {
         limits: GivenLimits,
     ) -> impl Future<Output = Result<Given, TableError>> + Send;
 
-    /// What the table needs done for as long as a consumer runs, such as removing what has
-    /// expired. Ends when `stop` has a value or its sender is gone; what fails is logged and tried
-    /// again.
+    /// Maintenance while a consumer runs, such as removing expired items. Ends when `stop` has a value
+    /// or its sender is dropped; failures are logged and retried.
     fn maintain(&self, stop: watch::Receiver<Option<Instant>>) -> impl Future<Output = ()> + Send;
 }
 
 /// The most items of one page; a larger limit counts as this.
 pub const PAGE_MAX: usize = 1_000;
 
-/// Where a listing continues, or which item of it is meant. Made by a table and opaque to
-/// everybody else; its text goes through command lines and URLs.
+/// A position in a listing, or the id of one of its items. Made by a table and opaque otherwise;
+/// its text is used on command lines and in URLs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The cursor that a table's text stands for. A text that no table made finds nothing.
+    /// The cursor with this text. A text that no table made finds nothing.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -183,9 +181,9 @@ impl std::fmt::Display for Cursor {
 pub enum Start {
     /// With the oldest.
     Oldest,
-    /// Here, or at the first one after it.
+    /// At this item, or the first one after it.
     At(Cursor),
-    /// So that it ends with the newest.
+    /// With the last page.
     Newest,
 }
 
@@ -194,8 +192,8 @@ pub enum Start {
 pub struct Listing<T> {
     /// Each with its place.
     pub items: Vec<(Cursor, T)>,
-    /// Continue here. Asking again at it is how one follows what comes later. `None` where a
-    /// listing has an end that stands, as a query of the past has.
+    /// Where the next page starts; polling at it follows new items. `None` at a fixed end, as of a
+    /// query of a past time range.
     pub next: Option<Cursor>,
 }
 
@@ -219,7 +217,7 @@ pub struct Query {
 pub struct Count {
     /// In the table now.
     pub items: u64,
-    /// Removed since the beginning because they were too old.
+    /// Removed by expiry since the table was created.
     pub expired: u64,
 }
 
@@ -228,40 +226,40 @@ pub struct Count {
 pub struct Written {
     /// The fates of the records that were new to the ledger.
     pub fates: Fates,
-    /// Records that the ledger had already: they came again, after a crash or a lost answer.
+    /// Records that were in the ledger already: redelivered after a crash or a lost answer.
     pub replayed: u64,
     /// `received_at_ms` of the newest event among them; 0 without one.
     pub newest_received_at_ms: u64,
-    /// The batches of which something is not stored; all others are, to their end.
+    /// The batches that are not stored completely; all others are.
     pub left: Vec<Left>,
 }
 
-/// A batch that was stored up to a record, and why not further.
+/// A batch that was stored up to a record, and why no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Its index in [`WriteBatch::batches`].
     pub batch: usize,
-    /// The first number that is not stored; everything of the batch before it is.
+    /// The first number that is not stored; everything before it is.
     pub first: u64,
-    /// What must change before it can be.
+    /// Why not.
     pub reason: LeftReason,
 }
 
 /// Why a part of a batch was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeftReason {
-    /// The record cannot be stored, and there is no room for one more dead letter.
+    /// The record cannot be stored, and there is no room for another dead letter.
     #[error(
         "{held} dead letters are held and no more than {max} are kept; operator action required: look at \
          them with `clickgate dead-letters list`, then replay or drop them"
     )]
     LettersFull {
-        /// Dead letters of the consumer now.
+        /// Current dead letters of the consumer.
         held: u64,
         /// As many as there may be.
         max: u64,
     },
-    /// The table took no more for now.
+    /// The table is over its capacity for now.
     #[error("the table is throttling us")]
     Throttled,
 }
@@ -269,11 +267,11 @@ pub enum LeftReason {
 /// How many dead letters of the consumer a table holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LettersHeld {
-    /// All letters, those that bridges gave included.
+    /// All letters, including those of bridges.
     pub letters: u64,
     /// Those of the consumer.
     pub of_consumer: u64,
-    /// As many of the consumer's as there may be; at it the consumer stalls.
+    /// The most of the consumer's; at this bound the consumer stalls.
     pub of_consumer_max: u64,
 }
 
@@ -283,17 +281,17 @@ pub struct LettersHeld {
 pub enum Replayed {
     /// There is no letter of this id.
     NoSuchLetter,
-    /// It is an item now, and no letter any more.
+    /// It is an item now, and no longer a letter.
     Stored,
-    /// The table had the event already; it is no letter any more.
+    /// The table had the event already; it is no longer a letter.
     Duplicate,
     /// It was a rejected hit or a lane report, and is kept as such.
     Kept,
-    /// It cannot be stored still, for this reason, and stays a letter.
+    /// It still cannot be stored, for this reason, and stays a letter.
     StillDead(String),
 }
 
-/// How many dead letters of others are kept; beyond it the oldest of them are discarded.
+/// The most dead letters of bridges that are kept; beyond it the oldest are discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenLimits {
     /// Letters.
@@ -308,18 +306,18 @@ impl Default for GivenLimits {
     }
 }
 
-/// What became of letters that were given.
+/// The outcome of giving letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Given {
     /// New letters, of which some may be discarded at once.
     pub new: u64,
     /// Letters that were there already, from an earlier delivery.
     pub known: u64,
-    /// The oldest, which made room.
+    /// The oldest letters, discarded to make room.
     pub discarded: u64,
 }
 
-/// Why a table could not do it, by what the caller can do.
+/// Why a call failed, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// Slow down and try again.
@@ -328,7 +326,7 @@ pub enum TableError {
     /// Try again later.
     #[error("the table is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No listing of this table continues there: the caller made it up.
+    /// The cursor is not one of this table's.
     #[error("no listing of this table continues at {0:?}")]
     UnknownCursor(String),
     /// Trying again does not help; operator action required.

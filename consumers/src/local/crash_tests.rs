@@ -1,5 +1,5 @@
-//! A machine that dies at any operation of the disk, and a disk that keeps what was synced
-//! and of the rest what it likes: any subset, the last pieces torn.
+//! A machine that dies at any disk operation. The disk keeps everything that was synced, and any
+//! subset of the rest, the last pieces torn.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -191,7 +191,8 @@ proptest! {
         *handle.disk() = Disk { synced: created.clone(), now: created, ..Disk::default() };
 
         let mut random = Rng::with_seed(seed);
-        let (mut acknowledged, mut tried) = (0, 0);
+        let mut acknowledged = 0;
+        let mut tried = 0;
         for (operations, batch) in lives {
             handle.disk().operations_left = u64::MAX;
             let backend = handle.clone();

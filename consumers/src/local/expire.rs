@@ -1,21 +1,20 @@
-//! The sweep: events of 30 days ago leave, from the front of the arrivals.
+//! The sweep: removes expired events (after 30 days) from the front of the arrivals.
 //!
 //! Arrivals are in the order of storing, which is nearly the order of receiving.
-//! The sweep stops at the first one that may stay; an event that was stored late,
-//! from an adopted log for instance, leaves with those stored beside it. A clock
-//! that was far ahead for a while would block the front: an arrival from more than
-//! a day in the future is set to now.
+//! The sweep stops at the first one that has not expired; an event that was stored late,
+//! from an adopted log for instance, is removed together with its neighbours. A clock that was
+//! far ahead for a while would block the front, so an arrival from more than a day in the future
+//! is set to now.
 
 use std::time::Duration;
 
 use proto::{Uuid, ids};
 use redb::{ReadableTable, WriteTransaction};
-use supervise::now_ms;
+use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::LocalTable;
 use super::schema::{
     ARRIVALS, EVENTS, Fault, IDENTITIES, Identity, META, PROGRAMS, REJECTED, begin_write, identity_key, meta,
     number_of, parse_event_key, parse_timed, timed,
@@ -36,26 +35,32 @@ pub(crate) struct Swept {
     pub more: bool,
 }
 
-/// Sweeps every `sweep_seconds` until `stop` has a value or its sender is gone.
+/// Runs `pass` every `interval`, or again at once while there is more, until `stop` has a value or
+/// its sender is gone.
 ///
-/// An error is logged, and the next turn tries again.
-pub(super) async fn sweep(table: &LocalTable, mut stop: watch::Receiver<Option<Instant>>) {
-    let pause = table.sweep_pause();
+/// An error is logged, and the next pass tries again.
+pub(super) async fn sweep<F>(
+    interval: Duration,
+    pass: impl Fn() -> F,
+    mut stop: watch::Receiver<Option<Instant>>,
+) where
+    F: Future<Output = Result<Swept, TableError>>,
+{
     let mut more = false;
     loop {
-        let pause = if more { Duration::ZERO } else { pause };
+        let pause = if more { Duration::ZERO } else { interval };
         tokio::select! {
             _ = stop.wait_for(Option::is_some) => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let swept = table.ask(|store| store.sweep(now_ms())).await;
+        let swept = pass().await;
         more = swept.as_ref().is_ok_and(|swept| swept.more);
         match swept {
             Ok(swept) if swept.events + swept.rejected > 0 => {
-                info!(events = swept.events, rejected = swept.rejected, "removed what has expired");
+                info!(events = swept.events, rejected = swept.rejected, "removed expired items");
             }
             Ok(_) => {}
-            Err(error) => warn!(%error, "cannot sweep the table, trying again later"),
+            Err(error) => warn!(error = causes(&error), "cannot sweep the table, trying again later"),
         }
     }
 }
@@ -143,7 +148,7 @@ fn sweep_events(
     Ok((swept, front.more))
 }
 
-/// Lets go of a sender's id together with its event, unless a younger event has it by now.
+/// Removes the identity entry of an expired event, unless a younger event has the id by now.
 fn forget_identity(
     identities: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     program: &str,

@@ -1,24 +1,19 @@
-//! Dead letters of others: a bridge has no table, and people have one list to look at.
+//! Dead letters of bridges: a bridge has no table, and operators have one list to look at.
 //!
-//! They are in no ledger, as their records come from another log. A bridge that gives a
-//! letter again, after a crash before its cursor moved, is known by the record's place.
-//! Whoever sends core data can send any amount of nonsense, so they are bounded: the
-//! oldest make room, and are counted.
+//! They are not in the ledger, as their records come from another log. A letter that a bridge
+//! gives again, after a crash before its cursor moved, is recognised by the record's place. A
+//! source of core data can send any amount of invalid data, so they are bounded: the oldest are
+//! discarded, and counted.
 
 use proto::{DeadLetter, Message};
-use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::schema::{Fault, LETTERS, META, begin_write, meta, number_of};
+use super::schema::{Fault, GIVEN, LETTERS, META, PLACES, begin_write, meta, number_of};
 use super::store::Store;
 use crate::table::{Given, GivenLimits, TableError};
 
-/// Sequence of each given letter, and the place of its record.
-pub(super) const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
-/// The other way round.
-pub(super) const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
-
 impl Store {
-    /// Keeps letters that are in no ledger of this table. Durable on return.
+    /// Keeps letters whose records are not in the ledger. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`]; the same letters may be given again.
@@ -29,34 +24,34 @@ impl Store {
     ) -> Result<Given, TableError> {
         self.with(|database| {
             let tx = begin_write(database)?;
-            let mut shelf = Shelf::open(&tx)?;
+            let mut held = GivenLetters::open(&tx)?;
             let mut given = Given::default();
             for letter in letters {
-                match shelf.put(letter)? {
+                match held.put(letter)? {
                     true => given.new += 1,
                     false => given.known += 1,
                 }
             }
-            while shelf.is_over(limits)? && shelf.discard_oldest()? {
+            while held.is_over(limits)? && held.discard_oldest()? {
                 given.discarded += 1;
             }
-            shelf.close()?;
+            held.close()?;
             tx.commit()?;
             Ok(given)
         })
     }
 }
 
-/// Takes a given letter out; false if the letter of this sequence is not one of them.
+/// Removes a given letter; false if the letter of this sequence is not a bridge's.
 pub(super) fn take(tx: &WriteTransaction, sequence: u64) -> Result<bool, Fault> {
-    let mut shelf = Shelf::open(tx)?;
-    let taken = shelf.take(sequence)?;
-    shelf.close()?;
+    let mut held = GivenLetters::open(tx)?;
+    let taken = held.take(sequence)?;
+    held.close()?;
     Ok(taken)
 }
 
-/// The tables that know of given letters.
-struct Shelf<'tx> {
+/// The tables of given letters.
+struct GivenLetters<'tx> {
     letters: Table<'tx, u64, &'static [u8]>,
     given: Table<'tx, u64, &'static [u8]>,
     places: Table<'tx, &'static [u8], u64>,
@@ -65,7 +60,7 @@ struct Shelf<'tx> {
     next_letter: u64,
 }
 
-impl<'tx> Shelf<'tx> {
+impl<'tx> GivenLetters<'tx> {
     fn open(tx: &'tx WriteTransaction) -> Result<Self, Fault> {
         let meta = tx.open_table(META)?;
         Ok(Self {
@@ -78,7 +73,7 @@ impl<'tx> Shelf<'tx> {
         })
     }
 
-    /// Whether it is new.
+    /// Adds a letter; false if its record has one already.
     fn put(&mut self, letter: &DeadLetter) -> Result<bool, Fault> {
         let place = place(letter);
         if self.places.get(place.as_slice())?.is_some() {
@@ -103,7 +98,7 @@ impl<'tx> Shelf<'tx> {
         oldest.map_or(Ok(false), |sequence| self.take(sequence))
     }
 
-    /// Whether it was there.
+    /// Removes a letter; false if there is none.
     fn take(&mut self, sequence: u64) -> Result<bool, Fault> {
         let Some(place) = self.given.remove(sequence)?.map(|place| place.value().to_vec()) else {
             return Ok(false);

@@ -1,14 +1,14 @@
-//! Dead letters: what could not become an item, until a person replays or drops it.
+//! Dead letters: records that could not be stored, until an operator replays or drops them.
 //!
-//! A letter stays in the ledger as `dead_letters`. Replaying moves it to what it
-//! became, dropping moves it to `dropped`; so the lane's sum stays whole.
+//! A letter counts as `dead_letters` in the ledger. Replaying changes that to its new fate,
+//! dropping to `dropped`; so the lane's sum stays the same.
 
 use proto::{DeadLetter, Message};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
-use super::given::{self, GIVEN};
+use super::given;
 use super::read::{listing, sequence_of};
-use super::schema::{Fault, LETTERS, Place, begin_read, begin_write, meta};
+use super::schema::{Fault, GIVEN, LETTERS, Place, begin_read, begin_write, meta};
 use super::store::Store;
 use super::write::Writer;
 use crate::decode::{Decoded, batch_of, decode};
@@ -44,7 +44,7 @@ impl Store {
         })
     }
 
-    /// One dead letter.
+    /// The dead letter of this id.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -56,7 +56,7 @@ impl Store {
         })
     }
 
-    /// Processes a dead letter again, as the record that it was. Durable on return.
+    /// Processes the record of a dead letter again. Durable on return.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -84,10 +84,10 @@ impl Store {
             }
             let mut writer = Writer::new(&tx, self)?;
             let letter = writer.take_letter(sequence)?;
-            // A letter that names no place is in no ledger.
+            // Without a valid place it was never counted in a ledger.
             if let Some(Ok(batch)) = letter.as_ref().map(batch_of) {
                 let mut lane = writer.take_lane(batch.boot, batch.lane)?;
-                lane.revive(Fate::Dropped);
+                lane.resolve_dead(Fate::Dropped);
                 writer.put_lane(batch.boot, batch.lane, lane);
             }
             writer.finish()?;
@@ -97,13 +97,13 @@ impl Store {
     }
 }
 
-/// The sequence that a letter's id is; `None` if it is no id of ours.
+/// The sequence in a letter's id; `None` if it is not an id of ours.
 fn sequence(id: &Cursor) -> Option<u64> {
     id.as_str().parse().ok()
 }
 
 fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> Result<Replayed, Fault> {
-    // One that a bridge gave is in no ledger, and is not ours to store.
+    // A bridge's letter is not in the ledger, and its record does not belong in this table.
     if tx.open_table(GIVEN)?.get(sequence)?.is_some() {
         return Ok(Replayed::StillDead("it is a bridge's, and goes back into the bridge's log".to_owned()));
     }
@@ -122,9 +122,9 @@ fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> R
     let place = Place { boot: batch.boot, lane: batch.lane, number: record.number };
     let fate = writer.apply(&record.decoded, place)?;
     let mut lane = writer.take_lane(batch.boot, batch.lane)?;
-    lane.revive(fate);
+    lane.resolve_dead(fate);
     if let Decoded::Report(report) = record.decoded {
-        lane.reported(report);
+        lane.record_report(report);
     }
     writer.put_lane(batch.boot, batch.lane, lane);
     writer.finish()?;

@@ -1,4 +1,4 @@
-//! Questions to the table. Each sees one moment: all of a transaction or nothing of it.
+//! Queries. Each reads one snapshot: all of a transaction or nothing of it.
 
 use proto::{Message, Rejected, TrackingEvent, Uuid, ids};
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
@@ -11,7 +11,7 @@ use super::store::Store;
 use crate::ledger::LedgerRow;
 use crate::table::{Count, Cursor, Listing, PAGE_MAX, Query, Start, TableError};
 
-/// Rows that one filtered listing looks at, at most; its `next` says where to go on.
+/// Rows that one filtered listing reads at most; its `next` says where to continue.
 const LOOKED_AT_MAX: usize = 100_000;
 
 /// Where a listing of sequences starts.
@@ -47,8 +47,8 @@ fn parse_place(cursor: &Cursor) -> Option<(u64, Uuid)> {
 }
 
 impl Store {
-    /// The event `id` of `program`. An id of ours says when it was received; of a sender's id its
-    /// identity entry does.
+    /// The event `id` of `program`. The time in its key comes from the id itself, or from the identity
+    /// entry if it is a sender's id.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -89,7 +89,7 @@ impl Store {
             }
             if let Some((time_ms, id)) = after.filter(|(time_ms, _)| *time_ms >= query.from_ms) {
                 event_key(&query.program, time_ms, id, &mut from);
-                // The first key behind it.
+                // The smallest key after it.
                 from.push(0);
             }
             let mut to = Vec::new();
@@ -157,7 +157,7 @@ impl Store {
                 let (_, key) = parse_timed("arrivals", value)?;
                 let event = events.get(key)?;
                 let event =
-                    event.ok_or_else(|| Fault::damaged("arrivals", "it names an event that is not there"))?;
+                    event.ok_or_else(|| Fault::damaged("arrivals", "it refers to a missing event"))?;
                 event_of(event.value()).map(Some)
             })
         })
@@ -205,7 +205,7 @@ impl Store {
     }
 }
 
-/// What `keep` makes of the rows of a table whose key is a sequence.
+/// A page of a table keyed by sequence; `keep` decodes or skips a row.
 pub(super) fn listing<T>(
     tx: &ReadTransaction,
     table: TableDefinition<u64, &'static [u8]>,

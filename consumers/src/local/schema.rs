@@ -1,4 +1,4 @@
-//! The tables of the file, their keys, and what redb's errors mean to us.
+//! The tables of the file, their keys, and the meaning of redb's errors.
 
 use proto::{BootId, Uuid};
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -14,6 +14,10 @@ pub(super) const ARRIVALS: TableDefinition<u64, &[u8]> = TableDefinition::new("a
 pub(super) const PROGRAMS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("programs");
 pub(super) const REJECTED: TableDefinition<u64, &[u8]> = TableDefinition::new("rejected");
 pub(super) const LETTERS: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
+/// Sequence of each letter that a bridge gave, and the place of its record.
+pub(super) const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
+/// The inverse of [`GIVEN`].
+pub(super) const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
 pub(super) const LEDGER: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -30,7 +34,7 @@ pub(super) mod meta {
     pub(in super::super) const EXPIRED: &str = "expired";
 }
 
-/// The key of an event in `events`, built into `key`; false for a program id that no event has.
+/// The key of an event in `events`, built into `key`; false for an invalid program id.
 ///
 /// The time before the id, so that a program's events are in the order in which they were
 /// received. 48 bits of it, as in a message id.
@@ -57,7 +61,7 @@ pub(super) fn parse_event_key(key: &[u8]) -> Result<(&str, u64, Uuid), Fault> {
     Ok((program, u64::from_be_bytes(time_ms), Uuid::from_bytes(*id)))
 }
 
-/// The key of an identity entry, built into `key`; false for a program id that no event has.
+/// The key of an identity entry, built into `key`; false for an invalid program id.
 pub(super) fn identity_key(program: &str, id: Uuid, key: &mut Vec<u8>) -> bool {
     let has_key = program_key(program, key);
     key.extend_from_slice(id.as_bytes());
@@ -102,7 +106,7 @@ impl Identity {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let bytes: &[u8; 36] =
-            bytes.try_into().map_err(|_| Fault::damaged("identities", "an entry has not 36 bytes"))?;
+            bytes.try_into().map_err(|_| Fault::damaged("identities", "an entry is not 36 bytes long"))?;
         let number_at = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         Ok(Self {
             received_at_ms: number_at(0),
@@ -145,8 +149,8 @@ pub(super) fn parse_ledger_key(key: &[u8]) -> Result<(BootId, u32), Fault> {
 
 /// A transaction whose commit is durable and leaves a file that opens at once after a crash.
 ///
-/// Quick repair includes the two-phase commit. Without it redb walks the whole
-/// file after a kill, which takes minutes for a table of 30 days.
+/// Quick repair implies the two-phase commit. Without it redb walks the whole file after a kill,
+/// which takes minutes for a table of 30 days.
 pub(super) fn begin_write(db: &redb::Database) -> Result<WriteTransaction, Fault> {
     let mut tx = db.begin_write()?;
     tx.set_two_phase_commit(true);
@@ -163,7 +167,7 @@ pub(super) fn number_of(meta: &impl ReadableTable<&'static str, u64>, name: &str
     Ok(meta.get(name)?.map_or(0, |number| number.value()))
 }
 
-/// What went wrong inside one call of the store.
+/// An error inside one call of the store.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error(transparent)]
@@ -177,7 +181,7 @@ impl Fault {
         Self::Damaged(format!("table {table}: {what}"))
     }
 
-    /// Whether redb must be opened again: after an I/O error it refuses everything.
+    /// Whether redb must be reopened: after an I/O error it refuses every call.
     pub(super) fn needs_reopening(&self) -> bool {
         use redb::Error::{DatabaseClosed, Io, LockPoisoned, PreviousIo, TransactionPoisoned};
         matches!(
@@ -241,9 +245,9 @@ mod tests {
             ledger.record(number, fate);
         }
         ledger.abandon(3, 5);
-        ledger.ended(LaneEnd { issued: 5, clean: false });
+        ledger.record_end(LaneEnd { issued: 5, clean: false });
         let refused = [("expired".to_owned(), 7)].into();
-        ledger.reported(Report { issued: 1, refused, at_ms: 9, ..Report::default() });
+        ledger.record_report(Report { issued: 1, refused, at_ms: 9, ..Report::default() });
         let json = concat!(
             r#"{"seen":[[0,3]],"fates":{"stored":1,"duplicates":0,"dead_letters":1,"dropped":0,"#,
             r#""rejected":0,"reports":1},"abandoned":[[3,5]],"end":{"issued":5,"clean":false},"#,

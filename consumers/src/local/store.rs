@@ -1,9 +1,8 @@
-//! The file: opening it, its format version, and opening it again after an I/O error.
+//! The file: opening it, its format version, and reopening it after an I/O error.
 //!
-//! After an I/O error, a full disk for instance, redb refuses every further call
-//! on that handle. The store then drops the handle and the next call opens the
-//! file anew: from what is on disk, with a new descriptor, so that no fsync is
-//! repeated on one that failed.
+//! After an I/O error, a full disk for instance, redb refuses every further call on that handle.
+//! The store then drops the handle and the next call reopens the file: from what is on disk, with
+//! a new descriptor, so that fsync is never retried on a failed one.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -13,10 +12,9 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageError};
 use tracing::warn;
 
-use super::given::{GIVEN, PLACES};
 use super::schema::{
-    ARRIVALS, EVENTS, FORMAT, Fault, IDENTITIES, LEDGER, LETTERS, META, PROGRAMS, REJECTED, begin_read,
-    begin_write, meta, number_of,
+    ARRIVALS, EVENTS, FORMAT, Fault, GIVEN, IDENTITIES, LEDGER, LETTERS, META, PLACES, PROGRAMS, REJECTED,
+    begin_read, begin_write, meta, number_of,
 };
 use crate::config::Config;
 use crate::table::TableError;
@@ -33,7 +31,7 @@ pub(crate) struct Store {
     pub(super) expiry_ms: u64,
     pub(super) rejected_expiry_ms: u64,
     pub(super) sweep_items_max: usize,
-    /// Of the consumer's own dead letters.
+    /// Bounds of the consumer's own dead letters.
     pub(super) letters_max: u64,
     pub(super) letter_bytes_max: u64,
 }
@@ -44,7 +42,8 @@ impl Store {
     /// # Errors
     /// See [`OpenError`]; each names the file.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let (path, cache_bytes) = (config.table.clone(), config.cache_bytes);
+        let path = config.table.clone();
+        let cache_bytes = config.cache_bytes;
         let open = Box::new(move || Builder::new().set_cache_size(cache_bytes).open(&path));
         Self::open_with(config, open)
     }
@@ -75,7 +74,7 @@ impl Store {
         let done = {
             let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let Some(database) = &*database else {
-                return Err(TableError::Unavailable("another call failed and closed it".into()));
+                return Err(TableError::Unavailable("it was closed by another call that failed".into()));
             };
             action(database)
         };
@@ -90,7 +89,7 @@ impl Store {
         if database.is_none() {
             let opened = (self.open)().map_err(|error| TableError::Unavailable(Box::new(error)))?;
             *database = Some(opened);
-            warn!(table = %self.path.display(), "opened the table again after an error");
+            warn!(table = %self.path.display(), "reopened the table after an error");
         }
         Ok(())
     }
@@ -171,7 +170,7 @@ fn prepare(database: &Database) -> Result<u64, Fault> {
 /// Why the table's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it; ask that one, or stop it.
+    /// Another process has it open; use that one, or stop it.
     #[error("{}: another process has this table open", path.display())]
     InUse {
         /// The file.
@@ -185,15 +184,15 @@ pub enum OpenError {
         /// Its version.
         found: u64,
     },
-    /// The file system says no.
-    #[error("{}: {source}", path.display())]
+    /// The operating system refused it.
+    #[error("{}: cannot be opened", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What it said.
         source: io::Error,
     },
-    /// It is damaged, or no table of ours.
+    /// It is damaged, or not a table of ours.
     #[error(
         "{} is damaged, or no table of events: {reason}. Put a copy of it back, or move it away to begin with \
          an empty one; what the log has not handed on yet is still there", path.display()
@@ -281,7 +280,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = Config { table: directory.path().join("table.redb"), ..Config::default() };
         let full = Arc::new(AtomicBool::new(false));
-        let (path, flag) = (config.table.clone(), full.clone());
+        let path = config.table.clone();
+        let flag = full.clone();
         let open: Open = Box::new(move || {
             let file = fs::OpenOptions::new().read(true).write(true).open(&path).map_err(StorageError::Io)?;
             Builder::new().create_with_backend(FullDisk(FileBackend::new(file)?, flag.clone()))

@@ -1,13 +1,12 @@
-//! One transaction: items, rejected hits, dead letters, and the ledger that counts them.
+//! The write transaction: items, rejected hits, dead letters, and the ledger that counts them.
 
 use std::collections::{HashMap, HashSet};
 
 use proto::{BootId, DeadLetter, Message, ids};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::given::GIVEN;
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, IDENTITIES, Identity, LEDGER, LETTERS, META, PROGRAMS, Place, REJECTED,
+    ARRIVALS, EVENTS, Fault, GIVEN, IDENTITIES, Identity, LEDGER, LETTERS, META, PROGRAMS, Place, REJECTED,
     begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
 };
 use super::store::Store;
@@ -19,14 +18,15 @@ impl Store {
     /// Writes `work` and its ledger in one transaction. Durable on return.
     ///
     /// # Errors
-    /// See [`TableError`]. Nothing was written then, or (if the disk failed in the last sync) all.
+    /// See [`TableError`]. Nothing was written then, or everything (if the disk failed in the last
+    /// sync).
     pub fn write(&self, work: &WriteBatch) -> Result<Written, TableError> {
         self.with(|database| {
             let tx = begin_write(database)?;
             let mut writer = Writer::new(&tx, self)?;
             let mut stalled = HashSet::new();
             for (index, batch) in work.batches.iter().enumerate() {
-                // A lane is stored in its order: what comes behind a record that waits, waits too.
+                // A lane is stored in order: everything after a record that waits, waits too.
                 let left = if stalled.contains(&(batch.boot, batch.lane)) {
                     Some((batch.first_number(), writer.letters_full()))
                 } else {
@@ -44,7 +44,7 @@ impl Store {
     }
 }
 
-/// The tables of one write transaction, and what it writes only once, at its end.
+/// The tables of one write transaction, and values that are written once, at its end.
 pub(super) struct Writer<'tx> {
     events: Table<'tx, &'static [u8], &'static [u8]>,
     identities: Table<'tx, &'static [u8], &'static [u8]>,
@@ -60,7 +60,7 @@ pub(super) struct Writer<'tx> {
     next_arrival: u64,
     next_rejected: u64,
     next_letter: u64,
-    /// The consumer's own dead letters, and what there may be of them.
+    /// The consumer's own dead letters, and their bounds.
     letters_held: u64,
     letters_max: u64,
     letter_bytes: u64,
@@ -100,16 +100,18 @@ impl<'tx> Writer<'tx> {
         })
     }
 
-    /// Writes a batch, or as much of it as there is room for the dead letters of: then the first
-    /// number that is not written, and why.
+    /// Writes a batch. If it runs out of room for dead letters, it returns the first number that is
+    /// not written, and why.
     fn batch(&mut self, batch: &DecodedBatch) -> Result<Option<(u64, LeftReason)>, Fault> {
         let mut lane = self.take_lane(batch.boot, batch.lane)?;
         let mut left = None;
         for record in &batch.records {
+            // Redelivered after a crash or a lost answer.
             if lane.seen().contains(record.number) {
                 self.written.replayed += 1;
                 continue;
             }
+            // Neither stored nor skipped: the lane stalls here until letters are replayed or dropped.
             if let Decoded::Poison(letter) = &record.decoded
                 && !self.has_room_for(letter)
             {
@@ -121,16 +123,16 @@ impl<'tx> Writer<'tx> {
             lane.record(record.number, fate);
             self.written.fates.add(fate);
             if let Decoded::Report(report) = &record.decoded {
-                lane.reported(report.clone());
+                lane.record_report(report.clone());
             }
         }
-        // What a batch says of its lane as a whole stands behind its records.
+        // Abandoned ranges and the end follow the records, so they wait if a record is left.
         if left.is_none() {
             for &(first, end) in &batch.abandoned {
                 lane.abandon(first, end);
             }
             if let Some(end) = batch.end {
-                lane.ended(end);
+                lane.record_end(end);
             }
         }
         self.put_lane(batch.boot, batch.lane, lane);
@@ -146,7 +148,7 @@ impl<'tx> Writer<'tx> {
         LeftReason::LettersFull { held: self.letters_held, max: self.letters_max }
     }
 
-    /// Takes the ledger of a lane out, to be put back by [`put_lane`](Self::put_lane).
+    /// Takes the ledger of a lane, to be returned by [`put_lane`](Self::put_lane).
     pub(super) fn take_lane(&mut self, boot: BootId, lane: u32) -> Result<LaneLedger, Fault> {
         if let Some(known) = self.lanes.remove(&(boot, lane)) {
             return Ok(known);
@@ -162,7 +164,7 @@ impl<'tx> Writer<'tx> {
         self.lanes.insert((boot, lane), ledger);
     }
 
-    /// Writes one decoded record, which stands at `place` in the log.
+    /// Writes the decoded record at `place` in the log.
     pub(super) fn apply(&mut self, decoded: &Decoded, place: Place) -> Result<Fate, Fault> {
         match decoded {
             Decoded::Event(event) => self.event(event, place),
@@ -184,6 +186,7 @@ impl<'tx> Writer<'tx> {
         let has_key = event_key(&event.program, event.received_at_ms, event.id, &mut self.key);
         debug_assert!(has_key, "decoding refuses program ids that have no key");
         match self.events.entry(self.key.as_slice())? {
+            // From another number: the same number is recognised by the ledger.
             redb::Entry::Occupied(_) => return Ok(Fate::Duplicate),
             redb::Entry::Vacant(free) => drop(free.insert(event.payload.as_ref())?),
         }
@@ -199,8 +202,9 @@ impl<'tx> Writer<'tx> {
         Ok(Fate::Stored)
     }
 
-    /// Whether this record has its sender's id now: nobody had it, or it is an earlier attempt's
-    /// of this very record, or what had it had expired when this event was received.
+    /// Claims the sender's id for this record; false if another record has it. An entry of this very
+    /// record, from an earlier attempt, counts as claimed; an entry that had expired when this event
+    /// was received is replaced.
     fn take_identity(&mut self, event: &Event, place: Place) -> Result<bool, Fault> {
         identity_key(&event.program, event.id, &mut self.key);
         if let Some(entry) = self.identities.get(self.key.as_slice())? {
@@ -224,14 +228,14 @@ impl<'tx> Writer<'tx> {
         Ok(Fate::Dead)
     }
 
-    /// Takes a letter of the consumer out; `None` if there is none of this sequence.
+    /// Removes a letter of the consumer; `None` if there is none of this sequence.
     pub(super) fn take_letter(&mut self, sequence: u64) -> Result<Option<DeadLetter>, Fault> {
         let Some(bytes) = self.letters.remove(sequence)? else { return Ok(None) };
         self.letter_bytes = self.letter_bytes.saturating_sub(bytes.value().len() as u64);
         DeadLetter::decode(bytes.value()).map(Some).map_err(|error| Fault::damaged("dead_letters", error))
     }
 
-    /// Puts a letter that was taken back under its sequence.
+    /// Puts a removed letter back under its sequence.
     pub(super) fn put_letter_back(&mut self, sequence: u64, letter: &DeadLetter) -> Result<(), Fault> {
         let bytes = letter.encode_to_vec();
         self.letter_bytes += bytes.len() as u64;
@@ -239,7 +243,7 @@ impl<'tx> Writer<'tx> {
         Ok(())
     }
 
-    /// Writes what changes once a transaction.
+    /// Writes ledgers, counts and sequences, once per transaction.
     pub(super) fn finish(mut self) -> Result<Written, Fault> {
         for ((boot, lane), ledger) in &self.lanes {
             let json = serde_json::to_vec(ledger).expect("numbers and strings are JSON");

@@ -1,4 +1,4 @@
-//! With the real log: lanes, its cursor, a restart, a segment that somebody removed.
+//! With the real log: lanes, its cursor, a restart, a segment that was removed by hand.
 
 use std::time::Duration;
 

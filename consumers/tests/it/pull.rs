@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use consumers::{Config, Cursor, Ended, RunError, Status, StatusHandle, Table, TableError, run};
 use stream::{Checkpoint, Item, SourceError};
+use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -99,7 +100,8 @@ async fn a_source_that_is_away_is_asked_again_and_a_damaged_one_ends_the_loop() 
 
     stream.next_errors.borrow_mut().push_back(SourceError::Damaged("segment 3 is rotten".into()));
     let (ended, _) = run_until_caught_up(&stream, &table, &world.config).await;
-    assert_eq!(ended.unwrap_err().to_string(), "cannot read what is to be stored: segment 3 is rotten");
+    let error = causes(&ended.unwrap_err());
+    assert_eq!(error, "cannot read events from the source: segment 3 is rotten");
 }
 
 #[tokio::test]
