@@ -9,22 +9,22 @@
 //!
 //! # Revisions
 //!
-//! A source that numbers its changes says so in `revision`. A change without one gets the
-//! time at which it was accepted (module `intake`), or, where something else wrote the
-//! record, one from its place in the log ([`position`]). Whatever order messages come in,
-//! and however often, the registry ends with the highest revision of each program.
+//! A source that numbers its changes sends them with a `revision`. A change without one gets the
+//! time at which it was accepted (module `intake`), or, if another writer appended the record, one
+//! from its place in the log ([`position`]). Whatever the order of messages, and however often
+//! they come, the registry ends with the highest revision of each program.
 //!
-//! What is refused because of its revision is no error, it is late; it is counted.
+//! A change that is refused for its revision is late, not an error; it is counted.
 //!
 //! # An empty registry
 //!
-//! The bridge brings changes, and no change says that it is the last one missing. So it never
-//! makes a registry in Redis ready: a new one, or one that was emptied, is filled when somebody
-//! has imported everything (`clickgate programs import`), or has said with an import of `[]`
-//! that what is there is everything. Until then no program becomes unknown.
+//! The bridge brings changes, and cannot know when they are complete. So it never makes a registry
+//! in Redis ready: a new or emptied one becomes ready when an operator imports everything
+//! (`clickgate programs import`), or confirms with an import of `[]` that it is complete. Until
+//! then no program becomes unknown.
 //!
-//! [`process`] is all of it without a loop; [`Bridge`] is a turn of the loop, without an
-//! actor; [`RunningBridge`] is the actor, and starts another one when it dies.
+//! [`process`] handles batches, without a loop; [`Bridge`] runs turns of the loop, without an
+//! actor; [`RunningBridge`] is the actor with its keeper, which restarts it when it dies.
 
 mod actor;
 mod bridge;

@@ -1,9 +1,9 @@
 //! The actor around a [`Bridge`], and its keeper.
 //!
 //! A thin shell: one turn at a time (`ctx.wait`), and between two turns a message. A panic
-//! ends it for good; its lifeline snaps, and the keeper starts another one, at the last
-//! commit, after a pause that grows. It never touches the tracker: the pixels go on with
-//! the programs that they know.
+//! ends it for good; its lifeline ends, and the keeper starts another one, at the last
+//! commit, after a pause that grows. The tracker is not affected: pixels are served with
+//! the programs that it holds.
 //!
 //! Mailbox: 4. Only [`Drain`] is ever sent, once.
 
@@ -30,8 +30,8 @@ const MAILBOX_MAX: usize = 4;
 /// Longest pause before a bridge that died is replaced.
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// From the keeper, once, when the process stops: come to the end of the source until then,
-/// and stop. Answers whether it came there.
+/// From the keeper, once, when the process stops: drain the source until the deadline, and stop.
+/// Answers whether the source was drained.
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     until: Instant,
@@ -42,7 +42,7 @@ impl Message for Drain {
 }
 
 struct BridgeActor<S, R, L> {
-    /// Taken out while a future works with it; actix runs one at a time (`ctx.wait`).
+    /// `None` while a future uses it; actix runs one at a time (`ctx.wait`).
     bridge: Option<Bridge<S, R, L>>,
     _lifeline: Lifeline,
 }
@@ -53,9 +53,9 @@ where
     R: Registry,
     L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError> + Unpin + 'static,
 {
-    fn go(&mut self, ctx: &mut Context<Self>) {
-        // actix polls timers once more after a message that asked it to wait, so this may come
-        // while a drain has the bridge. The actor ends with the drain; no other turn is due.
+    fn start_turn(&mut self, ctx: &mut Context<Self>) {
+        // actix polls timers once more after a message called `ctx.wait`, so this may be called
+        // while a drain has the bridge. The actor ends with the drain; no further turn is due.
         let Some(mut bridge) = self.bridge.take() else { return };
         async move {
             let pause = bridge.turn_and_pause().await;
@@ -64,7 +64,7 @@ where
         .into_actor(self)
         .map(|(bridge, pause), actor, ctx| {
             actor.bridge = Some(bridge);
-            ctx.run_later(pause, Self::go);
+            ctx.run_later(pause, Self::start_turn);
         })
         .wait(ctx);
     }
@@ -80,7 +80,7 @@ where
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
-        self.go(ctx);
+        self.start_turn(ctx);
     }
 }
 
@@ -106,7 +106,7 @@ where
     }
 }
 
-/// A running bridge, whichever it is at the moment.
+/// The bridge that is currently running.
 pub struct RunningBridge {
     stop: watch::Sender<Option<Instant>>,
     keeper: actix_rt::task::JoinHandle<bool>,
@@ -137,16 +137,17 @@ impl RunningBridge {
                 let before = status.get().counts;
                 match open() {
                     Ok(source) => {
-                        let (letters, config) = (letters.clone(), config.clone());
+                        let letters = letters.clone();
+                        let config = config.clone();
                         let bridge =
                             Bridge::new(source, Arc::clone(&registry), letters, config, status.clone());
                         if let Some(to_the_end) = keep_one(bridge, stopped.clone()).await {
                             return to_the_end;
                         }
-                        error!("the program bridge is gone; starting another");
+                        error!("the program bridge died; starting another");
                     }
                     Err(error) => {
-                        warn!(error = causes(&error), "the program bridge cannot read its log");
+                        warn!(error = causes(&error), "the program bridge cannot open its log");
                     }
                 }
                 status.update(|status| status.restarts += 1);
@@ -156,21 +157,21 @@ impl RunningBridge {
                 let pause = backoff.pause();
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = asked(stopped.clone()) => return false,
+                    () = stop_requested(stopped.clone()) => return false,
                 }
             }
         });
         Self { stop, keeper }
     }
 
-    /// Lets it come to the end of its source within `grace`; whether it came there.
+    /// Drains the source within `grace`; returns whether it was drained.
     pub async fn drain(self, grace: Duration) -> bool {
         self.stop.send_replace(Some(Instant::now() + grace));
         self.keeper.await.unwrap_or(false)
     }
 }
 
-/// Runs one bridge until it dies (`None`) or is asked to stop and has drained.
+/// Runs one bridge until it dies (`None`) or has drained after a request to stop.
 async fn keep_one<S, R, L>(
     bridge: Bridge<S, R, L>,
     mut stopped: watch::Receiver<Option<Instant>>,
@@ -188,20 +189,20 @@ where
     });
     let until = tokio::select! {
         () = snapped => return None,
-        until = asked_until(&mut stopped) => until,
+        until = stop_deadline(&mut stopped) => until,
     };
-    // A registry that hangs in the middle of a turn keeps the message waiting.
+    // A turn with a hanging registry would keep the message waiting past the deadline.
     let patience = until + Duration::from_secs(1);
     let drained = tokio::time::timeout_at(patience, actor.send(Drain { until })).await;
     Some(matches!(drained, Ok(Ok(true))))
 }
 
-async fn asked(mut stopped: watch::Receiver<Option<Instant>>) {
-    asked_until(&mut stopped).await;
+async fn stop_requested(mut stopped: watch::Receiver<Option<Instant>>) {
+    stop_deadline(&mut stopped).await;
 }
 
-/// Until when it may drain, once it is asked to stop; at once if nobody can ask any more.
-async fn asked_until(stopped: &mut watch::Receiver<Option<Instant>>) -> Instant {
+/// Waits for the request to stop; returns the deadline for draining, or now if the sender is gone.
+async fn stop_deadline(stopped: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match stopped.wait_for(Option::is_some).await {
         Ok(until) => until.unwrap_or_else(Instant::now),
         Err(_gone) => Instant::now(),

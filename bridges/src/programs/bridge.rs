@@ -1,9 +1,9 @@
 //! The bridge without its actor: source → registry → dead letters → cursor, a turn at a time.
 //!
-//! The order is the promise. The cursor moves only when the registry has the programs and
-//! the dead letters have what cannot be read; so a crash between any two of them brings
-//! the same messages again, and revisions (of letters: their place) make twice harmless.
-//! What was read and could not be passed on is held, and tried again by the next turn.
+//! The order is what guarantees delivery. The cursor moves only when the registry has the programs
+//! and unreadable messages are dead letters; so a crash between any two steps redelivers the same
+//! messages, and revisions (of letters: their place) make that harmless. Batches that were read
+//! and could not be processed are held, and retried by the next turn.
 
 use std::sync::Arc;
 
@@ -17,14 +17,13 @@ use super::config::Config;
 use super::process::process;
 use super::status::StatusHandle;
 
-/// Why dead letters could not be kept; they will be given again.
+/// Why dead letters could not be kept; the call is repeated.
 pub type LettersError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Core data on its way from `source` to `registry`.
 ///
-/// `letters` keeps what cannot be read, durable on return, and answers how many older ones
-/// made room. It must know a letter that it is given again, by its stage, boot, lane and
-/// number.
+/// `letters` keeps dead letters, durable on return, and returns how many older ones it discarded.
+/// It must recognise a letter that it is given again by its stage, boot, lane and number.
 pub struct Bridge<S, R, L> {
     source: S,
     registry: Arc<R>,
@@ -36,31 +35,31 @@ pub struct Bridge<S, R, L> {
     backoff: Backoff,
 }
 
-/// What a turn did.
+/// The outcome of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// There may be more at once.
+    /// There may be more right now.
     Full,
     /// The source has nothing more at the moment.
     Idle,
 }
 
-/// Why a turn did not reach its end; the next one goes on from there.
+/// Why a turn failed; the next one resumes at the failed step.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
-    /// The source, in reading or in moving its cursor.
-    #[error("cannot read core data: {0}")]
+    /// The source: reading it, or moving its cursor.
+    #[error("cannot read core data")]
     Source(#[from] SourceError),
     /// The registry.
-    #[error("cannot put core data into the registry: {0}")]
+    #[error("cannot put core data into the registry")]
     Registry(#[from] RegistryError),
-    /// The place for dead letters.
-    #[error("cannot keep core data that cannot be read: {0}")]
+    /// The store of dead letters.
+    #[error("cannot keep dead letters")]
     Letters(#[source] LettersError),
 }
 
 impl BridgeError {
-    /// Whether a later attempt may succeed by itself; else an operator must act.
+    /// Whether a later attempt may succeed by itself; otherwise operator action is required.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Source(error) => error.is_retryable(),
@@ -76,14 +75,14 @@ where
     R: Registry,
     L: AsyncFn(Vec<DeadLetter>) -> Result<u64, LettersError>,
 {
-    /// At the last commit of `source`.
+    /// A bridge that starts at the last commit of `source`.
     pub fn new(source: S, registry: Arc<R>, letters: L, config: Config, status: StatusHandle) -> Self {
         let backoff = Backoff::new(config.retry_pause_max());
         Self { source, registry, letters, config, status, held: Vec::new(), backoff }
     }
 
-    /// Takes what the source has, at most about `batch_bytes_max`, to its end. The future may
-    /// be dropped: what it held is taken up by the next turn.
+    /// Reads at most about `batch_bytes_max` from the source and processes it completely. The future
+    /// may be dropped: the next turn resumes with the batches it held.
     ///
     /// # Errors
     /// See [`BridgeError`].
@@ -106,7 +105,7 @@ where
         turned
     }
 
-    /// A turn, and when the next one is due: after a pause that grows while turns fail.
+    /// Runs a turn; returns the pause before the next one, which grows while turns fail.
     pub async fn turn_and_pause(&mut self) -> std::time::Duration {
         match self.turn().await {
             Ok(turn) => {
@@ -118,7 +117,7 @@ where
                 let pause_ms = pause.as_millis();
                 let chain = causes(&error);
                 if error.is_retryable() {
-                    tracing::warn!(error = chain, pause_ms, "the program bridge is held up, trying again");
+                    tracing::warn!(error = chain, pause_ms, "the program bridge is retrying after an error");
                 } else {
                     tracing::error!(
                         error = chain,
@@ -131,7 +130,7 @@ where
         }
     }
 
-    /// Turns until the source has nothing more, or the time is over; whether it came to the end.
+    /// Runs turns until the source is drained or `until`; returns whether it was drained.
     pub async fn drain(&mut self, until: Instant) -> bool {
         loop {
             match timeout_at(until, self.turn_and_pause()).await {
@@ -146,6 +145,7 @@ where
     }
 
     async fn try_turn(&mut self) -> Result<Turn, BridgeError> {
+        // After a failed turn: retry the held batches before reading on.
         if self.held.is_empty() {
             gather(&mut self.source, self.config.batch_bytes_max, &mut self.held).await?;
         }
@@ -153,6 +153,7 @@ where
             return Ok(Turn::Idle);
         }
         let outcome = process(&self.held, &*self.registry, now_ms()).await?;
+        // Before the commit: once the cursor has passed, an unreadable message cannot be read again.
         let mut discarded = 0;
         if !outcome.dead.is_empty() {
             discarded = (self.letters)(outcome.dead).await.map_err(BridgeError::Letters)?;

@@ -1,4 +1,4 @@
-//! What the bridge may be told. The command fills it; nothing here reads the environment.
+//! The settings of the bridge. The command fills them in; nothing here reads the environment.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// How long it waits when the source has nothing new, in milliseconds.
     pub poll_ms: u64,
-    /// The longest pause between two attempts at a registry, a source or dead letters that
-    /// are away, in milliseconds. Attempts go on for ever; each pause is drawn from zero to
-    /// a limit that doubles up to this. Core data is so much later than the registry's return
-    /// at most, which is why it is 2 s unless told otherwise: trackers are in step 5 s after it.
+    /// The longest pause between two attempts at an unavailable registry, source or store of dead
+    /// letters, in milliseconds. Retries never end; each pause is random between zero and a limit
+    /// that doubles up to this. Core data is at most that much later than the registry's return.
+    /// Defaults to 2 s: trackers are then in step 5 s after it.
     pub retry_pause_ms_max: u64,
 }
 

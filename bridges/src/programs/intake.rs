@@ -1,13 +1,12 @@
 //! Where this process accepts core data: one lane of the log `programs`, on a thread.
 //!
-//! Whoever brings core data (the admin address, a command, a bridge with target `programs`)
-//! is on some thread, and a lane on one of its own. [`REQUESTS_MAX`] callers are served at a
-//! time; the next ones wait.
+//! Callers (the admin address, a command, a bridge with target `programs`) run on any thread, a
+//! lane on one of its own. [`REQUESTS_MAX`] callers are served at a time; further ones wait.
 //!
-//! # Why is a change given its revision here?
+//! # Why is the revision assigned here?
 //!
-//! Because here it is accepted, and the log keeps it: whenever the record is read again,
-//! it has the same place among the others. The revision is the time, in milliseconds, as
+//! Because the log then keeps it: whenever the record is read again, it has the same order among
+//! the others. The revision is the time, in milliseconds, as
 //! `clickgate programs put` gives it; a program that changes twice within a millisecond
 //! gets the next one.
 
@@ -32,28 +31,28 @@ pub struct Intake {
     stamps: Mutex<Stamps>,
 }
 
-/// Why changes were not accepted. Some of them, from the first on, may be in the log; to
-/// bring all of them again is harmless.
+/// Why changes were not accepted. A prefix of them may be in the log; sending all of them again is
+/// harmless.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-    /// The process stops.
+    /// The process is stopping.
     #[error("core data is no longer accepted, as the process stops")]
     Closed,
     /// It cannot be appended: too large, or the log is full or failed.
     #[error("program {id}: {shed}")]
     Shed {
-        /// The first that was not taken.
+        /// The first program that was not appended.
         id: ProgramId,
         /// Why.
         shed: Shed,
     },
-    /// It was appended, and the disk did not take it.
+    /// It was appended, but the sync failed.
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
 }
 
 impl Intake {
-    /// Opens a lane of `log`. Blocks until it is there.
+    /// Opens a lane of `log`. Blocks until it is open.
     ///
     /// # Errors
     /// [`LaneError`].
@@ -68,7 +67,7 @@ impl Intake {
     /// See [`IntakeError`].
     pub async fn accept(&self, changes: Vec<CoreData>) -> Result<(), IntakeError> {
         let changes: Arc<[CoreData]> = self.stamped(changes).into();
-        // Encoded by the lane, one at a time: an import may bring a hundred thousand.
+        // Encoded lazily, one at a time: an import may have a hundred thousand.
         let record = |at: usize| {
             let changes = Arc::clone(&changes);
             let encode = move |_, payload: &mut Vec<u8>| {
@@ -87,22 +86,22 @@ impl Intake {
         }
     }
 
-    /// In whatever order callers then reach the lane: the highest revision of a program wins.
+    /// Assigns missing revisions. Callers may reach the lane in any order: the highest revision wins.
     fn stamped(&self, changes: Vec<CoreData>) -> Vec<CoreData> {
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         changes.into_iter().map(|change| stamps.stamp(change, now_ms())).collect()
     }
 
-    /// Finishes what was asked for and closes the lane. Blocks until it is done.
+    /// Finishes pending requests and closes the lane. Blocks until then.
     pub fn close(&self) {
         self.lane.close();
     }
 }
 
-/// Revisions for changes that have none: the time, but rising for each program.
+/// Assigns revisions: the time, but strictly increasing per program.
 #[derive(Debug, Default)]
 struct Stamps {
-    /// Of the programs whose last stamp is not before the clock.
+    /// The last revision of each program for which it is not before the clock.
     newest: HashMap<ProgramId, u64>,
     /// The highest of them.
     highest: u64,

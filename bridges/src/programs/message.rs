@@ -1,18 +1,18 @@
-//! A core-data message as text, and the changes that it asks for.
+//! Reads core-data messages.
 //!
-//! The wire form is written down in [`proto::core_data`].
+//! The wire format is specified in [`proto::core_data`].
 
 use programs::{IMPORT_ERRORS_MAX, ImportError, Program, ProgramId, REVISION_MAX, read_programs};
 use proto::core_data::MESSAGE_BYTES_MAX;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::json;
 
-/// One change that core data asks for.
+/// One change of core data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CoreData {
     /// This is the program now.
     Put(Box<Program>),
-    /// There is no such program any more.
+    /// The program no longer exists.
     Remove {
         /// Which.
         id: ProgramId,
@@ -22,7 +22,7 @@ pub enum CoreData {
 }
 
 impl CoreData {
-    /// Whom it concerns.
+    /// The program.
     pub fn id(&self) -> &ProgramId {
         match self {
             Self::Put(program) => &program.id,
@@ -62,7 +62,7 @@ impl CoreData {
 /// Reads one message.
 ///
 /// # Errors
-/// All that is wrong with it; nothing of it may be used then.
+/// All errors; nothing of the message may be used then.
 pub fn read_message(bytes: &[u8]) -> Result<Vec<CoreData>, Vec<ImportError>> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         let reason = format!("has {} bytes, at most {MESSAGE_BYTES_MAX} are taken", bytes.len());
@@ -77,34 +77,34 @@ pub fn read_message(bytes: &[u8]) -> Result<Vec<CoreData>, Vec<ImportError>> {
     read_body(text)
 }
 
-/// Reads one message that a person or a program hands in: as [`read_message`], but of any
-/// length, as its programs become messages of their own.
+/// Reads one message from a request or a command: as [`read_message`], but of any length, as each of
+/// its programs becomes a message of its own.
 ///
 /// # Errors
-/// All that is wrong with it; nothing of it may be used then.
+/// All errors; nothing of the message may be used then.
 pub fn read_body(text: &str) -> Result<Vec<CoreData>, Vec<ImportError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // The look at the text saves nearly every program a second parse.
+    // The substring check saves nearly every program a second parse.
     if text.contains("\"removed\"") && says_removed(text) {
         return Ok(vec![read_removal(text)?]);
     }
     Ok(read_programs(text)?.into_iter().map(|program| CoreData::Put(Box::new(program))).collect())
 }
 
-/// What lines of core data ask for, and what is wrong with them.
+/// The changes in lines of core data, and the errors.
 #[derive(Debug, Default, PartialEq)]
 pub struct ReadLines {
-    /// Of each good line, whatever the others are.
+    /// The changes of all valid lines, even if others are invalid.
     pub changes: Vec<CoreData>,
-    /// All that is wrong, with its line in the whole text, at most [`IMPORT_ERRORS_MAX`].
+    /// The errors, with line numbers of the whole text, at most [`IMPORT_ERRORS_MAX`].
     pub errors: Vec<ImportError>,
     /// Errors beyond those.
     pub more_errors: usize,
-    /// Lines that ask for nothing, because of their errors.
+    /// Lines that were refused because of their errors.
     pub refused: usize,
 }
 
-/// Reads one message a line.
+/// Reads one message per line.
 pub fn read_lines(text: &str) -> ReadLines {
     let mut read = ReadLines::default();
     for (before, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -129,7 +129,7 @@ fn says_removed(text: &str) -> bool {
         #[serde(default, deserialize_with = "is_there")]
         removed: bool,
     }
-    // An array would be read as the fields of the struct, in their order.
+    // serde would read an array as the fields of the struct, in order.
     text.trim_start().starts_with('{') && serde_json::from_str::<Peek>(text).is_ok_and(|peek| peek.removed)
 }
 
@@ -153,10 +153,11 @@ fn read_removal(text: &str) -> Result<CoreData, Vec<ImportError>> {
         Ok(Removal { program_id: id, removed: true, revision }) => Ok(CoreData::Remove { id, revision }),
         Ok(_) => Err(vec![ImportError {
             path: "removed".to_owned(),
-            ..at_start("must be true; leave it out of a program that is there".to_owned())
+            ..at_start("must be true; leave it out of a program that exists".to_owned())
         }]),
         Err(error) => {
-            let (line, column) = (error.line().max(1), error.column().max(1));
+            let line = error.line().max(1);
+            let column = error.column().max(1);
             let text = error.to_string();
             let place = format!(" at line {} column {}", error.line(), error.column());
             let reason = text.strip_suffix(&place).unwrap_or(&text).to_owned();
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_says_why_and_where() {
+    fn an_invalid_message_is_refused_with_reason_and_place() {
         for (text, said) in [
             ("", "there is no program in it"),
             ("nonsense", "line 1, column 2: expected ident"),

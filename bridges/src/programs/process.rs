@@ -1,4 +1,4 @@
-//! One function for the bridge, and later for the Lambda: batches into the registry.
+//! Puts batches into the registry; for the bridge, and later the Lambda.
 
 use programs::{ImportError, Put, Registry, RegistryError};
 use proto::{BootId, DeadLetter, Stage, ids};
@@ -7,22 +7,22 @@ use stream::{Batch, Item, Number, Record, RecordKind};
 
 use super::message::{CoreData, read_message};
 
-/// Who gave a dead letter up.
+/// The stage in the bridge's dead letters.
 pub const STAGE: Stage = Stage::BridgePrograms;
 
-/// Errors of one message that its dead letter names.
+/// Errors of one message that are listed in its dead letter.
 const REASONS_MAX: usize = 3;
 
-/// What became of the changes of some messages.
+/// Changes and messages by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Changes that the registry took.
+    /// Changes that the registry stored.
     pub stored: u64,
-    /// Changes that it had already, from an earlier delivery.
+    /// Changes that it had from an earlier delivery.
     pub unchanged: u64,
-    /// Changes that came late: it has a higher revision.
+    /// Late changes: it has a higher revision.
     pub older: u64,
-    /// Changes against another one of the same revision: two sources disagree.
+    /// Changes that differ from a stored one of the same revision: two sources disagree.
     pub conflicting: u64,
     /// Messages that became dead letters.
     pub dead: u64,
@@ -49,28 +49,26 @@ impl Counts {
     }
 }
 
-/// What became of some batches.
+/// The outcome of some batches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Of the changes that the registry was asked for.
+    /// By outcome.
     pub counts: Counts,
-    /// The messages that cannot be read. They must be kept before the source's cursor moves.
+    /// The unreadable messages. They must be durable before the source's cursor moves.
     pub dead: Vec<DeadLetter>,
 }
 
 /// Puts the core data of `batches` into `registry`, in the order of the batches.
 ///
-/// Programs go together as far as no removal stands between them; each removal is a
-/// call of its own, as removals are rare. A message that cannot be read is in the outcome
-/// and is no error.
+/// Consecutive programs are put together; each removal is a call of its own, as removals are rare.
+/// An unreadable message is part of the outcome, not an error.
 ///
-/// They are put, not imported: a message brings what changed, and never says that this is
-/// all there is. A registry that was emptied therefore stays not ready, and its followers
-/// keep what they hold, until somebody imports everything.
+/// Programs are put, not imported: a message is a change, not the complete set. An emptied registry
+/// therefore stays not ready, and its followers keep what they hold, until everything is imported.
 ///
 /// # Errors
-/// See [`RegistryError`]. A part may be stored then. The same batches may be processed again,
-/// alone or with others: what was stored is known by its revision.
+/// See [`RegistryError`]. Some changes may be stored then. The same batches may be processed
+/// again, alone or with others: the registry recognises stored changes by their revisions.
 pub async fn process<R: Registry>(
     batches: &[Batch],
     registry: &R,
@@ -92,7 +90,7 @@ pub async fn process<R: Registry>(
                 CoreData::Put(program) => puts.push(*program),
                 CoreData::Remove { id, revision } => {
                     put_all(std::mem::take(&mut puts), registry, &mut outcome.counts).await?;
-                    let revision = revision.expect("it was given one the line before");
+                    let revision = revision.expect("or_revision gave it one");
                     outcome.counts.add(registry.remove(&id, revision).await?);
                 }
             }
@@ -104,11 +102,10 @@ pub async fn process<R: Registry>(
 
 /// The revision of a message without one, by its place in the log.
 ///
-/// What Clickgate itself appends has a revision already, from the moment it was accepted
-/// (see [`Intake`](super::Intake)); this is for whoever writes into the log without it. It
-/// rises within a lane, and from one start of a process to the next unless a lane took
-/// more than a thousand messages a second over the whole life of its process. And it is
-/// the same whenever the message is read, so that reading it again changes nothing.
+/// Clickgate itself appends changes with a revision (see [`Intake`](super::Intake)); this is for
+/// other writers to the log. It increases within a lane, and from one process start to the next
+/// unless a lane had more than a thousand messages a second over the whole life of its process.
+/// It is the same at every reading, so redelivery changes nothing.
 pub fn position(boot: &BootId, number: Number) -> u64 {
     ids::time_ms(boot).saturating_add(number)
 }
@@ -122,11 +119,11 @@ fn records(batches: &[Batch]) -> impl Iterator<Item = (&Batch, &Record)> {
     })
 }
 
-/// The changes of a record, or why there are none.
+/// The changes of a record, or the reason for its dead letter.
 fn read_record(record: &Record) -> Result<Vec<CoreData>, String> {
     match record.kind {
         RecordKind::CoreData => read_message(&record.payload).map_err(|errors| reason(&errors)),
-        // The lane says how it is; nobody reconciles this log.
+        // Lane reports serve `reconcile`, which does not cover this log.
         RecordKind::LaneReport => Ok(Vec::new()),
         RecordKind::Event | RecordKind::Rejected => Err("is an event, not core data".to_owned()),
         RecordKind::Other(code) => {

@@ -1,18 +1,18 @@
-//! What the admin address may know of the bridge.
+//! The status of the bridge, for the admin address.
 
 use serde::Serialize;
 use supervise::Failure;
 
 use super::process::Counts;
 
-/// The bridge at one moment. Counts are since the start of the process.
+/// A snapshot of the bridge. Counts are since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// What became of the changes.
+    /// Changes by outcome.
     pub counts: Counts,
-    /// Dead letters of bridges that made room for newer ones.
+    /// Dead letters of bridges that were discarded for newer ones.
     pub letters_discarded: u64,
-    /// Attempts that failed and were, or will be, repeated.
+    /// Failed attempts, which are retried.
     pub retries: u64,
     /// Bridges that died and were replaced by another.
     pub restarts: u64,
@@ -21,7 +21,7 @@ pub struct Status {
     pub done_until_ms: u64,
     /// The source had nothing more at the last look.
     pub caught_up: bool,
-    /// The error that holds it up now, until an attempt succeeds.
+    /// The current error, until an attempt succeeds.
     pub error: Option<Failure>,
 }
 

@@ -26,7 +26,8 @@ fn a_bridge_that_panics_is_replaced_and_goes_on_where_the_cursor_stands() {
                 Ok::<u64, LettersError>(3)
             }
         };
-        let (status, opened) = (StatusHandle::new(), log.clone());
+        let status = StatusHandle::new();
+        let opened = log.clone();
         let open = move || opened.source(CURSOR);
         let bridge =
             RunningBridge::start(open, Arc::clone(&world.registry), letters, config(), status.clone());
@@ -52,7 +53,8 @@ fn a_drain_at_any_moment_comes_to_the_end() {
         let log = world.log();
         for round in 0..100u64 {
             append(&log, RecordKind::CoreData, &[put("a", &round.to_string(), Some(round))]).await;
-            let (status, opened) = (StatusHandle::new(), log.clone());
+            let status = StatusHandle::new();
+            let opened = log.clone();
             let letters = async |_: Vec<DeadLetter>| Ok::<u64, LettersError>(0);
             let open = move || opened.source(CURSOR);
             let bridge = RunningBridge::start(open, Arc::clone(&world.registry), letters, config(), status);
@@ -73,7 +75,8 @@ fn a_bridge_whose_registry_is_away_ends_in_time_and_leaves_its_messages_in_the_l
         append(&log, RecordKind::CoreData, &[put("a", "A", Some(1))]).await;
         let inside = Arc::clone(&world.registry);
         let away = Arc::new(Away { inside, failures: AtomicUsize::new(usize::MAX), stores_first: false });
-        let (status, opened) = (StatusHandle::new(), log.clone());
+        let status = StatusHandle::new();
+        let opened = log.clone();
         let letters = async |_: Vec<DeadLetter>| Ok::<u64, LettersError>(0);
         let config = Config { retry_pause_ms_max: 20, ..config() };
         let bridge =

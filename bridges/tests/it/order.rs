@@ -146,7 +146,7 @@ fn what_has_no_revision_stands_in_the_order_of_its_acceptance_beside_direct_puts
         run_to_the_end(log.source(CURSOR).unwrap(), &world.registry, &letters).await;
         assert_eq!(world.names().await["a"], "six");
 
-        // A minute later somebody puts it by hand; that is newer than all of it.
+        // A minute later an operator puts it by hand, which is newer than all of them.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let later = u64::try_from(now.as_millis()).unwrap() + 60_000;
         let CoreData::Put(program) = named("by hand").or_revision(later) else { panic!("it is a program") };

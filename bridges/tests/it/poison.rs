@@ -69,7 +69,8 @@ async fn through_failures(
         &[put("a", "A", Some(1)), remove("b", 3), "x".to_owned(), put("b", "late", Some(2))],
     )
     .await;
-    let (status, mut errors) = (StatusHandle::new(), Vec::new());
+    let status = StatusHandle::new();
+    let mut errors = Vec::new();
     let mut bridge = Bridge::new(log.source(CURSOR).unwrap(), away, letters.keep(), config(), status.clone());
     loop {
         match bridge.turn().await {

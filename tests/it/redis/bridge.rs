@@ -153,7 +153,7 @@ fn a_bridge_that_redis_turns_away_or_does_not_answer_says_why_and_goes_on_by_its
     let bridge = core_data.start("bridge programs");
     let held_up = |cause: &str| {
         let said = bridge.output();
-        said.lines().any(|line| line.contains("bridge is held up") && line.contains(cause))
+        said.lines().any(|line| line.contains("bridge is retrying") && line.contains(cause))
     };
     eventually("it says that it is turned away", || held_up("authentication failed"));
     server.command(&["CONFIG", "SET", "requirepass", "an0ther"]);
