@@ -1,39 +1,38 @@
-//! The programs that we can track, held in memory (L1).
+//! The programs that hits are checked against, held in memory (L1).
 //!
-//! Reading sends no message; what a thread found lately it finds again without asking the
-//! shared cache (module `front`). There is one [`CatalogWriter`] at a time, held
-//! by the refresher, which follows the registry; besides it only a read of the registry adds an
-//! entry.
+//! A look-up sends no message: a thread finds its recent programs in a table of its own before it
+//! asks the shared cache (module `front`). There is one [`CatalogWriter`] at a time, held by the
+//! refresher, which follows the registry; apart from it, only a read of the
+//! registry adds an entry.
 //!
 //! # Which value wins
 //!
-//! Every slot has the generation of the catalog and the version of the registry it was
-//! read at, and a slot is replaced only by one that is not older, compared under the
-//! key's lock. So a read of the registry that began before a change, and ends after it,
-//! changes nothing. A removal leaves a slot that says "gone" for the same reason. A
-//! reload, after which anything may be different, begins a new generation: its slots are
-//! put beside the readers first, then the number is advanced, and older ones are gone at
-//! once. A purge does the same without putting anything.
+//! Every slot has the generation of the catalog and the registry version at which it was read. A
+//! slot is replaced only by one that is not older; the comparison happens under the key's lock. So
+//! a registry read that starts before a change and ends after it changes nothing. For the same
+//! reason a removal leaves a slot that says "removed". A reload, after which anything may differ,
+//! begins a new generation: its slots are inserted first, then the number is advanced, and all older
+//! slots become invisible at once. A purge advances the number without inserting anything.
 //!
-//! A read is kept only if its answer is not from before a change that was applied here: a
-//! replica that lags may give one. And a change that arrives while its program is being read
-//! marks the read as outdated. So a program that is not held needs no place for each change of it,
-//! and what a miss brought in stays right as changes are applied to it.
+//! A read is kept only if its answer includes every change that was applied here before the read: a
+//! lagging replica may return an older one. A change that arrives while its program is being read
+//! marks the read as outdated. So changes of programs that are not held need no bookkeeping, and a
+//! program that a miss brought in stays correct as changes are applied to it.
 //!
-//! # How old is it?
+//! # Freshness
 //!
-//! One figure for the whole catalog, see module `freshness`. In step with the registry, everything held
-//! is right. Out of step, a program that is older than `fresh_seconds` is served and read again
-//! in the background when it is hit; one that is `stale_seconds` older still is read before it is
-//! served, as on a miss. The hashes of the AWS sample have no versions, so that comparing proves
-//! nothing: with them the catalog is never in step.
+//! Freshness is one figure for the whole catalog, see module `freshness`. In step with the registry,
+//! everything held is correct. Out of step, a program older than `fresh_seconds` is served and read
+//! again in the background when it is hit; after `stale_seconds` more it is read before it is
+//! served, as on a miss. The hashes of the AWS sample have no versions, so a comparison proves
+//! nothing and the catalog is never in step with them.
 //!
 //! # Bounds
 //!
-//! Programs: `entries_max`. Ids that do not exist: `unknown_entries_max`, in a cache of
-//! their own, so that random ids evict no program. Registry reads under way:
-//! `loads_max`, one per id; a miss beyond that is unverified at once, and a background read is
-//! not begun. In front of the cache 131,072 places a thread, in sets of eight.
+//! Programs: `entries_max`. Unknown ids: `unknown_entries_max`, in a separate cache, so that random
+//! ids evict no program. Concurrent registry reads: `loads_max`, one per id; beyond that a miss is
+//! unverified at once, and no background read is started. In front of the cache: 131,072 slots per
+//! thread, in sets of eight.
 
 mod config;
 mod counters;
@@ -43,6 +42,7 @@ mod front;
 mod loads;
 mod read;
 mod slot;
+mod verdict;
 mod writer;
 
 use std::{
@@ -58,49 +58,39 @@ use futures_util::future::BoxFuture;
 use moka::{future::Cache, ops::compute::Op, policy::EvictionPolicy};
 use serde::Serialize;
 
-use crate::{Epoch, Program, ProgramId, Registry, RegistryError, Version, Versioned};
+use crate::{Epoch, ProgramId, Registry, RegistryError, Version, Versioned};
 
 pub use config::CatalogConfig;
 pub use counters::CatalogCounters;
 use freshness::{Age, Freshness};
 use loads::Loads;
 use slot::Slot;
+pub use verdict::Verdict;
 pub use writer::CatalogWriter;
-
-/// What the catalog says of an id.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The program.
-    Known(Arc<Program>),
-    /// There is no such program; the registry was there and said so.
-    Unknown,
-    /// The registry is away, too slow, too busy or was never filled. Not kept.
-    Unverified,
-}
 
 /// Reads one program from the registry.
 type Read = Box<dyn Fn(ProgramId) -> BoxFuture<'static, Result<Versioned, RegistryError>> + Send + Sync>;
 
-/// Reads what the registry says. Cheap to clone.
+/// A handle for look-ups. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalog {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// Tells this catalog from others on a thread.
+    /// Distinguishes this catalog from others in a thread's table.
     name: u64,
     slots: Cache<ProgramId, Arc<Slot>>,
     /// The generation in which the registry said that the id does not exist.
     unknown: Cache<ProgramId, u32>,
     loads: Loads,
     read: Read,
-    /// Slots of an older generation are not there.
+    /// Slots of an older generation are invisible.
     generation: AtomicU32,
     freshness: Freshness,
     /// How far the registry's changes were applied; `None` before the first load.
     position: Mutex<Option<Position>>,
-    /// The registry did not answer a background read: no other is begun before this moment,
+    /// After a background read without an answer, no other is started before this time,
     /// milliseconds since 1970.
     no_background_read_before_ms: AtomicU64,
     has_writer: AtomicBool,
@@ -117,17 +107,17 @@ struct Position {
     version: Version,
 }
 
-/// What the admin pages say of the catalog.
+/// Figures for the admin pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogStatistics {
-    /// Programs held, removed ones that are still remembered included.
+    /// Programs held, including removed ones that are still remembered.
     pub entries: u64,
     /// Ids remembered not to exist.
     pub unknown_entries: u64,
     /// Registry reads under way.
     pub loads: usize,
     /// When the catalog was last in step with the registry, milliseconds since 1970; 0 before
-    /// the first load. It is compared every 3 s. Beside the AWS sample, when it was last loaded.
+    /// the first load. Compared every 3 s. With the AWS sample: when it was last loaded.
     pub in_step_at_ms: u64,
     /// Whether changes are being followed.
     pub fresh: bool,
@@ -174,7 +164,7 @@ impl Catalog {
     /// What is known of `id`, at `now_ms` milliseconds since 1970.
     ///
     /// A miss waits for the registry, `registry_timeout_ms` at most; all misses of one
-    /// id wait for the same read. Text that is no program id is unknown.
+    /// id wait for the same read. Text that is not a program id is unknown.
     pub async fn find(&self, id: &str, now_ms: u64) -> Verdict {
         if let Some(verdict) = self.recall(id, now_ms) {
             return verdict;
@@ -188,8 +178,8 @@ impl Catalog {
         self.shared.read_on_miss(id, now_ms).await
     }
 
-    /// What this thread found lately of `id`, as true as [`Catalog::find`] and without a
-    /// future; `None` says nothing of the id.
+    /// The verdict on `id` from this thread's recent look-ups: as correct as [`Catalog::find`], and
+    /// without a future. `None` means: not held by this thread.
     pub fn recall(&self, id: &str, now_ms: u64) -> Option<Verdict> {
         let shared = &self.shared;
         front::with(shared.name, shared.generation(), id, |slot| shared.serve(slot, now_ms))
@@ -205,7 +195,7 @@ impl Catalog {
         self.shared.loaded.load(Ordering::Acquire)
     }
 
-    /// Where the last-good snapshot is to be, and how often it may be written.
+    /// The path of the last-good snapshot, and the shortest time between two writes.
     pub(crate) fn snapshot_place(&self) -> Option<(&Path, Duration)> {
         let config = &self.shared.config;
         Some((config.snapshot_path.as_deref()?, Duration::from_secs(config.snapshot_seconds)))
@@ -214,7 +204,7 @@ impl Catalog {
     /// Figures for the admin pages.
     pub async fn statistics(&self) -> CatalogStatistics {
         let shared = &self.shared;
-        // moka counts when it tidies up.
+        // moka updates its counts only when it runs its pending tasks.
         shared.slots.run_pending_tasks().await;
         shared.unknown.run_pending_tasks().await;
         CatalogStatistics {
@@ -231,7 +221,7 @@ impl Catalog {
     /// Forgets one program, or that it does not exist; the next hit reads it again.
     pub async fn purge(&self, id: &ProgramId) {
         self.shared.loads.forget(id);
-        // Through the key's lock: a load that has just passed its check is done before.
+        // Takes the key's lock, so a read that has passed its check is inserted before, not after.
         let remove = |_| std::future::ready(Op::Remove);
         self.shared.slots.entry_by_ref(id).and_compute_with(remove).await;
         self.shared.unknown.invalidate(id).await;
@@ -242,12 +232,6 @@ impl Catalog {
         self.shared.loads.forget_all();
         self.shared.advance(self.shared.generation() + 1).await;
     }
-
-    /// The right to write, unless somebody has it. Dropping it makes the catalog not fresh.
-    pub fn writer(&self) -> Option<CatalogWriter> {
-        let taken = self.shared.has_writer.swap(true, Ordering::AcqRel);
-        (!taken).then(|| CatalogWriter::of(self.clone()))
-    }
 }
 
 impl Shared {
@@ -255,7 +239,7 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The slot under `id`, however old.
+    /// The slot of `id` in the current generation, whatever its age.
     async fn slot(&self, id: &str) -> Option<Arc<Slot>> {
         self.slots.get(id).await.filter(|slot| slot.generation >= self.generation())
     }
@@ -276,7 +260,7 @@ impl Shared {
         self.is_known_not_to_exist(id).await.then_some(Verdict::Unknown)
     }
 
-    /// What a slot says, unless it is too old to say anything.
+    /// The verdict of a slot, unless it is too old to be served.
     fn serve(self: &Arc<Self>, slot: &Arc<Slot>, now_ms: u64) -> Option<Verdict> {
         match self.freshness.age(slot.read_at_ms, now_ms) {
             Age::Fresh => {}
@@ -286,7 +270,7 @@ impl Shared {
         Some(slot.verdict())
     }
 
-    /// Makes `generation` the current one and frees what is older.
+    /// Makes `generation` the current one and frees older slots.
     async fn advance(&self, generation: u32) {
         self.generation.store(generation, Ordering::Release);
         self.unknown.invalidate_all();

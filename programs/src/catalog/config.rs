@@ -8,13 +8,13 @@ pub struct CatalogConfig {
     /// Programs held.
     pub entries_max: u64,
     /// Age at which a program that is hit is read again while the catalog is not in step with the
-    /// registry. In step, nothing has an age.
+    /// registry. In step, programs do not age.
     pub fresh_seconds: u64,
-    /// How long a program is still served after that; then it is read before it is served.
+    /// How long a program is still served after that; then a hit waits for a read.
     pub stale_seconds: u64,
     /// Ids known not to exist, in a cache of their own: random ids evict no program.
     pub unknown_entries_max: u64,
-    /// How long such an id is believed not to exist.
+    /// How long such an id is remembered.
     pub unknown_seconds: u64,
     /// Longest wait for the registry on a miss; then the verdict is `unverified`.
     pub registry_timeout_ms: u64,
@@ -22,7 +22,7 @@ pub struct CatalogConfig {
     /// program is read in the background.
     pub loads_max: usize,
     /// Where the last-good snapshot is kept, from which a tracker starts while the registry is
-    /// away; without one it does not.
+    /// away. Without it, a tracker needs the registry to start.
     pub snapshot_path: Option<PathBuf>,
     /// The snapshot is written at most once in this time, and only if something changed.
     pub snapshot_seconds: u64,

@@ -1,4 +1,4 @@
-//! What the catalog counts, with every handle resolved once.
+//! The counters of the catalog, each handle resolved once.
 
 use metrics::{Counter, Gauge, counter, gauge};
 
@@ -6,7 +6,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 pub struct CatalogCounters {
     /// Hits that had to ask the registry.
     pub misses: Counter,
-    /// Registry reads without an answer that can be believed.
+    /// Registry reads without a trustworthy answer.
     pub unverified: Counter,
     /// Misses that were not read because too many reads were under way.
     pub loads_refused: Counter,

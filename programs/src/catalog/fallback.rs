@@ -1,29 +1,29 @@
 //! What happens to the catalog when the registry may have lost changes that were seen: its
 //! version is below ours, or its epoch is another one.
 //!
-//! That is a failover to a replica that lagged, a restored copy, or another store altogether;
-//! they cannot be told apart for sure. What was lost is newer than what is there, by the order
-//! of its source, and its source will say it again; until it does, to take the older value
-//! would let a paused campaign run again, and then pause it again. So these are kept:
+//! The cause is a failover to a lagging replica, a restored copy, or another store altogether;
+//! they cannot be told apart reliably. The lost changes are newer, by their source's revisions, and
+//! their source will send them again. Taking the older values until then would resume a paused
+//! campaign and pause it again later. So these are kept:
 //!
-//! - a program of a higher revision than the registry's;
-//! - one that the registry never heard of (a removal leaves a tombstone there);
+//! - a program with a higher revision than the registry's;
+//! - a program of which the registry has no trace (a removal leaves a tombstone);
 //! - a removal, if the registry has an older change of that program.
 //!
-//! A source that repeats itself from further back says older revisions first; a change of a lower
-//! revision than the one held is therefore taken for its version only.
+//! A source that replays from further back sends older revisions first; a change with a lower
+//! revision than the one held therefore only updates the version.
 //!
-//! They are kept under the registry's own version of that program, so the next word on it wins.
-//! What its source never repeats is given up `fresh_seconds` after the load, all of it at once: the
-//! follower then loads the registry as it is. So every tracker gives up the same.
+//! Kept programs have the registry's own version of that program, so its next change wins. What
+//! the source never sends again is discarded `fresh_seconds` after the load, all at once: the
+//! follower then loads the registry as it is. So every tracker discards the same.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{CatalogWriter, slot::Content};
+use super::{slot::Content, writer::CatalogWriter};
 use crate::{ProgramId, Snapshot};
 
 impl CatalogWriter {
-    /// Programs that are held, ordered by their source, and that `snapshot` lacks.
+    /// Programs held with a revision that are not in `snapshot`.
     pub(crate) fn lacking_in(&self, snapshot: &Snapshot) -> Vec<ProgramId> {
         let held = self.held();
         if held.is_empty() {
@@ -35,15 +35,16 @@ impl CatalogWriter {
         held.map(|slot| slot.id().clone()).filter(|id| !there.contains(id)).collect()
     }
 
-    /// Takes over what the registry held at `read_at_ms`, except what it lost; of the programs that
-    /// it lacks it `never_heard` of these. `snapshot` is then what the catalog holds, removals
-    /// excepted. Returns the numbers of programs, and of what was kept.
+    /// Loads `snapshot`, read at `read_at_ms`, but keeps newer values that the registry lost.
+    /// `untraced` are the missing programs of which it has not even a tombstone. On return
+    /// `snapshot` is what the catalog holds, without removals. Returns the number of programs, and
+    /// how many values were kept.
     ///
     /// Readers see the old programs until the new ones are all there.
     pub(crate) async fn replace_but_keep_newer(
         &self,
         snapshot: &mut Snapshot,
-        never_heard: &HashSet<ProgramId>,
+        untraced: &HashSet<ProgramId>,
         read_at_ms: u64,
     ) -> (u64, u64) {
         let held = self.held();
@@ -56,6 +57,7 @@ impl CatalogWriter {
         let mut removed = HashMap::new();
         for slot in held {
             match (&slot.content, places.get(slot.id())) {
+                // The version stays the registry's, so that its next change of the program wins.
                 (Content::Known(ours), Some(&place)) => {
                     let (_, theirs) = &mut snapshot.programs[place];
                     if ours.revision > theirs.revision {
@@ -63,14 +65,16 @@ impl CatalogWriter {
                         programs_kept += 1;
                     }
                 }
-                (Content::Known(ours), None) if never_heard.contains(slot.id()) => {
+                // Version 0: any change of it in the registry will be newer.
+                (Content::Known(ours), None) if untraced.contains(slot.id()) => {
                     snapshot.programs.push((0, ours.clone()));
                     programs_kept += 1;
                 }
-                // Their last change of it is one that we had seen before the removal.
+                // Its last change there predates the removal that we saw, so the removal is what was lost.
                 (Content::Removed(id), Some(&place)) if snapshot.programs[place].0 <= slot.version => {
                     removed.insert(id.clone(), snapshot.programs[place].0);
                 }
+                // Removed here and there, or there is a tombstone there: the registry is right.
                 _ => {}
             }
         }

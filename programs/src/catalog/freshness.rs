@@ -1,22 +1,22 @@
-//! How old what the catalog holds is: one figure for all of it.
+//! How old the catalog is: one figure for all of it.
 //!
-//! The catalog is a replica that follows the registry. While it is *in step*, which means that
-//! changes are followed and the last comparison found both at the same version, everything held
-//! is right, whenever it was read. Out of step, a program may have changed since the moment at
-//! which we were last in step, or since it was read if that was later; so this is its age.
+//! The catalog is a replica that follows the registry. It is *in step* while changes are followed
+//! and the last comparison found both at the same version; everything held is then correct, whenever
+//! it was read. Out of step, a program may have changed since the last moment in step, or since it
+//! was read if that was later: that is its age.
 //!
 //! A hit reads one or three atomics here and writes none.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::CatalogConfig;
+use super::config::CatalogConfig;
 
-/// What an age allows.
+/// What a program's age permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// Right, or read so recently that it is taken for right.
+    /// Correct, or recent enough to be taken as such.
     Fresh,
-    /// Still served, and to be read again.
+    /// Still served, but due to be read again.
     Stale,
     /// Too old to be served.
     Expired,
@@ -42,13 +42,13 @@ impl Freshness {
         }
     }
 
-    /// The age at `now_ms` of what was read at `read_at_ms`.
+    /// The age, at `now_ms`, of a slot that was read at `read_at_ms`.
     pub(super) fn age(&self, read_at_ms: u64, now_ms: u64) -> Age {
         if self.is_in_step.load(Ordering::Acquire) {
             return Age::Fresh;
         }
         let right_at_ms = read_at_ms.max(self.in_step_at_ms());
-        // A clock that was set back makes nothing older.
+        // Saturating: a clock that is set back must not age anything.
         let age_ms = now_ms.saturating_sub(right_at_ms);
         if age_ms < self.fresh_ms {
             Age::Fresh
@@ -64,24 +64,24 @@ impl Freshness {
         self.in_step_at_ms.load(Ordering::Acquire)
     }
 
-    /// Longest time that a program is served after it was last known to be right.
+    /// How long a program is served after it was last known to be correct.
     pub(super) fn served_ms(&self) -> u64 {
         self.served_ms
     }
 
-    /// Everything was loaded as the registry had it at this moment. Says nothing of later ones.
+    /// Everything was loaded as of `at_ms`; later changes may be missing.
     pub(super) fn set_loaded(&self, at_ms: u64) {
         self.in_step_at_ms.store(at_ms, Ordering::Release);
     }
 
-    /// A comparison that was asked for at this moment found no difference; until
-    /// [`Freshness::set_out_of_step`] that is taken to hold on.
+    /// A comparison begun at `at_ms` found no difference. Holds until
+    /// [`Freshness::set_out_of_step`].
     pub(super) fn set_in_step(&self, at_ms: u64) {
         self.in_step_at_ms.store(at_ms, Ordering::Release);
         self.is_in_step.store(true, Ordering::Release);
     }
 
-    /// There may be changes that we do not know of.
+    /// The registry may have changes that are not here.
     pub(super) fn set_out_of_step(&self) {
         self.is_in_step.store(false, Ordering::Release);
     }

@@ -1,24 +1,23 @@
-//! What this thread found lately, in front of the shared cache.
+//! A per-thread table of recently found slots, in front of the shared cache.
 //!
-//! A look-up in moka costs 1.8 µs with 10,000 programs asked for in turn, a fifth of a pixel:
-//! it walks shared memory and records the access for its eviction policy. Here an id leads to
-//! one set of a table of this thread, which has room for eight slots. With one place for each
-//! id and 100,000 programs asked for in turn, half of them shared theirs and missed each time;
-//! with eight in a set one in ten does, in the same number of places. Two bytes of each id's
-//! hash stand in front of the slots, so that as a rule only the right one is touched.
+//! A look-up in moka costs 1.8 µs with 10,000 programs in rotation, a fifth of a pixel: it walks
+//! shared memory and records the access for its eviction policy. Here an id maps to one set of a
+//! thread-local table, with room for eight slots. In a direct-mapped table of the same size, half of
+//! 100,000 programs in rotation collided and missed each time; with eight ways one in ten does. Two
+//! bytes of each id's hash precede the slots, so that usually only the right slot is touched.
 //!
-//! It never says anything that the cache would not say: the cache marks a slot *retired* when
-//! it replaces, removes or evicts it, before the call that did so returns, and the table is
-//! emptied when the generation has moved. One look-up in [`ASK_CACHE_EVERY`] goes to the cache
-//! all the same, so that its eviction policy knows what is popular.
+//! The table never contradicts the cache: the cache marks a slot *retired* when it replaces, removes
+//! or evicts it, before that call returns, and the table is cleared when the generation has moved.
+//! One look-up in [`ASK_CACHE_EVERY`] goes to the cache all the same, so that its eviction policy
+//! learns what is popular.
 //!
-//! Bounded by [`SETS`]: 1.3 MB a thread. A retired slot lives until its place is used again.
+//! Bounded by [`SETS`]: 1.3 MB per thread. A retired slot lives until its place is reused.
 
 use std::{cell::RefCell, collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 
 use super::slot::Slot;
 
-/// A power of two, as its number is taken from the hash's upper bits.
+/// A power of two, as the set's index is taken from the hash's upper bits.
 const SETS: usize = 1 << 14;
 const WAYS: usize = 8;
 const ASK_CACHE_EVERY: u32 = 64;
@@ -28,9 +27,9 @@ thread_local! {
 }
 
 struct Front {
-    /// Whose slots these are, and of which generation.
+    /// The catalog and the generation that the slots belong to.
     of: (u64, u32),
-    /// None before the first slot, then [`SETS`].
+    /// Empty before the first slot, then [`SETS`] of them.
     sets: Vec<Set>,
     seed: u64,
     finds: u32,
@@ -42,7 +41,7 @@ struct Set {
     slots: [Option<Arc<Slot>>; WAYS],
 }
 
-/// Looks for `id` in what this thread holds of `catalog` in its `generation`.
+/// Applies `then` to the slot of `id`, if this thread holds one of `catalog` and `generation`.
 pub(super) fn with<T>(
     catalog: u64,
     generation: u32,
@@ -52,7 +51,7 @@ pub(super) fn with<T>(
     FRONT.with_borrow_mut(|front| front.find((catalog, generation), id).and_then(then))
 }
 
-/// Keeps what the cache of `catalog` said.
+/// Remembers a slot that the cache of `catalog` returned.
 pub(super) fn keep(catalog: u64, generation: u32, slot: &Arc<Slot>) {
     FRONT.with_borrow_mut(|front| front.keep((catalog, generation), slot));
 }
@@ -78,7 +77,7 @@ impl Front {
             self.sets.resize(SETS, Set::default());
         }
         let (set, tag) = place(self.seed, slot.id().as_bytes());
-        // The counter moves with the traffic: as good as a random victim.
+        // The counter changes with traffic, which makes the victim as good as random.
         self.sets[set].keep(tag, slot, self.finds as usize % WAYS);
     }
 }
@@ -89,7 +88,7 @@ impl Set {
         tagged.filter_map(|(slot, _)| slot.as_ref()).find(|slot| slot.id().as_bytes() == id)
     }
 
-    /// In the place of what it replaces, else a free one, else the `victim`th.
+    /// In the place of the same id, else in a free one, else in the `victim`th.
     fn keep(&mut self, tag: u16, slot: &Arc<Slot>, victim: usize) {
         let is_same = |held: &Arc<Slot>| held.id() == slot.id();
         let same = || self.slots.iter().position(|held| held.as_ref().is_some_and(is_same));
@@ -100,8 +99,8 @@ impl Set {
     }
 }
 
-/// Number of the set, and the tag within it. A bad spread would cost time, not truth, so a few
-/// multiplications do: SipHash took a quarter of the look-up.
+/// The set's index, and the tag within it. A poor distribution costs time, not correctness, so a
+/// few multiplications suffice: SipHash took a quarter of the look-up.
 fn place(seed: u64, id: &[u8]) -> (usize, u16) {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = id.as_chunks::<8>();
@@ -128,7 +127,7 @@ mod tests {
     }
 
     fn found(front: &mut Front, of: (u64, u32), id: &str) -> bool {
-        // One of two is never the one that is left to the cache.
+        // Of two look-ups in a row at most one goes to the cache.
         front.find(of, id).is_some() || front.find(of, id).is_some()
     }
 
@@ -137,8 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_found_until_the_cache_lets_go_of_it() {
-        let (mut front, one) = (Front::new(), slot("1"));
+    fn a_slot_is_found_until_the_cache_retires_it() {
+        let mut front = Front::new();
+        let one = slot("1");
         assert!(!found(&mut front, (7, 1), "1"));
         front.keep((7, 1), &one);
         assert!(found(&mut front, (7, 1), "1") && !found(&mut front, (7, 1), "2"));

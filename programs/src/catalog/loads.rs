@@ -1,7 +1,7 @@
-//! Registry reads under way: one per id, whoever asks.
+//! Registry reads under way: one per id (single flight).
 //!
-//! The read is a shared future, driven by whichever waiter is polled; nothing is
-//! spawned. The table holds it weakly, so a read that nobody waits for any more ends.
+//! A read is a shared future, driven by whichever waiter is polled; nothing is spawned. The table
+//! holds it weakly, so a read without waiters is dropped.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use futures_util::{
     future::{BoxFuture, Shared, WeakShared},
 };
 
-use super::Verdict;
+use super::verdict::Verdict;
 use crate::ProgramId;
 
 pub(super) type Pending = Shared<BoxFuture<'static, Verdict>>;
@@ -31,7 +31,7 @@ type Table = Mutex<HashMap<ProgramId, Load>>;
 
 struct Load {
     pending: WeakShared<BoxFuture<'static, Verdict>>,
-    /// Whether its answer may be kept; also what tells two loads of an id apart.
+    /// Whether its answer may be kept; its address also distinguishes two reads of one id.
     still_wanted: Arc<AtomicBool>,
 }
 
@@ -44,9 +44,9 @@ impl Loads {
         self.lock().len()
     }
 
-    /// The read of `id` that is under way, else a new one; `None` if there are too many.
+    /// The current read of `id`, else a new one; `None` if there are too many.
     ///
-    /// `read` gets the flag that says whether its answer may still be kept.
+    /// `read` is given the flag that says whether its answer may still be kept.
     pub(super) fn join<F, Fut>(&self, id: ProgramId, read: F) -> Option<Pending>
     where
         F: FnOnce(Arc<AtomicBool>) -> Fut,
@@ -60,14 +60,14 @@ impl Loads {
             return None;
         }
         let still_wanted = Arc::new(AtomicBool::new(true));
-        let landing = Landing {
+        let guard = RemoveOnDrop {
             table: Arc::downgrade(&self.table),
             id: id.clone(),
             still_wanted: Arc::clone(&still_wanted),
         };
         let read = read(Arc::clone(&still_wanted));
         let pending = async move {
-            let _landing = landing;
+            let _guard = guard;
             read.await
         };
         let pending = pending.boxed().shared();
@@ -76,7 +76,7 @@ impl Loads {
         Some(pending)
     }
 
-    /// The answer of the read under way is not kept, and nobody joins it any more.
+    /// Discards the current read of `id`: its answer is not kept, and later callers start a new one.
     pub(super) fn forget(&self, id: &ProgramId) {
         if let Some(load) = self.lock().remove(id) {
             load.still_wanted.store(false, Ordering::Release);
@@ -99,19 +99,20 @@ fn lock(table: &Table) -> MutexGuard<'_, HashMap<ProgramId, Load>> {
     table.lock().expect("nothing panics while it is held")
 }
 
-/// Takes the read out of the table when it ends, whatever the way.
-struct Landing {
+/// Removes a read from the table when it completes, panics or is dropped.
+struct RemoveOnDrop {
     table: Weak<Table>,
     id: ProgramId,
     still_wanted: Arc<AtomicBool>,
 }
 
-impl Drop for Landing {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         let Some(table) = self.table.upgrade() else {
             return;
         };
         let mut table = lock(&table);
+        // The entry may be of a later read, if this one was forgotten meanwhile.
         let is_this =
             table.get(&self.id).is_some_and(|load| Arc::ptr_eq(&load.still_wanted, &self.still_wanted));
         if is_this {

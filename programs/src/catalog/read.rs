@@ -1,7 +1,7 @@
-//! Reads programs from the registry: before a hit is answered that finds nothing, and in the
-//! background when a hit finds something old.
+//! Reads programs from the registry: on a miss, before the hit is answered; and in the background,
+//! when a hit finds an old program.
 //!
-//! Both are the same read, one per id at a time, see [`super::loads`].
+//! Both use the same single flight, see [`super::loads`].
 
 use std::{
     future::Future,
@@ -16,14 +16,16 @@ use moka::ops::compute::Op;
 use tokio::runtime::Handle;
 
 use super::{
-    Age, Position, Shared, Verdict,
+    Position, Shared,
+    freshness::Age,
     loads::Pending,
     slot::{Content, Slot},
+    verdict::Verdict,
 };
 use crate::{Entry, ProgramId, Version, Versioned};
 
-/// Pause of all background reads after one without an answer, in milliseconds. The hits of a
-/// region would otherwise ask a registry that is away all the time, each for another program.
+/// Pause of all background reads after one without an answer, in milliseconds. Otherwise every hit
+/// would query an unreachable registry, each for another program.
 const SILENCE_PAUSE_MS: u64 = 1_000;
 
 /// Why a program is read.
@@ -31,7 +33,7 @@ const SILENCE_PAUSE_MS: u64 = 1_000;
 enum Cause {
     /// A hit waits for it.
     Miss,
-    /// What is held has become old.
+    /// The program held is old.
     Age,
 }
 
@@ -55,18 +57,18 @@ impl Shared {
         }
     }
 
-    /// Has `slot` read again, which is served meanwhile, unless somebody did so within the last
-    /// second. If that comes to nothing, the slot stays as it is.
+    /// Starts a read of `slot`, which is served meanwhile, unless one was started within the last
+    /// second. If the read fails, the slot stays as it is.
     pub(super) fn read_in_background(self: &Arc<Self>, slot: &Arc<Slot>, now_ms: u64) {
         let is_silent = now_ms < self.no_background_read_before_ms.load(Ordering::Relaxed);
         if is_silent || !slot.begin_read(now_ms) {
             return;
         }
         let reading = Reading { slot: Arc::clone(slot), began_at_ms: now_ms };
-        // The read belongs to nobody, so it needs a runtime that drives it: the hit's own.
+        // No hit waits for this read, so it is spawned, on the runtime of the hit that found it.
         let Ok(runtime) = Handle::try_current() else { return };
         let Some(read) = self.join(slot.id().clone(), now_ms, Cause::Age) else {
-            // Hits that wait for theirs come first. `loads_max` reads end within a moment.
+            // Misses come first; the next hit tries again.
             return;
         };
         runtime.spawn(async move {
@@ -75,7 +77,7 @@ impl Shared {
         });
     }
 
-    /// The read of `id` that is under way, else a new one; `None` if there are too many.
+    /// The current read of `id`, else a new one; `None` if there are too many.
     fn join(self: &Arc<Self>, id: ProgramId, now_ms: u64, cause: Cause) -> Option<Pending> {
         let shared = Arc::clone(self);
         let read = {
@@ -93,7 +95,7 @@ impl Shared {
         cause: Cause,
         still_wanted: Arc<AtomicBool>,
     ) -> Verdict {
-        // The read before this one may have ended after our caller looked.
+        // An earlier read may have ended between the caller's look-up and this one.
         if let Some(slot) = self.slot(id.as_str()).await {
             if self.freshness.age(slot.read_at_ms, now_ms) == Age::Fresh {
                 return slot.verdict();
@@ -104,11 +106,12 @@ impl Shared {
         if cause == Cause::Miss {
             self.counters.misses.increment(1);
         }
-        // Both before the registry is asked: what changes from now on marks this read as unwanted.
+        // Taken before the request: changes from now on mark this read as outdated.
         let begun = Begun { generation: self.generation(), position: self.position(), at_ms: now_ms };
         let limit = Duration::from_millis(self.config.registry_timeout_ms);
         let answer = match tokio::time::timeout(limit, (self.read)(id.clone())).await {
             Ok(Ok(answer)) => answer,
+            // An error and a timeout are the same to the caller: existence cannot be verified.
             Ok(Err(_)) | Err(_) => {
                 self.no_background_read_before_ms.store(now_ms + SILENCE_PAUSE_MS, Ordering::Relaxed);
                 self.counters.unverified.increment(1);
@@ -124,7 +127,7 @@ impl Shared {
         verdict
     }
 
-    /// Puts what a read found in the place of what it outdates.
+    /// Caches the answer of a read, unless something newer is cached.
     async fn keep(&self, id: ProgramId, begun: Begun, answer: Versioned, still_wanted: &AtomicBool) {
         let slot = |version, content| Slot::new(begun.generation, version, content, begun.at_ms);
         match answer.entry {
@@ -136,9 +139,9 @@ impl Shared {
                 self.put(id, slot(version, removed), still_wanted).await;
             }
             Entry::Absent => {
-                self.take_away(&id, begun.generation, answer.state.version, still_wanted).await;
+                self.remove_older(&id, begun.generation, answer.state.version, still_wanted).await;
                 self.unknown.insert(id.clone(), begun.generation).await;
-                // A change that came just before that found nothing to take out of there.
+                // A change between the check and the insert found nothing to invalidate.
                 if !still_wanted.load(Ordering::Acquire) {
                     self.unknown.invalidate(&id).await;
                 }
@@ -146,8 +149,8 @@ impl Shared {
         }
     }
 
-    /// Puts `slot` unless a newer one is there or it is no longer wanted; decided under the key's
-    /// lock, as changes are.
+    /// Puts `slot` unless a newer one is there or the read is outdated; decided under the key's lock,
+    /// as changes are.
     async fn put(&self, id: ProgramId, slot: Slot, still_wanted: &AtomicBool) {
         let decide = |held: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
             let is_outdated = held.is_some_and(|held| held.value().outranks(&slot));
@@ -157,8 +160,14 @@ impl Shared {
         self.slots.entry(id).and_compute_with(decide).await;
     }
 
-    /// The registry, at `version`, does not have `id`: takes away what is held of it from before.
-    async fn take_away(&self, id: &ProgramId, generation: u32, version: Version, still_wanted: &AtomicBool) {
+    /// Removes a slot that is not newer than `version`, at which the registry does not have `id`.
+    async fn remove_older(
+        &self,
+        id: &ProgramId,
+        generation: u32,
+        version: Version,
+        still_wanted: &AtomicBool,
+    ) {
         let decide = |held: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
             let is_older = held.is_some_and(|held| {
                 let held = held.value();
@@ -179,9 +188,9 @@ struct Begun {
 }
 
 impl Begun {
-    /// Whether the answer is of the store that we follow, and has in it every change that was
-    /// applied here before the read began. One that has not (a replica that lags gave it) would be
-    /// taken for right as long as we are in step.
+    /// Whether the answer comes from the store that we follow and includes every change that was
+    /// applied here before the read. An older answer, as from a lagging replica, would be served as
+    /// correct for as long as we are in step.
     fn covers(&self, answer: &Versioned) -> bool {
         self.position.is_none_or(|position| {
             answer.state.epoch == position.epoch && answer.state.version >= position.version
@@ -194,11 +203,12 @@ fn verdict_of(answer: &Versioned) -> Verdict {
         Entry::Program { program, .. } => Verdict::Known(Arc::clone(program)),
         Entry::Removed { .. } => Verdict::Unknown,
         Entry::Absent if answer.state.ready => Verdict::Unknown,
+        // A store that was never filled proves nothing by lacking a program.
         Entry::Absent => Verdict::Unverified,
     }
 }
 
-/// A background read of a slot; whatever becomes of it, the slot is told of its end.
+/// A background read of a slot; ends the read on drop, however the read ended.
 struct Reading {
     slot: Arc<Slot>,
     began_at_ms: u64,

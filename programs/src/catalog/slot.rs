@@ -1,32 +1,32 @@
-//! What the catalog holds under one id.
+//! A cache entry: what is known about one id.
 //!
-//! A region holds 100,000 of these, so a slot is 48 bytes: the id stands in the program, and
-//! beside it only where there is no program.
+//! A region holds 100,000 of these, so a slot is 48 bytes: the id is stored in the program, and
+//! separately only if there is no program.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::Verdict;
+use super::verdict::Verdict;
 use crate::{Program, ProgramId, Version};
 
 /// Pause between two background reads of one program, in milliseconds.
 const READ_PAUSE_MS: u64 = 1_000;
 
-/// Later than any moment.
+/// As a time: never.
 const BEING_READ: u64 = u64::MAX;
 
 /// What is known of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     Known(Arc<Program>),
-    /// It was removed; remembered so that a late read does not bring it back.
+    /// Removed; remembered so that a late read does not bring the program back.
     Removed(ProgramId),
 }
 
 impl Content {
-    /// Of a program, or of the removal of this id.
+    /// A program, or the removal of `id`.
     pub(super) fn of(id: &ProgramId, program: Option<Arc<Program>>) -> Self {
         match program {
             Some(program) => Self::Known(program),
@@ -54,9 +54,9 @@ impl Content {
 pub(super) struct Slot {
     pub(super) content: Content,
     pub(super) version: Version,
-    /// When the registry was asked for it, or told of it, milliseconds since 1970.
+    /// When it was requested from the registry, or its change arrived, milliseconds since 1970.
     pub(super) read_at_ms: u64,
-    /// From when on a hit may begin a background read; [`BEING_READ`] while one is under way.
+    /// When the next background read may start; [`BEING_READ`] during one.
     next_read_at_ms: AtomicU64,
     pub(super) generation: u32,
     retired: AtomicBool,
@@ -85,12 +85,12 @@ impl Slot {
         }
     }
 
-    /// Whether `other` must not replace it. An equal one may: it was read later.
+    /// Whether `other` must not replace it. An equal one may, as it was read later.
     pub(super) fn outranks(&self, other: &Self) -> bool {
         (self.generation, self.version) > (other.generation, other.version)
     }
 
-    /// Whether both are programs that readers find, and this one's revision is higher.
+    /// Whether both are programs of the same generation, and this one's revision is higher.
     pub(super) fn has_higher_revision_than(&self, other: &Self) -> bool {
         match (&self.content, &other.content) {
             (Content::Known(ours), Content::Known(theirs)) => {
@@ -100,18 +100,17 @@ impl Slot {
         }
     }
 
-    /// The cache holds it no longer.
+    /// Marks it as no longer in the cache.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// Whether the cache has let go of it.
+    /// Whether it is no longer in the cache.
     pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Whether the caller is the one to begin a background read now. Everybody else need not
-    /// until [`Slot::end_read`].
+    /// Claims the next background read; true for one caller until [`Slot::end_read`].
     pub(super) fn begin_read(&self, now_ms: u64) -> bool {
         let next_at_ms = self.next_read_at_ms.load(Ordering::Relaxed);
         let begin =
@@ -119,8 +118,8 @@ impl Slot {
         now_ms >= next_at_ms && begin(next_at_ms).is_ok()
     }
 
-    /// The read that began at `began_at_ms` has ended. If it put another slot in the place of this
-    /// one, nobody asks this one any more; if not, another read may begin after a pause.
+    /// Ends the read that began at `began_at_ms`; if it left this slot in place, another read may
+    /// start after a pause.
     pub(super) fn end_read(&self, began_at_ms: u64) {
         self.next_read_at_ms.store(began_at_ms + READ_PAUSE_MS, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use futures_util::{FutureExt, future::join_all};
 
 use super::*;
 use crate::testing::{Held, NOW, id, patient, program};
-use crate::{Change, LocalRegistry};
+use crate::{Change, LocalRegistry, Program};
 
 fn catalog(registry: &Arc<Held>) -> Catalog {
     catalog_of(registry, patient())
@@ -35,8 +35,8 @@ async fn ten_thousand_misses_of_one_id_are_one_read() {
         registry.forget_reads();
         registry.hold();
         let misses = join_all((0..10_000).map(|_| name(&catalog, asked)));
-        let let_go = async { registry.let_go() };
-        let (names, ()) = tokio::join!(misses, let_go);
+        let release = async { registry.release() };
+        let (names, ()) = tokio::join!(misses, release);
         assert!(names.iter().all(|name| name == expected), "{asked}");
         assert_eq!(registry.reads(), 1, "{asked}");
         assert_eq!(name(&catalog, asked).await, expected, "and it is kept");
@@ -63,7 +63,7 @@ async fn misses_on_several_threads_are_one_read_too() {
     while registry.reads() == 0 {
         tokio::task::yield_now().await;
     }
-    registry.let_go();
+    registry.release();
     assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 2_000);
     assert_eq!(registry.reads(), 1);
 }
@@ -101,7 +101,7 @@ async fn a_slow_registry_costs_a_hit_no_more_than_the_limit() {
     let catalog = catalog_of(&registry, CatalogConfig { registry_timeout_ms: 20, ..patient() });
     registry.hold();
     assert_eq!(catalog.find("1", NOW).await, Verdict::Unverified);
-    registry.let_go();
+    registry.release();
     assert_eq!(catalog.find("1", NOW).await, Verdict::Unknown);
 }
 
@@ -118,7 +118,7 @@ async fn reads_under_way_are_bounded_and_end_when_nobody_waits() {
         assert_eq!(catalog.find("3", NOW).await, Verdict::Unverified, "at once");
     }
     assert_eq!(catalog.statistics().await.loads, 0, "the waiters were dropped");
-    registry.let_go();
+    registry.release();
     assert_eq!(catalog.find("3", NOW).await, Verdict::Unknown);
 }
 
@@ -134,7 +134,7 @@ async fn while_reading(catalog: &Catalog, registry: &Held, meanwhile: impl Futur
         // The value was taken from the store before anything below happens.
         tokio::task::yield_now().await;
         meanwhile.await;
-        registry.let_go();
+        registry.release();
     };
     tokio::join!(read, meanwhile).0
 }
@@ -393,7 +393,7 @@ async fn out_of_step_what_is_old_is_served_and_read_once() {
         assert_eq!(name_at(&catalog, "1", STALE).await, "one");
     }
     until("read", || registry.reads() == 1).await;
-    registry.let_go();
+    registry.release();
     while name_at(&catalog, "1", STALE).await != "two" {
         tokio::task::yield_now().await;
     }
@@ -453,7 +453,7 @@ async fn no_background_read_begins_when_there_are_as_many_reads_as_may_be() {
         assert_eq!(name_at(&catalog, id, STALE).await, "there");
     }
     assert_eq!(catalog.statistics().await.loads, 1);
-    registry.let_go();
+    registry.release();
     until("ended", || catalog.shared.loads.len() == 0).await;
     assert_eq!(registry.reads(), 1);
     assert_eq!(name_at(&catalog, "2", STALE + 1_000).await, "there");

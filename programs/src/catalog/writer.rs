@@ -1,4 +1,4 @@
-//! The right to say what the catalog holds.
+//! Writes to the catalog.
 
 use std::{
     collections::HashMap,
@@ -14,25 +14,28 @@ use super::{
 };
 use crate::{Change, ProgramId, Snapshot, Version};
 
-/// The one that says what the catalog holds: there is one at a time.
+/// The right to write; there is one at a time.
 pub struct CatalogWriter {
     catalog: Catalog,
 }
 
-impl CatalogWriter {
-    /// The caller has made sure that there is no other.
-    pub(super) fn of(catalog: Catalog) -> Self {
-        Self { catalog }
+impl Catalog {
+    /// The right to write, unless it is taken. Dropping it makes the catalog not fresh.
+    pub fn writer(&self) -> Option<CatalogWriter> {
+        let taken = self.shared.has_writer.swap(true, Ordering::AcqRel);
+        (!taken).then(|| CatalogWriter { catalog: self.clone() })
     }
+}
 
-    /// Takes over one change, and returns it as the catalog holds it now. An older one than what is
-    /// held changes nothing, and neither does one whose revision is lower: then a registry that has
-    /// lost something hears it again from the start, see `fallback`.
+impl CatalogWriter {
+    /// Applies one change, and returns the program as the catalog holds it then. An older version
+    /// changes nothing. Neither does a lower revision: it is a replay into a registry that lost
+    /// changes, see `fallback`.
     pub(crate) async fn apply(&self, change: Change, now_ms: u64) -> Change {
         let Change { epoch, version, id, program } = change;
         let shared = self.shared();
-        // Before the change is put, so that a read which begins now must have it in its answer; and
-        // one that began before is not kept, whether there is room for the change or not.
+        // Before the change is put: a read that starts now must include it in its answer, and a read
+        // that started earlier is discarded, whether or not the change is cached.
         shared.set_position(Position { epoch, version });
         shared.loads.forget(&id);
         let content = Content::of(&id, program);
@@ -41,15 +44,15 @@ impl CatalogWriter {
         Change { epoch, version, id, program: now.program() }
     }
 
-    /// Replaces everything by what the registry held at `read_at_ms`; returns the number of
-    /// programs that found room.
+    /// Replaces everything by `snapshot`, read at `read_at_ms`; returns the number of programs that
+    /// fit.
     ///
     /// Readers see the old programs until the new ones are all there.
     pub async fn replace_all(&self, snapshot: &Snapshot, read_at_ms: u64) -> u64 {
         self.replace(snapshot, HashMap::new(), read_at_ms).await
     }
 
-    /// As [`CatalogWriter::replace_all`]; these are remembered as removed, under these versions.
+    /// As [`CatalogWriter::replace_all`], and remembers `removed` as removed at these versions.
     pub(super) async fn replace(
         &self,
         snapshot: &Snapshot,
@@ -58,6 +61,7 @@ impl CatalogWriter {
     ) -> u64 {
         let shared = self.shared();
         let generation = shared.generation() + 1;
+        // Invisible to readers until the generation advances.
         for (id, version) in removed {
             let slot = Slot::new(generation, version, Content::Removed(id.clone()), read_at_ms);
             shared.slots.insert(id, Arc::new(slot)).await;
@@ -77,7 +81,7 @@ impl CatalogWriter {
         programs
     }
 
-    /// What readers find now.
+    /// The slots that readers find now.
     pub(super) fn held(&self) -> Vec<Arc<Slot>> {
         let generation = self.shared().generation();
         let slots = self.shared().slots.iter().map(|(_, slot)| slot);
@@ -89,22 +93,22 @@ impl CatalogWriter {
         self.catalog.is_loaded()
     }
 
-    /// Longest time that a program is served after it was last known to be right, in milliseconds.
+    /// How long a program is served after it was last known to be correct, in milliseconds.
     pub(crate) fn served_ms(&self) -> u64 {
         self.shared().freshness.served_ms()
     }
 
-    /// How long what was read is fresh while the catalog is not in step.
+    /// How long a program is fresh while the catalog is not in step.
     pub(crate) fn fresh_for(&self) -> Duration {
         Duration::from_secs(self.shared().config.fresh_seconds)
     }
 
-    /// Programs that are held at most.
+    /// The most programs that are held.
     pub(crate) fn entries_max(&self) -> u64 {
         self.shared().config.entries_max
     }
 
-    /// Says whether changes are being followed. Who does not follow is not in step.
+    /// Sets whether changes are being followed. A catalog that does not follow is not in step.
     pub(crate) fn set_following(&self, is_following: bool) {
         if !is_following {
             self.set_out_of_step();
@@ -113,18 +117,18 @@ impl CatalogWriter {
         self.shared().counters.fresh.set(if is_following { 1.0 } else { 0.0 });
     }
 
-    /// Says that the catalog holds all that the registry had at `at_ms`, and will hear of every
-    /// change from then on.
+    /// The catalog holds everything that the registry had at `at_ms`, and will receive every change
+    /// since.
     pub(crate) fn set_in_step(&self, at_ms: u64) {
         self.shared().freshness.set_in_step(at_ms);
     }
 
-    /// Says that the registry may have something else: what is held begins to age.
+    /// The registry may differ from now on: programs begin to age.
     pub(crate) fn set_out_of_step(&self) {
         self.shared().freshness.set_out_of_step();
     }
 
-    /// Puts `slot` unless that would undo something; returns what is held then.
+    /// Puts `slot` unless a newer value is held; returns what is held then.
     async fn put(&self, id: &ProgramId, slot: Slot) -> Content {
         let shared = self.shared();
         let has_room = shared.slots.entry_count() < shared.config.entries_max;
@@ -132,13 +136,13 @@ impl CatalogWriter {
         let decide = |held: Option<moka::Entry<ProgramId, Arc<Slot>>>| {
             let op = match held.map(moka::Entry::into_value) {
                 Some(held) if held.outranks(&slot) => Op::Nop,
-                // The source repeats itself from further back, on its way to the one held: the
-                // version is the change's, what it says is not.
+                // The source replays older revisions on its way to the one held: take the version
+                // of the change, keep the program.
                 Some(held) if held.has_higher_revision_than(&slot) => {
                     let kept = held.content.clone();
                     Op::Put(Arc::new(Slot::new(slot.generation, slot.version, kept, slot.read_at_ms)))
                 }
-                // Of a registry larger than the catalog, a change evicts nothing that is asked for.
+                // In a full catalog, a change of a program that is not hit must not evict one that is.
                 None if !has_room => Op::Nop,
                 _ => Op::Put(Arc::new(slot)),
             };
