@@ -1,18 +1,17 @@
-//! The last-good snapshot: what the catalog knew, on disk, so that a tracker starts while the
-//! registry is away.
+//! The last-good snapshot: the programs on disk, so that a tracker can start while the registry is
+//! unreachable.
 //!
-//! The file says every program that was followed, not only those that memory still holds: it
-//! is written from a full load, and from then on each writing copies the file before it with
-//! the changes put in ([`keeper`]). It is never the truth: what the registry says when it is
-//! there replaces all of it, and a program that it lacks is *unverified*, never unknown.
+//! The file has every program that was followed, not only those still in memory: it is written from
+//! a full load, and later writes merge the changes into the previous file ([`keeper`]). It is never
+//! authoritative: the registry replaces all of it once it is reachable, and a program that is not in
+//! the file is *unverified*, never unknown.
 //!
 //! # How old is it?
 //!
-//! As old as the last comparison: the last moment at which it was known to be what the registry
-//! had is kept in the file ([`Saved::in_step_at_ms`]) and goes on with each comparison. A program
-//! that is read from it has that age, not the age of the start: it is served no longer than it
-//! would have been without a restart (`fresh_seconds` + `stale_seconds`). A clock that was set
-//! back makes it as old as the start, never younger than that. Beside the AWS sample comparing
+//! As old as the last comparison: the file has the last time at which it was known to equal the
+//! registry ([`Saved::in_step_at_ms`]), updated with each comparison. A program read from it has
+//! that age, so it is served no longer than without a restart (`fresh_seconds` + `stale_seconds`).
+//! If the clock was set back, it counts as read at the start. With the AWS sample a comparison
 //! proves nothing, and the file is as old as the last load.
 //!
 //! # The file, little-endian
@@ -58,26 +57,26 @@ const MAGIC: [u8; 8] = *b"CLKGPRG\n";
 const FORMAT: u16 = 1;
 const RECORDS_AT: usize = 80;
 const STAMP_AT: usize = 64;
-/// Of a record: twice the longest JSON that is imported, as we write it with all its defaults.
+/// Of a record: twice the longest imported JSON, as defaults may be written out.
 const RECORD_BYTES_MAX: u32 = 2 << 20;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Saved {
-    /// Where the registry was.
+    /// The position of the registry.
     pub state: State,
-    /// When this was last known to be all that the registry had, milliseconds since 1970.
+    /// When it was last known to equal the registry, milliseconds since 1970.
     pub in_step_at_ms: u64,
     /// The programs, each with the version of its last change.
     pub programs: Vec<(Version, Arc<Program>)>,
 }
 
-/// Why a file says nothing. It is left as it is, and replaced by the next writing.
+/// Why a file is unusable. It is left as it is, and replaced by the next write.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SnapshotError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("it is no snapshot of programs")]
+    #[error("it is not a snapshot of programs")]
     Foreign,
     #[error("it was written by format version {0}, this release reads up to {FORMAT}")]
     Newer(u16),
@@ -126,7 +125,7 @@ fn open<R: Read>(source: R) -> Result<(Head, Records<R>), SnapshotError> {
     }
     let crc = crc32c::crc32c(&bytes[..60]);
     if u32::from_le_bytes(array(&bytes[60..])) != crc {
-        return Err(SnapshotError::Damaged("its header does not check".to_owned()));
+        return Err(SnapshotError::Damaged("its header has a wrong checksum".to_owned()));
     }
     let stamp_checks =
         u32::from_le_bytes(array(&bytes[72..])) == crc32c::crc32c_append(crc, &bytes[STAMP_AT..72]);
@@ -137,8 +136,7 @@ fn open<R: Read>(source: R) -> Result<(Head, Records<R>), SnapshotError> {
     Ok((head, Records { source, crc: 0, count: 0, record: Vec::new() }))
 }
 
-/// The records of a file, one after the other; all of them have been checked only when there
-/// is no more.
+/// Reads the records of a file in order; they are verified only once the end is reached.
 struct Records<R> {
     source: BufReader<R>,
     crc: u32,
@@ -146,7 +144,7 @@ struct Records<R> {
     record: Vec<u8>,
 }
 
-/// Its bytes behind the length.
+/// Its bytes after the length.
 struct Record<'a>(&'a [u8]);
 
 impl<R: Read> Records<R> {
@@ -180,7 +178,7 @@ impl<R: Read> Records<R> {
         let mut expected = [0; 4];
         self.source.read_exact(&mut expected).map_err(cut_short)?;
         if u64::from_le_bytes(count) != self.count || u32::from_le_bytes(expected) != crc {
-            return Err(SnapshotError::Damaged("its records do not check".to_owned()));
+            return Err(SnapshotError::Damaged("its records have a wrong checksum".to_owned()));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What tests need of programs: some, and a registry that can be held up. Behind the feature
-//! `testing`, for the tests of other crates.
+//! Test support: sample programs, and a registry that can be blocked. Behind the feature `testing`,
+//! for the tests of other crates.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -38,7 +38,7 @@ pub fn id(text: &str) -> ProgramId {
     text.parse().unwrap()
 }
 
-/// A local registry that counts its reads and can be away, empty-handed, slow, replaced.
+/// A local registry that counts its reads and can be unavailable, not ready, slow or replaced.
 pub struct Held {
     store: RwLock<Arc<LocalRegistry>>,
     pub dir: TempDir,
@@ -49,7 +49,7 @@ pub struct Held {
     pub panics: AtomicBool,
     /// Its changes have no versions, as those of the AWS sample.
     pub unversioned: AtomicBool,
-    /// An answer to a read needs a permit to leave; there are plenty unless `hold` was called.
+    /// Each answer to a read needs a permit; there are plenty unless `hold` was called.
     gate: Semaphore,
 }
 
@@ -71,12 +71,12 @@ impl Held {
         })
     }
 
-    /// From now on answers are made, and wait until they are let go.
+    /// From now on answers wait until they are released.
     pub fn hold(&self) {
         self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
-    pub fn let_go(&self) {
+    pub fn release(&self) {
         self.gate.add_permits(100_000);
     }
 
@@ -96,7 +96,7 @@ impl Held {
         Arc::clone(&self.store.read().unwrap())
     }
 
-    /// Puts another store in the place of this one; its subscribers hear the end.
+    /// Replaces the store; subscriptions end.
     pub fn replace(&self, store: LocalRegistry) {
         *self.store.write().unwrap() = Arc::new(store);
     }

@@ -1,4 +1,4 @@
-//! What happens while the registry is followed, counted.
+//! Counts what happens while the registry is followed.
 
 use metrics::{Counter, counter};
 
@@ -8,25 +8,25 @@ use metrics::{Counter, counter};
 pub enum FollowEvent {
     /// A subscription was confirmed and everything caught up with.
     Connected,
-    /// The connection was lost, or could not be had.
+    /// The connection was lost, or could not be made.
     Lost,
     /// The next change, as it was published.
     Change,
-    /// A change that was known.
+    /// A change that had been applied before.
     Repeated,
-    /// A change came and the one before it had not.
+    /// A change arrived without the one before it.
     Hole,
-    /// The subscription said that changes were lost, or could not be read.
+    /// The subscription reported that changes were lost or could not be read.
     Lagged,
-    /// A comparison found what no publish had said.
+    /// A comparison found a change that no notice had announced.
     Missed,
     /// Everything was loaded.
     Loaded,
-    /// It was another store than before.
+    /// The registry is another store than before.
     OtherStore,
-    /// The store had fallen behind what was seen of it.
+    /// The version of the store is below the one seen before.
     FellBack,
-    /// The store was never filled, so it was not believed.
+    /// The store was never filled, so it was not loaded.
     NotReady,
 }
 

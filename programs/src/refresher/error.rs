@@ -1,21 +1,25 @@
 //! Why the registry is not followed.
 
-use super::follower::LOAD_TIMEOUT;
+use std::time::Duration;
+
 use crate::{RegistryError, State};
 
-/// Why following stopped. Connecting again is the answer to all of them.
+/// Why following stopped. After any of them: connect again.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The registry did not answer.
+    /// The registry returned an error.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// It did not answer in time.
-    #[error("the registry did not answer within {} s", LOAD_TIMEOUT.as_secs())]
-    TimedOut,
-    /// It was never filled, so what it lacks says nothing: what we hold is kept.
+    #[error("the registry did not answer within {} s", .limit.as_secs())]
+    TimedOut {
+        /// The longest wait.
+        limit: Duration,
+    },
+    /// It was never filled, so a missing program proves nothing: what we hold is kept.
     #[error("the registry was not filled yet (epoch {} has no ready mark)", .state.epoch)]
     NotReady {
-        /// What it says of itself.
+        /// The state that it reported.
         state: State,
     },
     /// It ended the subscription.

@@ -1,66 +1,54 @@
-//! What the refresher does next while it follows: comparing before hearing.
+//! Decides what the refresher does next while it follows: comparisons come before notices.
 //!
-//! One future decides. With a stream and an interval beside the mailbox it would be actix that
-//! does, and actix 0.13 lets each of them act once more after a message has called `ctx.wait`:
-//! two futures then want the follower at once. A single future sees whether the follower is
-//! there, and knows what must not wait: a comparison that is due, as it is what finds a lost
-//! change; then changes.
+//! A single future decides. Given a stream and an interval beside the mailbox, actix would decide,
+//! and actix 0.13 polls each of them once more after a message has called `ctx.wait`: two futures
+//! would then want the follower at once. A single future sees whether the follower is free, and
+//! puts a comparison that is due first, since only a comparison finds a lost change.
 
 use std::{
     pin::Pin,
-    task::{Context as Poller, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use actix::{ActorContext, ActorFuture, Context};
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::Refresher;
-use crate::{Notice, Registry, Subscription};
+use crate::{Notice, Subscription};
 
-/// Follows over one connection; it ends, and stops the actor, with the subscription.
+/// What is due.
+pub(super) enum Step {
+    /// Compare with the registry.
+    Compare,
+    /// Handle this notice.
+    Hear(Notice),
+    /// The subscription has ended.
+    End,
+}
+
+/// Follows over one connection, for as long as its subscription lasts.
 pub(super) struct FollowLoop {
     notices: Pin<Box<dyn Stream<Item = Notice>>>,
     compare_due: Interval,
 }
 
 impl FollowLoop {
-    /// Of this subscription, comparing this often.
+    /// Follows `subscription` and compares at this interval.
     pub(super) fn new(subscription: Subscription, compare_every: Duration) -> Self {
         let mut compare_due = interval_at(Instant::now() + compare_every, compare_every);
-        // After a pause of the process one comparison says as much as two.
+        // After the process was suspended, one comparison is enough to catch up.
         compare_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { notices: Box::pin(notices(subscription)), compare_due }
     }
-}
 
-impl<R: Registry> ActorFuture<Refresher<R>> for FollowLoop {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        refresher: &mut Refresher<R>,
-        ctx: &mut Context<Refresher<R>>,
-        task: &mut Poller<'_>,
-    ) -> Poll<()> {
-        // Somebody works with it; actix polls again when that has ended.
-        if refresher.follower.is_none() {
-            return Poll::Pending;
-        }
+    /// The next step, once one is due. Not to be polled while the follower is busy with the last one.
+    pub(super) fn poll_step(&mut self, task: &mut Context<'_>) -> Poll<Step> {
+        // Before notices, else a registry that changes all the time would keep a lost change unnoticed.
         if self.compare_due.poll_tick(task).is_ready() {
-            refresher.compare(ctx);
-            return Poll::Pending;
+            return Poll::Ready(Step::Compare);
         }
-        match self.notices.as_mut().poll_next(task) {
-            Poll::Ready(Some(notice)) => refresher.hear(notice, ctx),
-            Poll::Ready(None) => {
-                ctx.stop();
-                return Poll::Ready(());
-            }
-            Poll::Pending => {}
-        }
-        Poll::Pending
+        let notice = ready!(self.notices.as_mut().poll_next(task));
+        Poll::Ready(notice.map_or(Step::End, Step::Hear))
     }
 }
 

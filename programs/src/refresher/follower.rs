@@ -1,20 +1,18 @@
 //! Follows the registry and writes what it learns into the catalog.
 //!
-//! Subscribe first, load second: a change that lands between the two is then seen twice
-//! instead of never, and versions make twice harmless. A hole in the versions is filled
-//! from the registry's change log. A publish that was lost without a hole behind it is found
-//! by comparing ([`Follower::compare`]), every three seconds.
+//! Subscribe first, load second: a change between the two is then seen twice instead of never, and
+//! versions make twice harmless. A hole in the versions is filled from the registry's change log. A
+//! lost notice with none behind it is found by comparing ([`Follower::compare`]), every three seconds.
 //!
 //! | the registry | what we do |
 //! |---|---|
-//! | is away, slow, or ends the subscription | keep what we hold, not fresh; connect again for ever |
-//! | was never filled (no ready mark: an emptied Redis) | the same: nothing becomes unknown |
-//! | has another epoch, or our epoch and a version below ours (a replica that lagged was promoted, an emptied one filled again) | load it, and keep what it lost until its source says it again, see [`crate::catalog`]'s `fallback` |
-//! | is away when we start | serve the last-good snapshot ([`crate::snapshot`]), at its age, not fresh |
+//! | is unreachable, slow, or ends the subscription | keep what we hold, not fresh; reconnect for ever |
+//! | was never filled (no ready mark: an emptied Redis) | the same: no program becomes unknown |
+//! | has another epoch, or our epoch and a lower version (a lagging replica was promoted, an emptied store refilled) | load it, and keep what it lost until its source sends it again, see [`crate::catalog`]'s `fallback` |
+//! | is unreachable at the start | serve the last-good snapshot ([`crate::snapshot`]), at its age, not fresh |
 //!
-//! So no older revision replaces a newer one that was seen, unless its source does not repeat it
-//! within ten minutes (`fresh_seconds`): then what was kept is given up, see
-//! [`Follower::compare`].
+//! So no older revision replaces a newer one that was seen, unless the source does not send it again
+//! within ten minutes (`fresh_seconds`): then what was kept is discarded, see [`Follower::compare`].
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -35,9 +33,9 @@ use crate::{
 };
 
 /// Longest wait for a subscription, a snapshot or the change log.
-pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Programs that a registry may have lost in a failover; each is asked for.
+/// Missing programs that are looked up one by one after a failover; more mean another store.
 const LACKING_MAX: usize = 1_000;
 
 /// Follows one registry. The plain core of the refresher.
@@ -46,26 +44,34 @@ pub(crate) struct Follower<R> {
     catalog: CatalogWriter,
     /// What the catalog holds; `None` before the first load.
     position: Option<State>,
-    /// Where it is from the disk, so that the registry must be loaded whatever it says.
-    unconfirmed: bool,
-    /// When to give up what is kept although the registry lost it; `None` while nothing is.
-    give_up_at: Option<Instant>,
+    /// `position` is the one of the snapshot on disk, so the registry must be loaded in any case.
+    is_from_disk: bool,
+    /// When to discard what is kept although the registry lost it; `None` while nothing is kept.
+    discard_kept_at: Option<Instant>,
     last_good: Option<LastGood>,
     counters: FollowCounters,
 }
 
 impl<R: Registry> Follower<R> {
-    /// Follows nothing yet.
+    /// A follower that is not connected yet.
     pub(crate) fn new(registry: Arc<R>, catalog: CatalogWriter, last_good: Option<LastGood>) -> Self {
         let counters = FollowCounters::new();
-        Self { registry, catalog, position: None, unconfirmed: false, give_up_at: None, last_good, counters }
+        Self {
+            registry,
+            catalog,
+            position: None,
+            is_from_disk: false,
+            discard_kept_at: None,
+            last_good,
+            counters,
+        }
     }
 
-    /// Begins, or begins again: the catalog is in step with the registry on return.
+    /// Connects or reconnects; on return the catalog is in step with the registry.
     ///
     /// # Errors
-    /// See [`FollowError`]; the catalog is then as it was, or what was on the disk if there was
-    /// nothing, and not in step.
+    /// See [`FollowError`]; the catalog is then unchanged, or loaded from disk if it was empty, and
+    /// not in step.
     pub async fn connect(&mut self) -> Result<Subscription, FollowError> {
         self.catalog.set_following(false);
         let connected = self.subscribe_and_load().await;
@@ -84,11 +90,11 @@ impl<R: Registry> Follower<R> {
     ///
     /// # Errors
     /// See [`FollowError`]: connect again.
-    pub async fn hear(&mut self, notice: Notice) -> Result<(), FollowError> {
+    pub async fn handle_notice(&mut self, notice: Notice) -> Result<(), FollowError> {
         match notice {
             Notice::Change(change) => self.follow(change).await,
             Notice::Lagged { missed } => {
-                info!(missed, "program changes were lost on their way");
+                info!(missed, "program changes were lost on the way");
                 self.counters.count(FollowEvent::Lagged);
                 self.catch_up().await
             }
@@ -96,21 +102,20 @@ impl<R: Registry> Follower<R> {
         }
     }
 
-    /// Compares with the registry, in case a notice was lost on the way. Also does what is to be
-    /// done now and then: gives up what was kept for long enough, and loads everything for a file
-    /// that cannot be kept without.
+    /// Compares with the registry, in case a notice was lost. Also does the periodic work: discards
+    /// what was kept long enough, and loads everything if the last-good snapshot needs it.
     ///
     /// # Errors
     /// See [`FollowError`]: connect again.
     pub async fn compare(&mut self) -> Result<(), FollowError> {
-        if self.give_up_at.is_some_and(|at| Instant::now() >= at) {
-            return self.load(Lost::GivenUp).await.map(|_| ());
+        if self.discard_kept_at.is_some_and(|at| Instant::now() >= at) {
+            return self.load(Lost::Discard).await.map(|_| ());
         }
         if self.last_good.as_ref().is_some_and(LastGood::needs_all) {
             return self.reload().await.map(|_| ());
         }
         let registry = Arc::clone(&self.registry);
-        // Asked before the answer was made, so what the answer says holds at this moment at least.
+        // Taken before the request: the answer is at least as recent.
         let asked_at_ms = now_ms();
         let state = in_time(registry.state()).await?;
         if self.position != Some(state) {
@@ -121,7 +126,7 @@ impl<R: Registry> Follower<R> {
         Ok(())
     }
 
-    /// This connection has ended: what is held begins to age.
+    /// The connection has ended: programs begin to age.
     pub fn stop_following(&self) {
         self.catalog.set_following(false);
         self.counters.count(FollowEvent::Lost);
@@ -132,7 +137,7 @@ impl<R: Registry> Follower<R> {
     /// # Errors
     /// See [`FollowError`]; the catalog is then as it was.
     pub async fn reload(&mut self) -> Result<u64, FollowError> {
-        self.load(Lost::Kept).await
+        self.load(Lost::Keep).await
     }
 
     async fn load(&mut self, lost: Lost) -> Result<u64, FollowError> {
@@ -143,18 +148,18 @@ impl<R: Registry> Follower<R> {
         self.require_ready(state)?;
         let may_have_lost = self.may_have_lost(state);
         let (programs, kept) = match lost {
-            // What it has lost just now has not had its time yet.
-            Lost::GivenUp if !may_have_lost => (self.catalog.replace_all(&snapshot, asked_at_ms).await, 0),
-            Lost::GivenUp | Lost::Kept => {
-                let never_heard = self.never_heard(&snapshot).await?;
-                self.catalog.replace_but_keep_newer(&mut snapshot, &never_heard, asked_at_ms).await
+            // Not if this load discovers a new loss, whose own period only starts now.
+            Lost::Discard if !may_have_lost => (self.catalog.replace_all(&snapshot, asked_at_ms).await, 0),
+            Lost::Discard | Lost::Keep => {
+                let untraced = self.untraced(&snapshot).await?;
+                self.catalog.replace_but_keep_newer(&mut snapshot, &untraced, asked_at_ms).await
             }
         };
-        self.set_give_up(kept, may_have_lost);
-        self.note_all(&snapshot, asked_at_ms);
+        self.schedule_discard(kept, may_have_lost);
+        self.record_load(&snapshot, asked_at_ms);
         self.counters.count(FollowEvent::Loaded);
         self.position = Some(state);
-        self.unconfirmed = false;
+        self.is_from_disk = false;
         self.in_step(asked_at_ms);
         info!(programs, kept, version = state.version, epoch = %state.epoch, "loaded the programs");
         Ok(programs)
@@ -174,17 +179,17 @@ impl<R: Registry> Follower<R> {
         fell_back
     }
 
-    /// Starts the time after which what this load kept is given up.
-    fn set_give_up(&mut self, kept: u64, may_have_lost: bool) {
+    /// Starts the period after which what this load kept is discarded.
+    fn schedule_discard(&mut self, kept: u64, may_have_lost: bool) {
         if kept == 0 {
-            self.give_up_at = None;
+            self.discard_kept_at = None;
             return;
         }
-        // A load for another reason (somebody asked for it, the file did) makes nothing be kept for
-        // longer. Neither does a message of the AWS sample, each of which looks like another store.
+        // A load for another reason (an operator, the snapshot) does not extend the period. Neither
+        // does a message of the AWS sample, each of which looks like another store.
         let is_another_loss = may_have_lost && self.registry.has_version_per_change();
-        if self.give_up_at.is_none() || is_another_loss {
-            self.give_up_at = Some(Instant::now() + self.catalog.fresh_for());
+        if self.discard_kept_at.is_none() || is_another_loss {
+            self.discard_kept_at = Some(Instant::now() + self.catalog.fresh_for());
         }
     }
 
@@ -195,20 +200,20 @@ impl<R: Registry> Follower<R> {
         Ok(subscription)
     }
 
-    /// Of the programs that we hold and a registry lacks, those of which it has not even a
-    /// tombstone. None if they are many: then it is another registry, not one that lost a little.
-    async fn never_heard(&self, snapshot: &Snapshot) -> Result<HashSet<ProgramId>, FollowError> {
+    /// Programs that we hold and of which the registry has not even a tombstone. Empty if very many
+    /// are missing: then it is another store, not one that lost its last changes.
+    async fn untraced(&self, snapshot: &Snapshot) -> Result<HashSet<ProgramId>, FollowError> {
         let lacking = self.catalog.lacking_in(snapshot);
-        let mut never_heard = HashSet::new();
+        let mut untraced = HashSet::new();
         if lacking.len() > LACKING_MAX {
-            return Ok(never_heard);
+            return Ok(untraced);
         }
         for id in lacking {
             if in_time(self.registry.get(&id)).await?.entry == Entry::Absent {
-                never_heard.insert(id);
+                untraced.insert(id);
             }
         }
-        Ok(never_heard)
+        Ok(untraced)
     }
 
     async fn follow(&mut self, change: Change) -> Result<(), FollowError> {
@@ -220,12 +225,13 @@ impl<R: Registry> Follower<R> {
                 self.apply(change).await;
                 Ok(())
             }
-            // Seen before, between subscribing and loading; unless the registry fell back, which
-            // comparing shows.
+            // Either loaded after the subscription began, or the registry fell back; comparing
+            // tells which.
             Some(position) if change.version <= position.version => {
                 self.counters.count(FollowEvent::Repeated);
                 self.compare().await
             }
+            // Versions are missing before it, or it is of another epoch.
             _ => {
                 self.counters.count(FollowEvent::Hole);
                 self.catch_up().await
@@ -234,8 +240,8 @@ impl<R: Registry> Follower<R> {
     }
 
     async fn catch_up(&mut self) -> Result<(), FollowError> {
-        // What is on the disk was never compared, and it may lack programs: its version says little.
-        let Some(position) = self.position.filter(|_| !self.unconfirmed) else {
+        // The snapshot on disk may be incomplete, so its version cannot be a start for the change log.
+        let Some(position) = self.position.filter(|_| !self.is_from_disk) else {
             return self.reload().await.map(|_| ());
         };
         self.catalog.set_out_of_step();
@@ -254,7 +260,7 @@ impl<R: Registry> Follower<R> {
         }
     }
 
-    /// What a store lacks that was never filled says nothing.
+    /// Refuses a store that was never filled: its lack of a program proves nothing.
     fn require_ready(&self, state: State) -> Result<(), FollowError> {
         if state.ready {
             return Ok(());
@@ -270,10 +276,10 @@ impl<R: Registry> Follower<R> {
         }
     }
 
-    /// We are where the registry was at this moment.
+    /// The catalog holds what the registry held at `at_ms`.
     fn in_step(&self, at_ms: u64) {
-        // A change without a version leaves the registry's where it was, so that being there proves
-        // nothing: neither memory nor the file is any younger for it.
+        // Changes without a version of their own leave the registry's version as it is, so an equal
+        // version proves nothing.
         if !self.registry.has_version_per_change() {
             return;
         }
@@ -283,13 +289,13 @@ impl<R: Registry> Follower<R> {
         }
     }
 
-    fn note_all(&self, snapshot: &Snapshot, at_ms: u64) {
+    fn record_load(&self, snapshot: &Snapshot, at_ms: u64) {
         if let Some(last_good) = &self.last_good {
             last_good.replaced(snapshot.state, snapshot.programs.clone(), at_ms);
         }
     }
 
-    /// Serves what the last process knew, until the registry can be had.
+    /// Serves the last-good snapshot until the registry is reachable.
     async fn start_from_disk(&mut self) {
         let Some(last_good) = &self.last_good else { return };
         let now_ms = now_ms();
@@ -297,28 +303,28 @@ impl<R: Registry> Follower<R> {
         let Some(saved) = last_good.load(now_ms, age_ms_max, self.catalog.entries_max()).await else {
             return;
         };
-        // A clock that was set back makes nothing younger than it could be.
+        // If the clock was set back, the snapshot counts as read now, never in the future.
         let in_step_at_ms = saved.in_step_at_ms.min(now_ms);
         let Saved { state, programs, .. } = saved;
         self.catalog.replace_all(&Snapshot { state, programs }, in_step_at_ms).await;
         self.position = Some(state);
-        self.unconfirmed = true;
+        self.is_from_disk = true;
     }
 }
 
-/// What becomes of changes that we have seen and the registry has lost.
+/// What to do with changes that we have seen and the registry has lost.
 #[derive(Clone, Copy)]
 enum Lost {
-    /// They stay, until their source says them again.
-    Kept,
-    /// They are undone, as nobody has said them again.
-    GivenUp,
+    /// Keep them until their source sends them again.
+    Keep,
+    /// Undo them, as their source did not send them again.
+    Discard,
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, RegistryError>>) -> Result<T, FollowError> {
     match tokio::time::timeout(LOAD_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(FollowError::TimedOut),
+        Err(_) => Err(FollowError::TimedOut { limit: LOAD_TIMEOUT }),
     }
 }
 

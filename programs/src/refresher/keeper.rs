@@ -1,4 +1,4 @@
-//! Sees to it that there is a refresher.
+//! Keeps a refresher running.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,10 +19,10 @@ use crate::{
 /// Pause before a refresher that panicked is started again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest wait for the last-good snapshot to be written at the end.
+/// Longest wait for the last write of the snapshot when the tracker ends.
 const FINISH_MAX: Duration = Duration::from_secs(2);
 
-/// Where the refresher of the moment is reached, and how old its file is.
+/// The address of the current refresher, and the age of its snapshot.
 #[derive(Clone, Default)]
 pub struct RefresherAddress {
     fill: Arc<Mutex<Option<Recipient<Fill>>>>,
@@ -30,7 +30,7 @@ pub struct RefresherAddress {
 }
 
 impl RefresherAddress {
-    /// Has all programs loaded again; returns how many are held.
+    /// Loads all programs again; returns how many are held.
     ///
     /// # Errors
     /// See [`FillError`].
@@ -40,7 +40,7 @@ impl RefresherAddress {
         Ok(filled.map_err(|_| FillError::Away)??)
     }
 
-    /// When the last-good snapshot on disk was last known to be right, milliseconds since 1970;
+    /// When the last-good snapshot on disk was last known to be correct, milliseconds since 1970;
     /// `None` without one.
     pub fn snapshot_in_step_at_ms(&self) -> Option<u64> {
         self.snapshot.in_step_at_ms()
@@ -50,7 +50,7 @@ impl RefresherAddress {
         *self.fill.lock().expect("nothing panics while it is held") = Some(refresher);
     }
 
-    /// Nobody is reached any more.
+    /// Forgets the refresher, when the tracker ends.
     pub fn clear(&self) {
         *self.fill.lock().expect("nothing panics while it is held") = None;
     }
@@ -59,29 +59,30 @@ impl RefresherAddress {
 /// Why the catalog was not filled.
 #[derive(Debug, thiserror::Error)]
 pub enum FillError {
-    /// The refresher is starting or gone; try again.
-    #[error("the refresher is not there at the moment")]
+    /// The refresher is starting or has ended; try again.
+    #[error("the refresher is restarting, try again")]
     Away,
-    /// The registry did not give the programs; the catalog is as it was.
+    /// The programs could not be loaded; the catalog is unchanged.
     #[error(transparent)]
     Registry(#[from] FollowError),
 }
 
-/// The file, if there is to be one. Without it the tracker follows all the same.
+/// The last-good snapshot, if one is configured. The tracker follows without it, too.
 fn last_good(catalog: &Catalog, address: &RefresherAddress) -> Option<LastGood> {
     let counters = SnapshotCounters::new();
     let (path, every) = catalog.snapshot_place()?;
     let started = LastGood::start(path, every, address.snapshot.clone(), counters);
-    started.inspect_err(|error| error!(%error, "the last-good snapshot cannot be kept")).ok()
+    started.inspect_err(|error| error!(%error, "cannot start the writer of the last-good snapshot")).ok()
 }
 
-/// Runs the refresher on a thread of its own, and another one after a panic.
+/// Runs a refresher on a thread of its own, and replaces it after a panic.
 pub async fn keep_refreshing<R: Registry>(catalog: Catalog, registry: Arc<R>, address: RefresherAddress) {
     let last_good = last_good(&catalog, &address);
     let _finish = Finish(last_good.clone());
     loop {
         let arbiter = ArbiterOwner::start();
         let (line, snapped) = lifeline();
+        // Without a writer the last refresher is not dropped yet: try again after the pause.
         if let Some(writer) = catalog.writer() {
             let follower = Follower::new(Arc::clone(&registry), writer, last_good.clone());
             let refresher = Refresher::new(follower, line);
@@ -89,14 +90,14 @@ pub async fn keep_refreshing<R: Registry>(catalog: Catalog, registry: Arc<R>, ad
             let actor = Supervisor::start_in_arbiter(&arbiter.handle(), move |_| refresher);
             address.set(actor.clone().recipient());
             snapped.await;
-            error!("the refresher is gone; starting another");
+            error!("the refresher died; starting another");
         }
         drop(arbiter);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Lets the file be finished when the tracker ends; everything is served by then.
+/// Finishes the snapshot when the tracker ends, after the last hit.
 struct Finish(Option<LastGood>);
 
 impl Drop for Finish {

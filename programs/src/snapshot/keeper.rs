@@ -1,11 +1,10 @@
-//! Keeps the file in step with the follower, on a thread of its own.
+//! Keeps the file in step with the follower, on a separate thread.
 //!
-//! The follower notes what it learns; nobody waits for the disk. The thread writes at most once
-//! in `snapshot_seconds`: a full load as it came, else the file before it with the changes put
-//! in, else, if nothing changed, only that it is still right. At the end it writes what waits
-//! ([`LastGood::finish`]). What waits is bounded by
-//! [`CHANGES_MAX`]; beyond it, or when the file before it cannot be read, the follower is asked
-//! for a full load.
+//! The follower records its changes and never waits for the disk. The thread writes at most once in
+//! `snapshot_seconds`: a full load as it is, else the previous file merged with the changes, else,
+//! if nothing changed, only the time at which it was still correct. At the end it writes pending
+//! changes ([`LastGood::finish`]). They are bounded by [`CHANGES_MAX`]; beyond it, or if the previous
+//! file cannot be read, the follower is asked for a full load.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +22,7 @@ use tracing::{info, warn};
 use super::{Saved, SnapshotError, read, write};
 use crate::{Change, Program, State, Version};
 
-/// Changes that may wait for the disk.
+/// Changes that may be waiting to be written.
 const CHANGES_MAX: usize = 100_000;
 
 /// The follower's side of the file. Cheap to clone; the thread ends with the last clone.
@@ -33,7 +32,7 @@ pub(crate) struct LastGood {
     _alive: Arc<Closer>,
 }
 
-/// When the file was last known to be right; for the admin pages. Cheap to clone.
+/// When the file was last known to be correct; for the admin pages. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct SnapshotStatus(Arc<AtomicU64>);
 
@@ -47,23 +46,23 @@ impl SnapshotStatus {
 struct Shared {
     path: PathBuf,
     every: Duration,
-    noted: Mutex<Noted>,
+    pending: Mutex<Pending>,
     wake: Condvar,
     needs_all: AtomicBool,
     status: SnapshotStatus,
     counters: SnapshotCounters,
 }
 
-/// What the file does not say yet.
+/// What is not in the file yet.
 #[derive(Default)]
-struct Noted {
+struct Pending {
     closed: bool,
     /// Where the follower is; `None` before the first full load.
     state: Option<State>,
     in_step_at_ms: u64,
     all: Option<Vec<(Version, Arc<Program>)>>,
     changed: write::Changed,
-    /// The file is to be left alone until there is a full load.
+    /// The file is not touched until there is a full load.
     lost: bool,
     /// The thread waits for something to do.
     idle: bool,
@@ -71,7 +70,7 @@ struct Noted {
     ended: bool,
 }
 
-/// What is counted around the file.
+/// The counters of the file.
 pub(crate) struct SnapshotCounters {
     written: Counter,
     write_errors: Counter,
@@ -108,7 +107,7 @@ impl LastGood {
     /// Starts the thread that keeps the file at `path`.
     ///
     /// # Errors
-    /// The operating system has no thread for it.
+    /// The thread cannot be started.
     pub(crate) fn start(
         path: &Path,
         every: Duration,
@@ -118,7 +117,7 @@ impl LastGood {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             every,
-            noted: Mutex::default(),
+            pending: Mutex::default(),
             wake: Condvar::new(),
             needs_all: AtomicBool::new(false),
             status,
@@ -129,9 +128,9 @@ impl LastGood {
         Ok(Self { _alive: Arc::new(Closer(Arc::clone(&shared))), shared })
     }
 
-    /// What the file says, if it is not older than `age_ms_max` at `now_ms`; at most
-    /// `programs_max` of it. Reads on a thread that may block. Whatever is wrong with the file is
-    /// logged, counted, and no reason not to start.
+    /// The content of the file, at most `programs_max` programs, unless it is older than `age_ms_max`
+    /// at `now_ms`. Reads on a blocking thread. An unusable file is logged and counted, and does not
+    /// prevent the start.
     pub(crate) async fn load(&self, now_ms: u64, age_ms_max: u64, programs_max: u64) -> Option<Saved> {
         let path = self.shared.path.clone();
         let read = tokio::task::spawn_blocking(move || read(&path, programs_max)).await;
@@ -166,81 +165,75 @@ impl LastGood {
 
     /// Everything was loaded.
     pub(crate) fn replaced(&self, state: State, all: Vec<(Version, Arc<Program>)>, in_step_at_ms: u64) {
-        let mut noted = self.shared.lock();
-        let Noted { closed, idle, ended, .. } = *noted;
-        *noted = Noted {
-            closed,
-            idle,
-            ended,
-            state: Some(state),
-            in_step_at_ms,
-            all: Some(all),
-            ..Noted::default()
-        };
+        let mut pending = self.shared.lock();
+        let Pending { closed, idle, ended, .. } = *pending;
+        let state = Some(state);
+        let all = Some(all);
+        *pending = Pending { closed, idle, ended, state, in_step_at_ms, all, ..Pending::default() };
         self.shared.needs_all.store(false, Ordering::Release);
-        self.shared.wake_if_idle(noted);
+        self.shared.wake_if_idle(pending);
     }
 
-    /// The follower is now at this change.
+    /// The follower has applied this change.
     pub(crate) fn changed(&self, change: &Change) {
-        let mut noted = self.shared.lock();
-        let Some(state) = &mut noted.state else { return };
+        let mut pending = self.shared.lock();
+        let Some(state) = &mut pending.state else { return };
         if state.epoch != change.epoch {
             return;
         }
         state.version = state.version.max(change.version);
-        noted.changed.insert(change.id.clone(), (change.version, change.program.clone()));
-        if noted.changed.len() > CHANGES_MAX {
-            self.shared.lose(&mut noted);
+        pending.changed.insert(change.id.clone(), (change.version, change.program.clone()));
+        if pending.changed.len() > CHANGES_MAX {
+            self.shared.require_full_load(&mut pending);
         }
-        self.shared.wake_if_idle(noted);
+        self.shared.wake_if_idle(pending);
     }
 
-    /// The follower has all that the registry had at this moment, and is at `state`.
+    /// The follower holds what the registry held at `at_ms`, and is at `state`.
     pub(crate) fn in_step(&self, state: State, at_ms: u64) {
-        let mut noted = self.shared.lock();
-        if noted.state.is_some_and(|known| known.epoch == state.epoch) {
-            noted.state = Some(state);
-            noted.in_step_at_ms = at_ms;
+        let mut pending = self.shared.lock();
+        if pending.state.is_some_and(|known| known.epoch == state.epoch) {
+            pending.state = Some(state);
+            pending.in_step_at_ms = at_ms;
         }
-        self.shared.wake_if_idle(noted);
+        self.shared.wake_if_idle(pending);
     }
 
-    /// Writes what the file lacks, and ends; waits for it at most this long. For the end of the
-    /// process, as it holds up its thread.
-    pub(crate) fn finish(&self, patience: Duration) {
-        let mut noted = self.shared.lock();
-        noted.closed = true;
+    /// Writes pending changes and ends the thread; blocks for at most `limit`. For the end of the
+    /// process.
+    pub(crate) fn finish(&self, limit: Duration) {
+        let mut pending = self.shared.lock();
+        pending.closed = true;
         self.shared.wake.notify_all();
-        let waited = self.shared.wake.wait_timeout_while(noted, patience, |noted| !noted.ended);
+        let waited = self.shared.wake.wait_timeout_while(pending, limit, |pending| !pending.ended);
         if waited.expect("nothing panics while it is held").1.timed_out() {
             warn!(path = %self.shared.path.display(), "the last-good snapshot was not finished in time");
         }
     }
 
-    /// Whether the file cannot be kept without a full load.
+    /// Whether the file needs a full load.
     pub(crate) fn needs_all(&self) -> bool {
         self.shared.needs_all.load(Ordering::Acquire)
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().expect("nothing panics while it is held")
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().expect("nothing panics while it is held")
     }
 
     /// A burst of changes does not wake a thread that pauses.
-    fn wake_if_idle(&self, noted: MutexGuard<Noted>) {
-        if noted.idle {
-            drop(noted);
+    fn wake_if_idle(&self, pending: MutexGuard<Pending>) {
+        if pending.idle {
+            drop(pending);
             self.wake.notify_all();
         }
     }
 
-    /// Gives up what waits; the next full load is written.
-    fn lose(&self, noted: &mut Noted) {
-        noted.lost = true;
-        noted.changed.clear();
+    /// Drops pending changes; the next write needs a full load.
+    fn require_full_load(&self, pending: &mut Pending) {
+        pending.lost = true;
+        pending.changed.clear();
         self.needs_all.store(true, Ordering::Release);
     }
 
@@ -252,91 +245,91 @@ impl Shared {
     }
 
     fn write_until_closed(&self) {
-        let mut said = None;
-        while let Some(work) = self.next() {
+        let mut on_disk = None;
+        while let Some(job) = self.next() {
             let began = Instant::now();
-            match self.write(&work, said) {
+            match self.write(&job, on_disk) {
                 Ok(()) => {
-                    said = Some(work.state);
+                    on_disk = Some(job.state);
                     self.counters.written.increment(1);
-                    self.status.0.store(work.in_step_at_ms, Ordering::Relaxed);
+                    self.status.0.store(job.in_step_at_ms, Ordering::Relaxed);
                 }
                 Err(error) => {
                     self.counters.write_errors.increment(1);
                     warn!(%error, path = %self.path.display(), "the last-good snapshot was not written");
-                    self.put_back(work);
+                    self.requeue(job);
                     if self.lock().closed {
                         return;
                     }
                 }
             }
-            let mut noted = self.lock();
-            while !noted.closed && began.elapsed() < self.every {
+            let mut pending = self.lock();
+            while !pending.closed && began.elapsed() < self.every {
                 let left = self.every.saturating_sub(began.elapsed());
-                noted = self.wake.wait_timeout(noted, left).expect("nothing panics while it is held").0;
+                pending = self.wake.wait_timeout(pending, left).expect("nothing panics while it is held").0;
             }
         }
     }
 
-    /// Waits for something that the file does not say; `None` at the end, when it says everything.
-    fn next(&self) -> Option<Work> {
-        let mut noted = self.lock();
+    /// Waits for the next job; `None` at the end, when everything is written.
+    fn next(&self) -> Option<WriteJob> {
+        let mut pending = self.lock();
         loop {
             let said_ms = self.status.0.load(Ordering::Relaxed);
-            let is_new = noted.all.is_some() || !noted.changed.is_empty() || noted.in_step_at_ms > said_ms;
-            match noted.state {
-                Some(state) if is_new && !noted.lost => {
-                    return Some(Work {
+            let is_new =
+                pending.all.is_some() || !pending.changed.is_empty() || pending.in_step_at_ms > said_ms;
+            match pending.state {
+                Some(state) if is_new && !pending.lost => {
+                    return Some(WriteJob {
                         state,
-                        in_step_at_ms: noted.in_step_at_ms,
-                        all: noted.all.take(),
-                        changed: std::mem::take(&mut noted.changed),
+                        in_step_at_ms: pending.in_step_at_ms,
+                        all: pending.all.take(),
+                        changed: std::mem::take(&mut pending.changed),
                     });
                 }
-                _ if noted.closed => return None,
+                _ if pending.closed => return None,
                 _ => {
-                    noted.idle = true;
-                    noted = self.wake.wait(noted).expect("nothing panics while it is held");
-                    noted.idle = false;
+                    pending.idle = true;
+                    pending = self.wake.wait(pending).expect("nothing panics while it is held");
+                    pending.idle = false;
                 }
             }
         }
     }
 
-    /// `said` is what the file says, if we wrote it.
-    fn write(&self, work: &Work, said: Option<State>) -> Result<(), SnapshotError> {
-        let Work { state, in_step_at_ms, all, changed } = work;
+    /// `on_disk` is the state of the file, if we wrote it.
+    fn write(&self, job: &WriteJob, on_disk: Option<State>) -> Result<(), SnapshotError> {
+        let WriteJob { state, in_step_at_ms, all, changed } = job;
         match all {
             Some(all) => write::whole(&self.path, *state, *in_step_at_ms, all, changed),
-            None if changed.is_empty() && said == Some(*state) => {
+            None if changed.is_empty() && on_disk == Some(*state) => {
                 write::stamp(&self.path, *state, *in_step_at_ms)
             }
             None => write::merged(&self.path, *state, *in_step_at_ms, changed),
         }
     }
 
-    /// What could not be written waits again, unless it is outdated or was not in need of the disk
-    /// but of another file.
-    fn put_back(&self, work: Work) {
-        let mut noted = self.lock();
-        if noted.all.is_some() {
+    /// Requeues a failed job, unless it is outdated or needs another file rather than the disk.
+    fn requeue(&self, job: WriteJob) {
+        let mut pending = self.lock();
+        if pending.all.is_some() {
             return;
         }
-        match work.all {
+        match job.all {
             Some(all) => {
-                noted.all = Some(all);
-                for (id, change) in work.changed {
-                    noted.changed.entry(id).or_insert(change);
+                pending.all = Some(all);
+                for (id, change) in job.changed {
+                    pending.changed.entry(id).or_insert(change);
                 }
             }
-            // Whether the disk or the file before it is at fault: a full load is the way out.
-            None => self.lose(&mut noted),
+            // A full load helps whether the disk or the previous file is at fault.
+            None => self.require_full_load(&mut pending),
         }
     }
 }
 
 /// One writing.
-struct Work {
+struct WriteJob {
     state: State,
     in_step_at_ms: u64,
     all: Option<Vec<(Version, Arc<Program>)>>,

@@ -1,4 +1,4 @@
-//! Writes a snapshot so that a reader finds the old one or the new one, whenever the power goes.
+//! Writes a snapshot atomically: after a power loss a reader finds the old file or the new one.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use crate::{Program, ProgramId, State, Version};
 /// The last change of each changed program; `None` was removed.
 pub(super) type Changed = HashMap<ProgramId, (Version, Option<Arc<Program>>)>;
 
-/// Writes `all`, with `changed` put in.
+/// Writes `all`, merged with `changed`.
 pub(super) fn whole(
     path: &Path,
     state: State,
@@ -33,10 +33,10 @@ pub(super) fn whole(
     })
 }
 
-/// Writes what is in the file, with `changed` put in. Memory does not grow with the file.
+/// Rewrites the file, merged with `changed`. Memory does not grow with the file.
 ///
 /// # Errors
-/// Also if the file is none, or of another epoch; it is then as it was.
+/// Also if the file is not a snapshot, or of another epoch; it is then unchanged.
 pub(super) fn merged(
     path: &Path,
     state: State,
@@ -59,7 +59,7 @@ pub(super) fn merged(
     })
 }
 
-/// Says in the file at `path` that it was still right at `in_step_at_ms`.
+/// Updates the time at which the file at `path` was last known to be correct.
 ///
 /// # Errors
 /// Also if the file is not the one of `state`.
@@ -83,7 +83,7 @@ fn stamp_bytes(header_crc: u32, in_step_at_ms: u64) -> [u8; 12] {
     bytes
 }
 
-/// Writes beside `path`, syncs, and takes its place.
+/// Writes a temporary file, syncs it, and renames it to `path`.
 fn replace(
     path: &Path,
     state: State,
@@ -101,7 +101,7 @@ fn replace(
         Ok(File::open(dir)?.sync_all()?)
     })();
     if written.is_err() {
-        // What is left of it is replaced by the next attempt anyway.
+        // A leftover is replaced by the next attempt.
         let _ = fs::remove_file(&unfinished);
     }
     written

@@ -31,7 +31,7 @@ async fn held(registry: &Held, catalog: &Catalog, id: &str) -> String {
 async fn hear_all(follower: &mut Follower<Held>, subscription: &mut Subscription, notices: usize) {
     for _ in 0..notices {
         let notice = subscription.next().await;
-        follower.hear(notice).await.unwrap();
+        follower.handle_notice(notice).await.unwrap();
     }
 }
 
@@ -61,7 +61,7 @@ async fn a_change_between_subscribing_and_loading_is_seen_and_harmless_twice() {
     follower.connect().await.unwrap();
     let before = catalog.statistics().await;
     let notice = subscription.next().await;
-    follower.hear(notice).await.unwrap();
+    follower.handle_notice(notice).await.unwrap();
     assert_eq!(held(&registry, &catalog, "1").await, "one");
     assert_eq!(catalog.statistics().await.generation, before.generation, "nothing was loaded again");
 }
@@ -93,7 +93,7 @@ async fn a_follower_that_was_too_slow_catches_up() {
     registry.import(many).await.unwrap();
     let notice = subscription.next().await;
     assert!(matches!(notice, Notice::Lagged { .. }), "{notice:?}");
-    follower.hear(notice).await.unwrap();
+    follower.handle_notice(notice).await.unwrap();
     for at in [0, 1, 1_500, 2_999] {
         assert_eq!(held(&registry, &catalog, &at.to_string()).await, "there", "{at}");
     }
@@ -114,7 +114,7 @@ async fn another_store_replaces_what_it_has_newer_also_by_lower_versions() {
     second.remove(&id("2"), 2).await.unwrap();
     registry.replace(second);
     let notice = subscription.next().await;
-    assert!(matches!(follower.hear(notice).await, Err(FollowError::Closed)));
+    assert!(matches!(follower.handle_notice(notice).await, Err(FollowError::Closed)));
     follower.connect().await.unwrap();
     assert_eq!(held(&registry, &catalog, "1").await, "of the second store");
     assert_eq!(held(&registry, &catalog, "2").await, "Unverified", "not held any more");
@@ -182,7 +182,8 @@ async fn a_lost_notice_is_found_by_comparing() {
 /// A follower with a file, and the catalog it fills.
 fn follow_with_file(registry: &Arc<Held>, path: &std::path::Path) -> (Follower<Held>, Catalog, LastGood) {
     let catalog = Catalog::new(patient(), Arc::clone(registry), CatalogCounters::new());
-    let (status, counters) = (SnapshotStatus::default(), SnapshotCounters::new());
+    let status = SnapshotStatus::default();
+    let counters = SnapshotCounters::new();
     let last_good = LastGood::start(path, Duration::ZERO, status, counters).unwrap();
     let writer = catalog.writer().unwrap();
     (Follower::new(Arc::clone(registry), writer, Some(last_good.clone())), catalog, last_good)
@@ -502,9 +503,9 @@ async fn a_replay_that_ends_too_early_is_the_truth_when_what_was_kept_is_given_u
 
 /// Lets the time pass for which what was lost is kept.
 async fn give_up(follower: &mut Follower<Held>) {
-    follower.give_up_at = Some(Instant::now());
+    follower.discard_kept_at = Some(Instant::now());
     follower.compare().await.unwrap();
-    assert!(follower.give_up_at.is_none());
+    assert!(follower.discard_kept_at.is_none());
 }
 
 #[tokio::test]
