@@ -1,30 +1,29 @@
-//! The seam between core data and the trackers: the truth about every program.
+//! The seam between core data and the trackers: the source of truth about every program.
 //!
 //! Two implementations: [`LocalRegistry`] on one machine, [`RedisRegistry`] for a region.
 //!
 //! # What a follower may rely on
 //!
 //! - Every change has a **version**, one more than the change before. A follower
-//!   that sees a hole asks [`Registry::changes_since`].
-//! - Versions count within an **epoch**, a random id that is made with the counter.
+//!   that sees a hole calls [`Registry::changes_since`].
+//! - Versions count within an **epoch**, a random id that is created with the counter.
 //!   Another epoch, or a version below one that was seen, means another store (it
 //!   was emptied, restored from a copy, or a replica took over that may lack the last
-//!   changes): load everything again, and compare no versions across the two. What was
-//!   seen of a higher *revision* was lost there; its source will repeat it, and a
-//!   follower may go on with it until then.
-//! - A store that is not **ready** was never filled: that it lacks a program does
-//!   not mean that there is no such program. Only [`Registry::import`] makes it ready.
+//!   changes): load everything again, and do not compare versions across the two. Changes with a
+//!   higher *revision* that were seen before are lost there; their source will send them again,
+//!   and a follower may keep them until then.
+//! - A store that is not **ready** was never filled: a program that is missing from it may exist.
+//!   Only [`Registry::import`] makes it ready.
 //! - Subscribe first, load second: a change between the two is then seen twice
 //!   instead of never, and its version makes twice harmless.
 //!
 //! # What a writer may rely on
 //!
-//! Each program has a **revision**, the order of its source. A lower one is refused,
-//! so a replay rolls nothing back. An equal one with equal content changes nothing,
-//! so a repeated delivery is harmless. An equal one with *different* content is
-//! refused too: two sources disagree, and whichever came last would win, on each
-//! machine another. A deleted program leaves a tombstone that keeps its revision, so
-//! a late older change does not bring it back.
+//! Each program has a **revision**, which orders its source's changes. A lower one is refused, so
+//! a replay rolls nothing back. An equal one with equal content changes nothing, so a redelivery
+//! is harmless. An equal one with *different* content is refused too: two sources disagree, and
+//! otherwise the last to arrive would win, differently on each machine. A removed program leaves a
+//! tombstone with its revision, so a late older change does not bring it back.
 
 mod local;
 mod redis;
@@ -40,9 +39,9 @@ use crate::{id::ProgramId, program::Program};
 pub use local::LocalRegistry;
 pub use redis::{RedisConfig, RedisConfigError, RedisCounts, RedisRegistry};
 
-/// Changes that a subscriber may be behind before it is told of a hole.
+/// Changes that a subscriber may be behind before it gets [`Notice::Lagged`].
 pub const SUBSCRIPTION_CHANGES_MAX: usize = 1_024;
-/// Changes that [`Registry::changes_since`] looks back at least.
+/// Changes that [`Registry::changes_since`] reaches back, at least.
 pub const CHANGE_LOG_MAX: u64 = 100_000;
 
 /// Counts the changes of one epoch, from 1; 0 is the empty store.
@@ -51,18 +50,18 @@ pub type Version = u64;
 /// Where programs are kept.
 ///
 /// # Errors
-/// Every call fails as [`RegistryError`] says, and has then changed nothing, except
-/// that a write which ends in [`RegistryError::Unavailable`] may have been stored, one of many
-/// programs in part. To repeat it is harmless.
+/// See [`RegistryError`]. A call that fails has changed nothing, except that a write which ends in
+/// [`RegistryError::Unavailable`] may have been stored, a write of many programs in part.
+/// Repeating it is harmless.
 pub trait Registry: Send + Sync + 'static {
-    /// Whether every change has a version of its own. If not, a version that is where it was
-    /// proves nothing; so it is beside the AWS sample, whose hashes have none.
+    /// Whether every change has a version of its own. If not, an unchanged version proves nothing:
+    /// so with the AWS sample, whose hashes have none.
     fn has_version_per_change(&self) -> bool;
 
     /// Epoch, version and whether the store was ever filled.
     fn state(&self) -> impl Future<Output = Result<State, RegistryError>> + Send;
 
-    /// What is known of one program, with the state it was read at.
+    /// One program, with the state at which it was read.
     fn get(&self, id: &ProgramId) -> impl Future<Output = Result<Versioned, RegistryError>> + Send;
 
     /// Stores a program, which must have a revision (see [`Program::or_revision`]).
@@ -70,17 +69,17 @@ pub trait Registry: Send + Sync + 'static {
     /// Durable on return, as far as the store is.
     fn put(&self, program: Program) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
-    /// Leaves a tombstone of this revision, also where no such program is known.
+    /// Leaves a tombstone with this revision, even if there is no such program.
     fn remove(
         &self,
         id: &ProgramId,
         revision: u64,
     ) -> impl Future<Output = Result<Put, RegistryError>> + Send;
 
-    /// Puts many programs at once, and says nothing of those it was not given: a store that
-    /// was not ready stays so. For whoever passes on changes as they come.
+    /// Puts many programs at once. Makes no statement about others: a store that was not ready
+    /// stays so. For changes as they come, as from a bridge.
     ///
-    /// Each that changes something has a version of its own. Readers of [`LocalRegistry`] see
+    /// Each change has a version of its own. Readers of [`LocalRegistry`] see
     /// all of them or none. [`RedisRegistry`] stores up to 256 at a time, each time all or
     /// none, in the order they were given; a call that fails may have stored the first ones.
     fn put_all(
@@ -88,9 +87,9 @@ pub trait Registry: Send + Sync + 'static {
         programs: Vec<Program>,
     ) -> impl Future<Output = Result<ImportReport, RegistryError>> + Send;
 
-    /// [`put_all`](Self::put_all), which then says that the store is filled: from now on a
-    /// program that it lacks is believed to be unknown. Only for whoever knows that these, with
-    /// what is stored already, are all programs.
+    /// [`put_all`](Self::put_all), and then marks the store as ready: from now on a program that is
+    /// missing is unknown. Only for a caller that knows that these, with what is stored already,
+    /// are all programs.
     ///
     /// [`RedisRegistry`] sets the ready mark with the last programs: of the first import of a
     /// store readers see all or nothing, of a later one perhaps a part.
@@ -120,7 +119,7 @@ pub trait Registry: Send + Sync + 'static {
 pub struct Epoch(Uuid);
 
 impl Epoch {
-    /// A new one, equal to no other.
+    /// A new one.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
@@ -130,12 +129,12 @@ impl Epoch {
         Self(Uuid::from_u128(bits))
     }
 
-    /// The epoch that was shown as this text.
+    /// The epoch with this text form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
 
-    /// Its 128 bits, to be kept.
+    /// Its 128 bits, for storage.
     pub fn as_u128(self) -> u128 {
         self.0.as_u128()
     }
@@ -153,25 +152,24 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// How far a store is. A Redis that is empty has epoch 0, version 0, and is not ready.
+/// The position of a store. A Redis that is empty has epoch 0, version 0, and is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     /// Which store.
     pub epoch: Epoch,
     /// Its last change.
     pub version: Version,
-    /// Whether the absence of a program can be believed.
+    /// Whether a program that is missing is known not to exist.
     pub ready: bool,
 }
 
-/// What a store says of one program.
+/// One program as a store has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Versioned {
-    /// When it said so. Here it is about this program: also a store that is ready says that it
-    /// is not if it has something of that id which cannot be read, since the program's absence
-    /// must then not be believed.
+    /// The state at which it was read. `ready` is about this program: it is false even in a ready
+    /// store if the row of that id cannot be read, as the program may then exist.
     pub state: State,
-    /// What it said.
+    /// The entry.
     pub entry: Entry,
 }
 
@@ -192,7 +190,7 @@ pub enum Entry {
         /// Of the removal.
         revision: u64,
     },
-    /// Never heard of; to be believed only if the state is ready.
+    /// No trace of it; it is known not to exist only if the state is ready.
     Absent,
 }
 
@@ -285,28 +283,28 @@ pub enum Changes {
 }
 
 /// Changes as they happen. Bounded by [`SUBSCRIPTION_CHANGES_MAX`]: the writer never
-/// waits for a subscriber, which loses the oldest changes instead and is told so.
+/// waits for a subscriber, which loses the oldest changes instead and gets [`Notice::Lagged`].
 #[derive(Debug)]
 pub struct Subscription {
     notices: broadcast::Receiver<Notice>,
 }
 
-/// What a subscriber hears.
+/// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The next change.
     Change(Change),
-    /// So many changes were lost: ask [`Registry::changes_since`].
+    /// Changes were lost: call [`Registry::changes_since`].
     Lagged {
-        /// How many.
+        /// The number of lost changes.
         missed: u64,
     },
-    /// There will be no more: subscribe again.
+    /// The subscription has ended: subscribe again.
     Closed,
 }
 
 impl Subscription {
-    /// Follows what is sent into the channel; [`Notice::Closed`] is when its last sender goes.
+    /// Receives from the channel; [`Notice::Closed`] once its last sender is dropped.
     pub(crate) fn new(notices: broadcast::Receiver<Notice>) -> Self {
         Self { notices }
     }
@@ -327,8 +325,8 @@ pub enum RegistryError {
     /// The same call may succeed later.
     #[error("the registry cannot be reached at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It does not know us, or does not let us do this: user, password or rights must be set
-    /// right, in our configuration or in the store. The same call may succeed then.
+    /// Authentication or authorisation failed: operator action required, in our configuration or in
+    /// the store. The same call may succeed then.
     #[error(
         "the registry denies access: {0}; check the user, its password, and the rights it needs on keys, channel and commands"
     )]
@@ -339,7 +337,7 @@ pub enum RegistryError {
         /// Its file.
         place: String,
     },
-    /// What is stored cannot be read; a person must decide.
+    /// What is stored cannot be read; operator action required.
     #[error("the registry is damaged: {0}")]
     Damaged(String),
     /// A newer release wrote the store; start that release.
@@ -350,7 +348,7 @@ pub enum RegistryError {
         /// The version this release writes.
         known: u128,
     },
-    /// The caller gave a program without a revision; nothing was stored.
+    /// A program without a revision was passed; nothing was stored.
     #[error("program {id} has no revision")]
     NoRevision {
         /// Which.

@@ -2,8 +2,8 @@
 //!
 //! Every call runs on tokio's blocking threads: a commit waits for the disk, and a
 //! read may. Measured on 2 cores with 100,000 programs and an unoptimised build, a
-//! look-up costs 7 µs and the way to the other thread and back 35 µs; it is paid at a
-//! miss of the catalog only, where a cold page would stall every hit of the worker.
+//! look-up costs 7 µs and the thread switches 35 µs; that is paid only on a miss of the
+//! catalog, where a cold page would otherwise stall every hit of the worker.
 //!
 //! Writers take turns in front of the blocking threads, so at most one of those is
 //! writing, and changes are sent in the order in which they were committed.
@@ -36,7 +36,7 @@ pub struct LocalRegistry {
 
 impl LocalRegistry {
     /// Opens the file, or creates it: then with a new epoch, empty and ready, under its name only
-    /// once it is whole. Blocks, and verifies the checksum of every page.
+    /// once it is complete. Blocks, and verifies the checksum of every page.
     ///
     /// # Errors
     /// [`RegistryError::InUse`], [`RegistryError::Damaged`], [`RegistryError::Newer`], or
@@ -55,14 +55,15 @@ impl LocalRegistry {
         blocking(move || read(&store)).await
     }
 
-    /// The edits in one transaction. Runs to its end even if the caller goes away.
+    /// Applies the edits in one transaction, which completes even if the future is dropped.
     async fn write(&self, edits: Vec<Edit>) -> Result<(Vec<Put>, Version), RegistryError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let (store, followers) = (Arc::clone(&self.store), self.notices.clone());
+        let store = Arc::clone(&self.store);
+        let followers = self.notices.clone();
         blocking(move || {
             let applied = store.apply(edits)?;
             for change in applied.changes {
-                // An error says that nobody follows.
+                // An error means that there are no followers.
                 let _ = followers.send(Notice::Change(change));
             }
             drop(turn);
@@ -77,7 +78,7 @@ impl LocalRegistry {
     }
 }
 
-/// A panic of the store means that it met what it never wrote.
+/// A panic of the store means that it read data that it never wrote.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RegistryError> + Send + 'static,
 ) -> Result<T, RegistryError> {

@@ -1,7 +1,7 @@
 //! The registry of a region: one Redis that many writers and many trackers share.
 //!
 //! Redis 7.0 or later, Valkey, ElastiCache; alone, with replicas, or in cluster mode. Its
-//! eviction policy must be `noeviction` or a `volatile` one: our keys never expire.
+//! eviction policy must be `noeviction` or a `volatile` one: our keys have no TTL.
 //!
 //! # What is in Redis
 //!
@@ -18,59 +18,58 @@
 //! ```
 //!
 //! The braces keep all of it in one slot of a cluster; the channel is then a sharded one. A
-//! value is version, revision and JSON: one field, since a hash of its own per program costs
-//! Redis more memory than the program. The revision has 20 digits, since Lua's numbers confuse
-//! revisions beyond 2^53.
+//! value is version, revision and JSON: one field, since a hash per program would cost
+//! Redis more memory than the program. The revision has 20 digits, since Lua's numbers are exact
+//! only up to 2^53.
 //!
 //! The change log has one entry per program, at the version of its last change, which is all
-//! that a follower wants to know. It needs no trimming; a follower that is more than
+//! that a follower needs. It needs no trimming; a follower that is more than
 //! [`CHANGE_LOG_MAX`](super::CHANGE_LOG_MAX) versions behind is told to reload nevertheless.
 //!
 //! # One script per change
 //!
 //! `apply.lua` checks the revisions, counts the version, writes the programs and the log, and
-//! publishes. Redis runs a script alone, so nobody sees a part of it. It decides everything
-//! before it writes anything, so an error leaves nothing behind.
+//! publishes. Redis runs a script atomically. It decides everything before it writes anything,
+//! so an error leaves nothing behind.
 //!
-//! - **Epoch.** Made with the first change. Made anew, with programs, version and ready mark
-//!   kept, by the first write that another server process sees, even one that changes nothing:
-//!   a replica that was promoted, a server that restarted from a file. Replication is asynchronous, so that process may
-//!   lack the last changes, and its next ones would have versions that followers believe to
-//!   know. Within one epoch a version has one meaning. The price is one reload per failover.
-//! - **Ready mark.** The last script of an [import](Registry::import) sets it, also of an import
-//!   of nothing; puts and removals, of however many programs, never do. So a Redis that was emptied is not ready
-//!   until somebody imported everything again. An operator who knows that a store is complete
-//!   imports `[]`.
-//! - **Import.** Scripts of up to 256 programs and 1 MiB, because Redis answers nobody while
-//!   one runs: about 5 ms. Each is visible as a whole, one after the other. The ready mark
-//!   comes with the last, so of a store's first import followers see all or nothing; of a
-//!   later one they may see the first scripts before the last. One that breaks off is repeated
-//!   as it is.
+//! - **Epoch.** Created with the first change. Replaced, with programs, version and ready mark
+//!   kept, by the first write to another server process, even one that changes nothing: a
+//!   replica that was promoted, a server that restarted from a file. Replication is asynchronous,
+//!   so that process may lack the last changes and would reuse versions that followers have seen.
+//!   Within one epoch a version has one meaning. The price is one reload per failover.
+//! - **Ready mark.** The last script of an [import](Registry::import) sets it, even an import
+//!   of nothing; puts and removals never do. So an emptied Redis is not ready until
+//!   everything is imported again. An operator who knows that a store is complete imports `[]`.
+//! - **Import.** Scripts of up to 256 programs and 1 MiB, because a script blocks Redis
+//!   while it runs: about 5 ms. Each becomes visible as a whole, one after the other. The ready
+//!   mark comes with the last, so followers see all or nothing of a store's first import; of a
+//!   later one they may see the first scripts before the last. An interrupted import is simply
+//!   repeated.
 //! - **Messages.** Up to 16 changes and 16 KiB of a script are published one by one, and a
-//!   follower needs no read. More are published as their number.
+//!   follower needs no read. More are published as a count.
 //!
 //! # What a failure looks like
 //!
-//! | what happens | who notices | what follows |
+//! | what happens | detected by | result |
 //! |---|---|---|
-//! | Redis away or frozen | every call, within its limits | [`RegistryError::Unavailable`]; connecting again, see `link.rs` |
+//! | Redis unreachable or frozen | every call, within its timeouts | [`RegistryError::Unavailable`]; connecting again, see `link.rs` |
 //! | the answer to a write is lost | the writer | [`RegistryError::Unavailable`]; repeating it says [`Put::Unchanged`] |
 //! | connection of the subscription cut, or silent for 7 s | PING, the socket | [`Notice::Closed`](super::Notice) |
-//! | slot moves to another node | the server's word | [`Notice::Closed`](super::Notice); calls follow by themselves |
+//! | slot moves to another node | an unsubscribe push | [`Notice::Closed`](super::Notice); calls follow by themselves |
 //! | message lost on the way | a hole in the versions, the follower's comparison | [`Registry::changes_since`] |
 //! | message that cannot be read | the subscription, counted | [`Notice::Lagged`](super::Notice) |
-//! | restarted empty, FLUSHALL | another epoch, no ready mark | [`Changes::Reload`]; what is held stays |
+//! | restarted empty, FLUSHALL | another epoch, no ready mark | [`Changes::Reload`]; followers keep what they hold |
 //! | failover to a replica that lags | a version that fell back, then another epoch | [`Changes::Reload`] |
-//! | a replica is written to | `READONLY` | [`RegistryError::Unavailable`]; the address is looked up again |
-//! | wrong password, a right is missing | the call, a write before it writes | [`RegistryError::Denied`]; nothing written; tried again at the next call |
+//! | write to a replica | `READONLY` | [`RegistryError::Unavailable`]; the address is looked up again |
+//! | wrong password, a missing right | the call; a write before it changes anything | [`RegistryError::Denied`]; nothing written; tried again at the next call |
 //! | memory full | `OOM` | [`RegistryError::Unavailable`]; nothing written, reads go on |
 //! | one of the keys evicted or overwritten | every script | [`RegistryError::Damaged`], until all three are deleted and imported again |
-//! | one row that nobody can read | whoever reads it, counted | it is left out, what is held stays; a put writes over it, over JSON only with a higher revision |
-//! | one row deleted by hand | whoever reads everything, counted | its program is unknown to whoever asks for it alone, until it is put again |
-//! | keys restored from different copies | whoever reads the log | [`RegistryError::Damaged`], until all three are deleted and imported again |
-//! | a newer release wrote rows with keys of its own | nobody | what this release does not know is ignored |
+//! | one unreadable row | each read, counted | the row is skipped, followers keep what they hold; a put overwrites it, valid JSON only with a higher revision |
+//! | one row deleted by hand | a read of everything, counted | a look-up of its program says unknown, until it is put again |
+//! | keys restored from different copies | a read of the change log | [`RegistryError::Damaged`], until all three are deleted and imported again |
+//! | a newer release wrote rows with new keys | – | unknown keys are ignored |
 //! | a newer release wrote another format | every script | [`RegistryError::Newer`] |
-//! | scripts forgotten (restart, `SCRIPT FLUSH`) | the call | the text is sent, once |
+//! | script cache emptied (restart, `SCRIPT FLUSH`) | the call | the text is sent, once |
 //!
 //! A replica may be read (its state is one that the master had), but not in cluster mode.
 //!
@@ -83,17 +82,17 @@
 //!      +hmget +hget +hlen +zcard +zrangebyscore +subscribe +ping
 //! ```
 //!
-//! In cluster mode `+cluster|slots` besides, `+spublish` and `+ssubscribe`; beside the AWS
-//! sample all keys, `&channel1` and `+hgetall +scan`. `INFO` tells the server process.
-//! A script that writes asks for all rights that it needs to write before it does, and names the
-//! one that is missing; of one that is missing to read, Redis 7.0 tells no more than that.
+//! In cluster mode also `+cluster|slots`, `+spublish` and `+ssubscribe`; with the AWS sample all
+//! keys, `&channel1` and `+hgetall +scan`. `INFO` identifies the server process. A script that
+//! writes checks all its rights first, and names the one that is missing; for a missing right to
+//! read, Redis 7.0 does not say which.
 //!
-//! # Beside the AWS sample
+//! # With the AWS sample
 //!
-//! With [`RedisConfig::aws_sample`], the hashes that its updater writes are programs too where
-//! we have none of that id, and `channel1` is followed. They have version 0 and revision 0,
-//! below any of ours. Their updater sets no ready mark: who knows that its programs are complete
-//! imports `[]`. See `sample.rs`.
+//! With [`RedisConfig::aws_sample`], the hashes that its updater writes are programs too, unless
+//! we have a program with the same id, and `channel1` is followed. They have version 0 and
+//! revision 0, below any of ours. The updater sets no ready mark: an operator who knows that its
+//! programs are complete imports `[]`. See `sample.rs`.
 
 mod address;
 mod config;
@@ -124,8 +123,7 @@ pub use counts::RedisCounts;
 
 /// A registry in Redis; a clone is another handle to it.
 ///
-/// Needs a tokio runtime with a clock to be called; its connections live on a thread of
-/// its own, which ends with the last handle.
+/// Needs a tokio runtime with a clock to be called; its connections live on a separate thread, which ends with the last handle.
 #[derive(Clone, Debug)]
 pub struct RedisRegistry {
     link: Arc<Link>,
@@ -135,10 +133,10 @@ pub struct RedisRegistry {
 }
 
 impl RedisRegistry {
-    /// Makes ready to connect; the first call connects. Reads [`RedisConfig::ca_file`].
+    /// Prepares the client; the first call connects. Reads [`RedisConfig::ca_file`].
     ///
     /// # Errors
-    /// All settings that cannot be used. That Redis is away is none.
+    /// All invalid settings. An unreachable Redis is not an error here.
     pub fn connect(config: &RedisConfig) -> Result<Self, Vec<RedisConfigError>> {
         let errors = config.check();
         if !errors.is_empty() {
@@ -157,7 +155,7 @@ impl RedisRegistry {
             }
         };
         if config.is_tls() {
-            // An error says that the process has chosen one already.
+            // An error means that the process has installed one already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let counters = Arc::<Counters>::default();
@@ -171,12 +169,12 @@ impl RedisRegistry {
         Ok(Self { link: Arc::new(link), keys: Arc::new(Keys::new(config)), counters, sample })
     }
 
-    /// What it has been through.
+    /// Counts of its connections, calls and messages.
     pub fn counts(&self) -> RedisCounts {
         self.counters.read()
     }
 
-    /// The state as a follower sees it.
+    /// The state with the epoch that followers see.
     fn shown(&self, state: State) -> State {
         let epoch = self.sample.as_ref().map_or(state.epoch, |sample| sample.mark(state.epoch));
         State { epoch, ..state }
@@ -235,7 +233,7 @@ impl Registry for RedisRegistry {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, RegistryError> {
-        // Before the walk: what changes during it is then compared once more.
+        // Read before the walk: a change during it is found by the next comparison.
         let mark = self.sample.as_ref().map(|sample| sample.mark(Epoch::from_u128(0)));
         let read = pages::read_from(&self.link, &self.keys, 0).await?;
         let mut state = self.shown(read.state);

@@ -60,7 +60,8 @@ async fn a_reader_with_the_documented_rights_follows_a_cluster() {
         let words: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(READER.split_whitespace()).collect();
         assert_eq!(node.command(&words), "OK");
     }
-    let (username, password) = (Some("reader".to_owned()), Some("r".to_owned()));
+    let username = Some("reader".to_owned());
+    let password = Some("r".to_owned());
     let reader = RedisRegistry::connect(&RedisConfig { username, password, ..config(&cluster) }).unwrap();
     let mut subscription = reader.subscribe().await.unwrap();
     registry(&cluster).import(vec![program("a", 1, "n")]).await.unwrap();
@@ -86,7 +87,8 @@ async fn a_wrong_password_is_denied_by_a_cluster_as_well() {
             }
         }
     };
-    let (username, password) = (Some("nobody".to_owned()), Some("s3cret".to_owned()));
+    let username = Some("nobody".to_owned());
+    let password = Some("s3cret".to_owned());
     denied(RedisConfig { username, password, ..config(&cluster) }).await;
     let node = &cluster.nodes[0];
     assert_eq!(node.command(&["ACL", "SETUSER", "default", "resetpass", ">right"]), "OK");
@@ -131,7 +133,7 @@ async fn a_master_that_is_killed_is_followed_by_its_replica() {
 
     cluster.nodes[owner].kill();
     assert_eq!(in_time(subscription.next()).await, Notice::Closed);
-    assert!(in_time(registry.put(program("p0", 2, "n"))).await.is_err(), "nobody has the slot yet");
+    assert!(in_time(registry.put(program("p0", 2, "n"))).await.is_err(), "no node has the slot yet");
     until("followed", async || in_time(registry.put(program("p0", 2, "n"))).await.is_ok()).await;
     let mut subscription = registry.subscribe().await.unwrap();
     registry.put(program("p1", 2, "n")).await.unwrap();

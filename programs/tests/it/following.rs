@@ -131,7 +131,8 @@ async fn a_subscriber_that_takes_nothing_holds_up_nobody_and_is_told_how_much_it
 #[tokio::test]
 async fn a_change_is_heard_by_another_process_within_milliseconds() {
     let Some(server) = RedisServer::start() else { return };
-    let (writer, follower) = (registry(&server), registry(&server));
+    let writer = registry(&server);
+    let follower = registry(&server);
     writer.import(vec![program("a", 0, "n")]).await.unwrap();
     let mut subscription = follower.subscribe().await.unwrap();
     let mut waits = Vec::new();
@@ -161,7 +162,7 @@ async fn a_subscription_that_is_dropped_leaves_no_connection() {
     }
     let subscribers = || server.command(&["PUBSUB", "NUMSUB", "{clickgate}:changes"]);
     until("gone", async || subscribers().ends_with("\n0")).await;
-    assert_eq!(registry.counts().subscriptions_lost, 0, "nobody lost it");
+    assert_eq!(registry.counts().subscriptions_lost, 0, "no subscription was lost");
 }
 
 #[tokio::test]

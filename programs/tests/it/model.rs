@@ -66,14 +66,17 @@ fn an_older_revision_never_wins_whatever_comes_in_whatever_order() {
         let prefix = format!("case-{}", case.get());
         let registry = RedisRegistry::connect(&RedisConfig { prefix, ..config(&server) }).unwrap();
         runtime.block_on(async {
-            let (mut model, mut version) = (Model::new(), 0);
+            let mut model = Model::new();
+            let mut version = 0;
             for message in &messages {
                 let put = deliver(&registry, *message).await;
                 prop_assert_eq!(put, expected(&mut model, &mut version, *message), "{:?}", message);
             }
             for (of, (last, revision, name)) in &model {
                 let read = registry.get(&id(&of.to_string())).await.unwrap();
-                let (of, last, revision) = (of.to_string(), *last, *revision);
+                let of = of.to_string();
+                let last = *last;
+                let revision = *revision;
                 let kept = match name {
                     Some(name) => {
                         let program = program(&of, revision, &name.to_string()).into();

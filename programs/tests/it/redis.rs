@@ -21,10 +21,10 @@ use tempfile::TempDir;
 /// Longest wait for a server to do what it was told.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Whether there is a redis-server. Says so on stderr if there is none.
+/// Whether there is a redis-server. Logs to stderr if not.
 ///
 /// # Panics
-/// There is none, and the environment requires it.
+/// There is no redis-server, and the environment requires one.
 pub fn is_installed() -> bool {
     if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok() {
         return true;
@@ -83,7 +83,8 @@ impl RedisServer {
 
     /// A server that speaks only TLS, with the files that `certificate.pem` and `key.pem` name.
     pub fn start_tls(certificate: &Path, key: &Path) -> Option<Self> {
-        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        let certificate = certificate.display().to_string();
+        let key = key.display().to_string();
         let options = ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
         is_installed().then(|| Self::start_as(&options, true, None))
     }
@@ -304,10 +305,12 @@ impl RedisCluster {
 
     /// Gives the slot of `key` to another master, with what is in it.
     pub fn move_slot_of(&self, key: &str, to: usize) {
-        let from = self.owner_of(key).expect("somebody serves it");
+        let from = self.owner_of(key).expect("a node serves it");
         let slot = self.nodes[from].command(&["CLUSTER", "KEYSLOT", key]);
-        let (from, to) = (&self.nodes[from], &self.nodes[to]);
-        let (from_id, to_id) = (from.command(&["CLUSTER", "MYID"]), to.command(&["CLUSTER", "MYID"]));
+        let from = &self.nodes[from];
+        let to = &self.nodes[to];
+        let from_id = from.command(&["CLUSTER", "MYID"]);
+        let to_id = to.command(&["CLUSTER", "MYID"]);
         assert_eq!(to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]), "OK");
         assert_eq!(from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]), "OK");
         let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
@@ -322,7 +325,8 @@ impl RedisCluster {
 
     fn assemble(&self) {
         for (at, node) in self.nodes.iter().take(self.masters).enumerate() {
-            let (first, end) = (16_384 * at / self.masters, 16_384 * (at + 1) / self.masters);
+            let first = 16_384 * at / self.masters;
+            let end = 16_384 * (at + 1) / self.masters;
             let range = [first.to_string(), (end - 1).to_string()];
             assert_eq!(node.command(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]), "OK");
             assert_eq!(node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]), "OK");

@@ -49,10 +49,12 @@ async fn users_with_the_documented_rights_can_do_their_work_and_no_more() {
         assert_eq!(server.command(&words), "OK");
     }
     let as_user = |name: &str, password: &str| {
-        let (username, password) = (Some(name.to_owned()), Some(password.to_owned()));
+        let username = Some(name.to_owned());
+        let password = Some(password.to_owned());
         RedisRegistry::connect(&RedisConfig { username, password, ..config(&server) }).unwrap()
     };
-    let (writer, reader) = (as_user("writer", "w"), as_user("reader", "r"));
+    let writer = as_user("writer", "w");
+    let reader = as_user("reader", "r");
     let mut subscription = reader.subscribe().await.unwrap();
     writer.import(vec![program("a", 1, "n"), program("b", 1, "n")]).await.unwrap();
     writer.remove(&id("b"), 2).await.unwrap();
@@ -76,7 +78,8 @@ async fn a_right_that_is_missing_is_named_and_nothing_is_written() {
         assert_eq!(server.command(&words), "OK");
     };
     allow(WRITER);
-    let (username, password) = (Some("writer".to_owned()), Some("w".to_owned()));
+    let username = Some("writer".to_owned());
+    let password = Some("w".to_owned());
     let user = RedisConfig { username, password, ..config(&server) };
     let writer = RedisRegistry::connect(&user).unwrap();
     writer.import(vec![program("a", 1, "n")]).await.unwrap();
@@ -112,6 +115,6 @@ async fn a_right_that_is_missing_is_named_and_nothing_is_written() {
         assert_eq!(stored(), before, "{without}");
         allow(WRITER);
     }
-    // What was missing is there again, and nobody has to start anew.
+    // Once the right is granted, calls succeed without a restart.
     assert_eq!(writer.put(program("b", 1, "n")).await.unwrap(), Put::Stored { version: 2 });
 }

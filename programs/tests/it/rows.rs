@@ -1,5 +1,5 @@
-//! Rows that this release did not write: nobody can read them, or a newer one wrote them, or
-//! they are of another moment than the log.
+//! Rows that this release did not write: unreadable ones, those of a newer release, and those whose
+//! version differs from the log.
 
 use programs::{Changes, Entry, Put, Registry, RegistryError};
 
@@ -32,7 +32,7 @@ async fn a_row_that_cannot_be_read_is_left_out_and_counted_until_it_is_written_o
         assert!(matches!(changes, Changes::List { state: at, changes } if at == state && changes.len() == 2));
         assert_eq!(registry.counts().rows_unreadable, unreadable + 3, "{strange:?}");
 
-        // The revision that was stored is the same; nobody can know it.
+        // The revision of the unreadable row was the same, but it cannot be known.
         let report = registry.import(vec![program("c", 9, "n"), program("a", 9, "n")]).await.unwrap();
         assert_eq!((report.refused, report.stored, report.version), (vec![], 1, state.version + 1));
         let read = registry.get(&id("a")).await.unwrap();

@@ -111,7 +111,7 @@ async fn many_programs_go_on_after_a_restart_that_kept_the_store() {
         assert_eq!(server.command(&["SAVE"]), "OK");
         server.restart();
         crate::until("back", async || registry.state().await.is_ok()).await;
-        assert_eq!(registry.state().await.unwrap().epoch, epoch, "nobody wrote yet");
+        assert_eq!(registry.state().await.unwrap().epoch, epoch, "there was no write yet");
         // What is stored already fills the first scripts, and is no change.
         let report = match many {
             1_000 => registry.put_all(first(many)).await.unwrap(),
@@ -147,7 +147,8 @@ async fn a_lagging_replica_that_is_promoted_is_never_taken_for_its_master() {
     let Some(mut master) = RedisServer::start() else { return };
     let port = master.port().to_string();
     let Some(replica) = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]) else { return };
-    let (on_master, on_replica) = (registry(&master), registry(&replica));
+    let on_master = registry(&master);
+    let on_replica = registry(&replica);
     on_master.import((0..5).map(|at| program(&format!("p{at}"), 1, "n")).collect()).await.unwrap();
     eventually("in step", || replica.command(&["HGET", KEYS[0], "version"]) == "5");
     assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "OK");
@@ -181,7 +182,8 @@ async fn a_write_to_a_replica_changes_nothing_and_is_tried_elsewhere_next_time()
     let Some(master) = RedisServer::start() else { return };
     let port = master.port().to_string();
     let Some(replica) = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]) else { return };
-    let (on_master, on_replica) = (registry(&master), registry(&replica));
+    let on_master = registry(&master);
+    let on_replica = registry(&replica);
     on_master.import(vec![program("a", 1, "n")]).await.unwrap();
     eventually("in step", || replica.command(&["HGET", KEYS[0], "version"]) == "1");
     assert!(on_replica.state().await.unwrap().ready, "a replica can be read");

@@ -10,7 +10,7 @@ use crate::registry::RegistryError;
 #[derive(Debug)]
 pub(super) struct Fault(pub(super) RegistryError);
 
-/// What is stored is not what we store.
+/// The file holds data that we did not write.
 pub(super) fn damaged(reason: String) -> Fault {
     Fault(RegistryError::Damaged(reason))
 }
@@ -26,7 +26,7 @@ impl<E: Into<Error>> From<E> for Fault {
     fn from(error: E) -> Self {
         let error = error.into();
         Self(match error {
-            // The file has less in it than it should, or nothing: asking again does not help.
+            // The file is truncated or empty: a retry does not help.
             Error::Io(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
                 RegistryError::Damaged(error.to_string())
             }

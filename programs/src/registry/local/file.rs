@@ -1,10 +1,9 @@
-//! The redb file, opened again after a read or a write that failed.
+//! The redb file, reopened after a failed read or write.
 //!
-//! redb answers nothing more once the disk refused it, until it is opened again: a
-//! disk that was full for a moment would take core data away until a restart. So a
-//! failed call closes the file, and the next call opens it, verified like the first
-//! time. What the failed call wrote is then there or not; versions make either
-//! visible to followers.
+//! After an I/O error redb refuses every call until it is reopened: a disk that was full for a
+//! moment would make core data unavailable until a restart. So a failed call closes the file, and
+//! the next call reopens and verifies it. The failed write may or may not be there; versions show
+//! followers which.
 
 use std::{
     fmt,
@@ -21,8 +20,8 @@ use redb::{Builder, Database, DatabaseError};
 use super::fault::Fault;
 use crate::registry::RegistryError;
 
-/// redb's own page cache. Small, since it would only keep what the catalog holds anyway: the
-/// operating system caches the file as well. With 100,000 programs 16 MiB cost 15 MiB of
+/// redb's own page cache. Small, since the catalog already holds the programs, and the operating
+/// system caches the file as well. With 100,000 programs 16 MiB cost 15 MiB of
 /// resident memory for good.
 const CACHE_BYTES: usize = 1024 * 1024;
 
@@ -36,7 +35,7 @@ pub(super) struct DatabaseFile {
 struct Current {
     /// `None` after a failure.
     database: Option<Database>,
-    /// Tells a failure of this opening from one that was answered already.
+    /// Distinguishes a failure of this opening from one of an earlier opening.
     openings: u64,
 }
 
@@ -47,8 +46,7 @@ impl fmt::Debug for DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Opens the file, which must be there: one that went away is not to be replaced by an
-    /// empty one.
+    /// Opens the file, which must exist: a missing one must not be replaced by an empty one.
     pub(super) fn open(path: &Path) -> Result<Self, Fault> {
         let in_use = path.display().to_string();
         let opened = move |result| match result {
@@ -62,12 +60,12 @@ impl DatabaseFile {
         Ok(Self::new(open()?, Box::new(open)))
     }
 
-    /// `open` is called after each failure of the one before.
+    /// `open` reopens the file after a failure.
     pub(super) fn new(first: Database, open: Open) -> Self {
         Self { open, current: RwLock::new(Current { database: Some(first), openings: 1 }) }
     }
 
-    /// Does `work`; if the file could not be read or written, closes it.
+    /// Runs `work`; closes the file if it could not be read or written.
     pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
@@ -115,10 +113,10 @@ fn builder() -> Builder {
     builder
 }
 
-/// Creates the file for its owner only, if there is none, with what `fill` puts into it.
+/// Creates the file, readable by its owner only, if there is none; `fill` writes its content.
 ///
-/// It gets its name when it is whole and synced. So a process that is killed before that leaves
-/// nothing under the name, and a file under the name that is empty or cut is a damaged one.
+/// It gets its name once it is complete and synced. So a killed process leaves nothing under the
+/// name, and an empty or truncated file under the name is damaged.
 pub(super) fn create_if_missing(
     path: &Path,
     fill: impl FnOnce(&Database) -> Result<(), Fault>,
@@ -137,13 +135,13 @@ pub(super) fn create_if_missing(
     let database = FileBackend::new(file).and_then(|backend| builder().create_with_backend(backend));
     let filled = database.map_err(Fault::from).and_then(|database| fill(&database));
     let named = filled.and_then(|()| match fs::hard_link(&unfinished, path) {
-        // A rename would take the file away from another process that was faster.
+        // A rename would replace the file of another process that was faster.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),
     });
     fs::remove_file(&unfinished)?;
     named?;
-    // A new name survives a crash of the machine only when its directory was synced.
+    // A new name survives a power loss only once its directory is synced.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok(File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?)
 }

@@ -6,8 +6,8 @@
 //! | `programs` | program id | version, revision, JSON; without JSON a tombstone |
 //! | `changes` | version | program id; the last 100,000 |
 //!
-//! Commits are two-phase: redb's one-phase commit trusts a checksum that a torn
-//! write can be made to pass.
+//! Commits are two-phase: redb's one-phase commit relies on a checksum that a torn write can be
+//! crafted to pass.
 
 use std::{path::Path, sync::Arc};
 
@@ -42,7 +42,7 @@ pub(super) struct Store {
     change_log_max: u64,
 }
 
-/// One change that a caller wants.
+/// A requested change.
 #[derive(Debug)]
 pub(super) struct Edit {
     id: ProgramId,

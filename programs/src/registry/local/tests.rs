@@ -34,7 +34,8 @@ impl World {
 
 #[tokio::test]
 async fn a_new_store_is_empty_and_ready_and_has_an_epoch_of_its_own() {
-    let (one, other) = (world(), world());
+    let one = world();
+    let other = world();
     let state = one.registry.state().await.unwrap();
     assert_eq!((state.version, state.ready), (0, true));
     assert_ne!(state.epoch, other.registry.state().await.unwrap().epoch);
@@ -48,7 +49,8 @@ async fn everything_is_there_after_a_restart() {
     let id: ProgramId = "a".parse().unwrap();
     assert_eq!(world.registry.put(program("a", 5, "spring")).await.unwrap(), Put::Stored { version: 1 });
     assert_eq!(world.registry.remove(&"b".parse().unwrap(), 7).await.unwrap(), Put::Stored { version: 2 });
-    let (state, read) = (world.registry.state().await.unwrap(), world.registry.get(&id).await.unwrap());
+    let state = world.registry.state().await.unwrap();
+    let read = world.registry.get(&id).await.unwrap();
 
     let world = world.reopened();
     assert_eq!(world.registry.state().await.unwrap(), state);

@@ -1,4 +1,4 @@
-//! Whom to connect to, as whom, and how.
+//! Which servers to connect to, with which credentials and protocol.
 
 use std::{fmt, time::Duration};
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// Of a checked configuration.
+    /// `config` has been checked.
     pub(super) fn new(config: &RedisConfig, certificates: Option<TlsCertificates>) -> Self {
         Self {
             nodes: config.urls.iter().filter_map(|url| config::host_and_port(url)).collect(),
@@ -56,7 +56,7 @@ impl Address {
         self.cluster
     }
 
-    /// Where to begin; one unless it is a cluster.
+    /// The seed nodes; one unless it is a cluster.
     pub(super) fn nodes(&self) -> &[(String, u16)] {
         &self.nodes
     }
@@ -96,7 +96,7 @@ impl Address {
         };
         let info = url.into_connection_info()?;
         let settings = info.redis_settings().clone().set_protocol(protocol).set_db(self.database);
-        // One right less that a user of ours needs; older servers know no such command.
+        // Our ACL users then need no right to it; older servers lack the command.
         let mut settings = settings.set_skip_set_lib_name();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);

@@ -1,10 +1,9 @@
--- ARGV: an epoch to begin, the epoch that is expected or nothing, 1 to set the ready mark,
--- PUBLISH or SPUBLISH, the channel, the bytes and the changes that are published one by one
--- at most; then of each edit its id, its revision in 20 digits, its JSON or nothing to remove.
+-- ARGV: an epoch for a new store, the expected epoch or nothing, 1 to set the ready mark,
+-- PUBLISH or SPUBLISH, the channel, the most bytes and changes that are published one by one;
+-- then of each edit its id, its revision in 20 digits, its JSON or nothing to remove.
 local FIRST = 8
 
--- Version, revision and content of a row that we wrote. Anything else says nothing, and is
--- written over.
+-- Version, revision and content of a row that we wrote. Any other row is ignored and overwritten.
 local function parsed(row)
   local last, stored, content = row:match('^(%d+) (%d+) (.*)$')
   if last and #last <= 16 and #stored == 20 and stored <= '18446744073709551615' then
@@ -12,8 +11,8 @@ local function parsed(row)
   end
 end
 
--- First everything is decided, then everything is written: an error in between would leave half.
--- A right that is missing is such an error, so the rights are looked at before.
+-- Decide everything, then write everything: an error in between would leave half of it behind.
+-- A missing right is such an error, so the rights are checked first.
 for _, command in ipairs({
   {'INFO', 'server'}, {'HSET', META, '', ''}, {'HSET', PROGRAMS, '', ''}, {'ZADD', VERSIONS, '0', ''},
   {ARGV[4], ARGV[5], ''},
@@ -51,9 +50,9 @@ for at = FIRST, #ARGV, 3 do
 end
 
 -- Another server process than the one of the last write may have lost changes that were
--- already read: a replica that was promoted, a restart from an old file. What follows must
--- not be counted on in the same epoch. Also a script that changes nothing begins the new one:
--- it may be the first of several, which all expect the epoch that it answers.
+-- already read: a replica that was promoted, a restart from an old file. Later versions must
+-- not continue the same epoch. A script that changes nothing also begins the new one: it may be
+-- the first of several, which all expect the epoch that it returned.
 local here = redis.call('INFO', 'server'):match('run_id:(%w+)')
 if not here then
   return {'damaged', 'INFO server names no run_id'}

@@ -1,4 +1,4 @@
--- ARGV: the version after which to begin, how many rows at most, after how many bytes to end.
+-- ARGV: the version to start after, the most rows, the bytes after which to stop.
 local ids = redis.call('ZRANGEBYSCORE', VERSIONS, '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local answer = {'ok', epoch or '', digits(version), ready or '0', '0'}
 local bytes = 0
@@ -7,7 +7,7 @@ for at = 1, #ids, 2 do
     answer[5] = '1'
     return answer
   end
-  -- A row that was deleted by hand is one that cannot be read.
+  -- A row that was deleted by hand counts as unreadable.
   local id, row = ids[at], redis.call('HGET', PROGRAMS, ids[at]) or ''
   bytes = bytes + #id + #row
   answer[#answer + 1] = id

@@ -12,39 +12,39 @@ const NAME_BYTES_MAX: usize = 128;
 /// Longest timeout that can be set.
 const TIMEOUT_MS_MAX: u64 = 60_000;
 
-/// Where Redis is and how it is spoken to.
+/// Where Redis is and how to connect to it.
 ///
-/// The password is in no debug text and in no serialised form.
+/// The password appears neither in debug output nor in serialised form.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://host:port`, or `rediss://host:port` for TLS; without user and password,
-    /// which have fields of their own. One; of a cluster up to 64 nodes to begin with.
+    /// which have fields of their own. One; for a cluster up to 64 seed nodes.
     pub urls: Vec<String>,
     /// Whether Redis runs in cluster mode, as ElastiCache Serverless does.
     pub cluster: bool,
-    /// Database; a cluster has only 0. Channels are common to all of them.
+    /// Database number; a cluster has only 0. Channels are shared by all databases.
     pub database: u32,
-    /// User of the access control list; unless set, the password is that of the default user.
+    /// ACL user. Defaults to the default user.
     pub username: Option<String>,
     /// Its password. A secret.
     #[serde(skip_serializing)]
     pub password: Option<String>,
-    /// PEM file with the authorities that may sign the server's certificate; unless set,
-    /// those of the operating system.
+    /// PEM file with the certificate authorities for the server's certificate. Defaults to those of
+    /// the operating system.
     pub ca_file: Option<PathBuf>,
-    /// The registry's name: every key of it begins with this in braces, so several
-    /// registries share one Redis. 1 to 128 letters, digits, `-`, `_`, `.` or `:`.
+    /// The registry's name: each of its keys begins with this in braces, so several
+    /// registries can share one Redis. 1 to 128 letters, digits, `-`, `_`, `.` or `:`.
     pub prefix: String,
-    /// Where changes are published; unless set, `{prefix}:changes`. On a cluster it must
-    /// hold `{prefix}`, so that it lives where the keys are.
+    /// Channel of the changes. Defaults to `{prefix}:changes`. On a cluster it must contain
+    /// `{prefix}`, so that it is in the slot of the keys.
     pub channel: Option<String>,
     /// Longest wait for a connection with its handshake, 1 to 60,000 ms.
     pub connect_timeout_ms: u64,
     /// Longest wait for an answer, 1 to 60,000 ms; a read of many programs is many answers.
     pub response_timeout_ms: u64,
     /// Whether the hashes that the AWS sample's updater writes are programs too, and its
-    /// `channel1` is followed. Not on a cluster. Only an import says that they are complete.
+    /// `channel1` is followed. Not on a cluster. Only an import marks them as complete.
     pub aws_sample: bool,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
-/// One setting that cannot be used.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct RedisConfigError {
@@ -95,7 +95,7 @@ pub struct RedisConfigError {
 }
 
 impl RedisConfig {
-    /// Every setting that cannot be used; looks at no file and asks no server.
+    /// All invalid settings; reads no file and connects to no server.
     pub fn check(&self) -> Vec<RedisConfigError> {
         let mut errors = Vec::new();
         let mut wrong = |field, reason: String| errors.push(RedisConfigError { field, reason });
@@ -109,13 +109,13 @@ impl RedisConfig {
             }
         }
         if self.urls.iter().any(|url| is_tls(url)) && !self.urls.iter().all(|url| is_tls(url)) {
-            wrong("urls", "either all of them are rediss:// or none is".to_owned());
+            wrong("urls", "either all of them are rediss:// or none".to_owned());
         }
         if self.ca_file.is_some() && !self.urls.iter().any(|url| is_tls(url)) {
-            wrong("ca_file", "is of use only with rediss://".to_owned());
+            wrong("ca_file", "requires rediss://".to_owned());
         }
         if self.username.is_some() && self.password.is_none() {
-            wrong("password", "is needed, as there is a username".to_owned());
+            wrong("password", "is required with a username".to_owned());
         }
         if self.database != 0 && self.cluster {
             wrong("database", "must be 0 on a cluster".to_owned());
@@ -128,7 +128,7 @@ impl RedisConfig {
             if !is_name(&channel.replacen(&tag, "x", 1)) {
                 wrong("channel", format!("{channel:?} is not 1 to 128 letters, digits, - _ . or :"));
             } else if self.cluster && !channel.contains(&tag) {
-                wrong("channel", format!("{channel:?} does not hold {tag}"));
+                wrong("channel", format!("{channel:?} does not contain {tag}"));
             }
         }
         for (field, given) in [
@@ -140,7 +140,7 @@ impl RedisConfig {
             }
         }
         if self.aws_sample && self.cluster {
-            wrong("aws_sample", "the sample knows no cluster".to_owned());
+            wrong("aws_sample", "the sample does not support clusters".to_owned());
         }
         errors
     }
@@ -174,20 +174,20 @@ fn is_tls(url: &str) -> bool {
     url.starts_with("rediss://")
 }
 
-/// Why it is no address of ours. Does not quote it: somebody may have put a password into it.
+/// Why `text` is not a valid address. Does not quote it, as it may contain a password.
 fn check_url(text: &str) -> Result<(), String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !["redis", "rediss"].contains(&url.scheme()) {
         return Err("does not begin with redis:// or rediss://".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user or a password; they are settings of their own".to_owned());
+        return Err("contains a user or a password; set username and password instead".to_owned());
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("has no host".to_owned());
     }
     if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
-        return Err("has something behind the port; the database is a setting of its own".to_owned());
+        return Err("has something after the port; set database instead".to_owned());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a Redis registry has been through, for the metrics of whoever holds it.
+//! Counts of a Redis registry, for its owner's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,20 +13,20 @@ pub struct RedisCounts {
     pub connections: u64,
     /// Attempts to connect, for calls or to subscribe, that failed.
     pub connections_failed: u64,
-    /// Calls that Redis did not answer, or answered with an error; those of a pause between
-    /// two attempts to connect are among them.
+    /// Calls that Redis did not answer, or answered with an error, including those refused during
+    /// a pause between two attempts to connect.
     pub calls_failed: u64,
-    /// Scripts that Redis did not know, after a restart, and was sent again.
+    /// Scripts that were sent again because Redis had lost them in a restart.
     pub scripts_sent: u64,
     /// Subscriptions that were confirmed.
     pub subscriptions: u64,
-    /// Of those, how many Redis or silence ended.
+    /// Of those, how many Redis or a timeout ended.
     pub subscriptions_lost: u64,
     /// Messages of the channel.
     pub messages: u64,
-    /// Of those, how many could not be read; the follower was told of a hole.
+    /// Of those, how many could not be read; the follower got a `Lagged`.
     pub messages_unreadable: u64,
-    /// Rows that could not be read and were left out, each time they were met.
+    /// Unreadable rows that were skipped, counted at each read.
     pub rows_unreadable: u64,
 }
 
@@ -43,17 +43,17 @@ pub(super) struct Counters {
     pub(super) rows_unreadable: AtomicU64,
 }
 
-/// Rows that cannot be read, of which the log tells: a store may hold many, and is read often.
-const ROWS_TOLD_MAX: u64 = 10;
+/// Unreadable rows that are logged: a store may have many, and is read often.
+const ROWS_LOGGED_MAX: u64 = 10;
 
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
 impl Counters {
-    /// A row is left out; what is held of its program stays.
+    /// Counts a skipped row, and logs the first ones. Followers keep what they hold of its program.
     pub(super) fn leave_out(&self, id: &str, error: &RegistryError) {
-        if self.rows_unreadable.fetch_add(1, Relaxed) < ROWS_TOLD_MAX {
+        if self.rows_unreadable.fetch_add(1, Relaxed) < ROWS_LOGGED_MAX {
             warn!(program = id, %error, "left out a program that cannot be read");
         }
     }

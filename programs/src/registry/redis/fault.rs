@@ -9,29 +9,30 @@ use crate::registry::RegistryError;
 /// A call that did not succeed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Of the connection or the server.
+    /// An error of the connection or the server.
     Redis(RedisError),
     /// No answer in time.
-    Silence(Duration),
-    /// No attempt was made: the last ones failed, the next one is due later.
+    TimedOut(Duration),
+    /// No attempt was made: the last ones failed, and the pause is not over.
     Pausing {
-        /// What the last one said.
+        /// The error of the last attempt.
         last: String,
-        /// Whether the last one was [denied](Fault::is_denied).
+        /// Whether that error was a [denial](Fault::is_denied).
         denied: bool,
     },
 }
 
-/// Where a denial has no code of its own: so Redis 7.0 refuses what a script does, and so the
-/// crate retells what the nodes of a cluster said when it connected.
+/// Texts of denials that come without an error code: Redis 7.0's refusal inside a script, and the
+/// crate's summary of what the nodes of a cluster answered.
 const DENIALS: [&str; 4] = ["The user executing the script", "AuthenticationFailed", "NOAUTH", "WRONGPASS"];
 
 impl Fault {
-    /// Whether the connection is of no more use: it is broken, silent, or leads to a server
-    /// that is not the one to ask any more.
-    pub(super) fn spoils_connection(&self) -> bool {
+    /// Whether the connection must be replaced: it is broken or silent, or its server is no longer
+    /// the right one.
+    pub(super) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Silence(_) => true,
+            Self::TimedOut(_) => true,
+            // No connection was used.
             Self::Pausing { .. } => false,
             Self::Redis(error) => {
                 error.is_unrecoverable_error()
@@ -49,11 +50,12 @@ impl Fault {
         }
     }
 
-    /// Whether the server does not know us, or does not let us do this.
+    /// Whether authentication or authorisation failed.
     pub(super) fn is_denied(&self) -> bool {
         match self {
-            Self::Silence(_) => false,
+            Self::TimedOut(_) => false,
             Self::Pausing { denied, .. } => *denied,
+            // Redis and the crate report it in three ways: a kind, a code, or only a text.
             Self::Redis(error) => {
                 let text = error.to_string();
                 error.kind() == ErrorKind::AuthenticationFailed
@@ -67,7 +69,7 @@ impl Fault {
         matches!(self, Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
 
-    /// Where a cluster says that the slot is.
+    /// The node that now has the slot, if a cluster redirects to it.
     pub(super) fn moved_to(&self) -> Option<(String, u16)> {
         match self {
             Self::Redis(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
@@ -84,7 +86,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(error) => fmt::Display::fmt(error, f),
-            Self::Silence(after) => write!(f, "redis did not answer within {} ms", after.as_millis()),
+            Self::TimedOut(after) => write!(f, "redis did not answer within {} ms", after.as_millis()),
             Self::Pausing { last, .. } => write!(f, "redis could not be reached a moment ago: {last}"),
         }
     }
@@ -108,17 +110,17 @@ impl From<Fault> for RegistryError {
     }
 }
 
-/// What is stored is not what we store.
+/// The store holds data that we did not write.
 pub(super) fn damaged(reason: impl Into<String>) -> RegistryError {
     RegistryError::Damaged(reason.into())
 }
 
-/// Redis does not let us.
+/// Access is denied.
 pub(super) fn denied(reason: impl Into<String>) -> RegistryError {
     RegistryError::Denied(reason.into())
 }
 
-/// It may be different in a moment.
+/// A retry may succeed.
 pub(super) fn unavailable(reason: &str) -> RegistryError {
     RegistryError::Unavailable(reason.into())
 }

@@ -1,13 +1,13 @@
-//! One subscription: a connection of its own, from its confirmation to its end.
+//! One subscription: a dedicated connection, from its confirmation to its end.
 //!
-//! A client library that subscribes again by itself can be connected and not subscribed
-//! without a sign. So nothing is repaired here: any error, any silence and any word of the
-//! server that it is over ends the subscription with [`Notice::Closed`](super::super::Notice),
-//! and the follower begins anew: subscribe, then compare.
+//! A client library that resubscribes by itself can end up connected but not subscribed, without
+//! an error. So nothing is repaired here: any error, any timeout and any unsubscribe push
+//! ends the subscription with [`Notice::Closed`](super::super::Notice),
+//! and the follower starts over: subscribe, then compare.
 //!
 //! Messages are read on the connection's own thread and put into the subscriber's channel,
-//! which forgets the oldest and counts them. So the connection is always read at full speed
-//! and Redis has nothing to hold for us.
+//! which drops the oldest and counts them. So the connection is always read at full speed
+//! and Redis buffers nothing for us.
 
 use std::{
     sync::{
@@ -35,11 +35,11 @@ use super::{
 };
 use crate::registry::{Notice, RegistryError, SUBSCRIPTION_CHANGES_MAX, Subscription};
 
-/// How often the server is asked for a sign of life, and how long it may take to give it.
+/// How often the server is pinged, and how long it may take to answer.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_LIMIT: Duration = Duration::from_secs(2);
-/// Servers that are asked before a subscription is given up: a cluster has several to begin
-/// with, and each may send us on.
+/// Servers that are tried before a subscription fails: a cluster has several seed nodes, and each
+/// may redirect us.
 const SERVERS_MAX: usize = 5;
 
 /// Subscribed on return.
@@ -48,7 +48,7 @@ pub(super) async fn subscribe(
     keys: &Arc<Keys>,
     sample: Option<&Arc<Sample>>,
 ) -> Result<Subscription, RegistryError> {
-    let opening = Opening {
+    let opener = Opener {
         address: link.address().clone(),
         connect_timeout: link.connect_timeout(),
         response_timeout: link.response_timeout(),
@@ -56,11 +56,11 @@ pub(super) async fn subscribe(
         sample: sample.cloned(),
         counters: Arc::clone(link.counters()),
     };
-    // A connection lives in the runtime it was made in.
+    // A connection belongs to the runtime that it was made in.
     let opened = link.runtime().spawn(async move {
-        let opened = opening.open().await;
+        let opened = opener.open().await;
         if opened.is_err() {
-            count(&opening.counters.connections_failed);
+            count(&opener.counters.connections_failed);
         }
         opened
     });
@@ -70,7 +70,7 @@ pub(super) async fn subscribe(
     Ok(subscription)
 }
 
-struct Opening {
+struct Opener {
     address: Address,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -79,7 +79,7 @@ struct Opening {
     counters: Arc<Counters>,
 }
 
-impl Opening {
+impl Opener {
     async fn open(&self) -> Result<(Subscription, Keeper), Fault> {
         let nodes = self.address.nodes();
         let first = fastrand::usize(..nodes.len());
@@ -92,7 +92,7 @@ impl Opening {
                 Err(fault) => fault,
             };
             let next = match fault.moved_to() {
-                // An empty host: the one that was asked, at another port.
+                // An empty host means the same host, at another port.
                 Some((host, port)) if host.is_empty() => Some((node.0.clone(), port)),
                 Some(owner) => Some(owner),
                 None => others.next().cloned(),
@@ -108,24 +108,24 @@ impl Opening {
     async fn open_at(&self, node: &(String, u16)) -> Result<(Subscription, Keeper), Fault> {
         let (changes, subscriber) = broadcast::channel(SUBSCRIPTION_CHANGES_MAX);
         let lost = Arc::new(Notify::new());
-        let ear = Ear {
+        let handler = PushHandler {
             changes: changes.downgrade(),
             lost: Arc::clone(&lost),
             counters: Arc::clone(&self.counters),
             sample: self.sample.clone(),
-            told: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         };
-        // Only in the third protocol a connection that is subscribed can be asked for a sign of life.
+        // Only with RESP3 can a subscribed connection be pinged.
         let client = self.address.client(node, ProtocolVersion::RESP3)?;
         let config = untimed().set_push_sender(move |push| {
-            ear.hear(push);
+            handler.handle(push);
             Ok::<(), ()>(())
         });
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = in_time(self.connect_timeout, connecting).await?;
         if self.address.is_cluster() {
-            // A replica would take the subscription and go on in silence when its master cannot
-            // be reached; asked for a key, it sends us to its master.
+            // A replica would accept the subscription and stay silent when its master is unreachable;
+            // asked for a key, it redirects us to its master.
             let mut command = redis::cmd("HMGET");
             command.arg(&self.keys.meta).arg("format");
             in_time(self.response_timeout, connection.send_packed_command(&command))
@@ -143,7 +143,7 @@ impl Opening {
         }
         count(&self.counters.subscriptions);
         info!(channel = self.keys.channel, host = node.0, port = node.1, "subscribed to redis");
-        // What was published before is not heard; whoever subscribes compares next.
+        // Messages before the subscription are lost; the follower compares next.
         if let Some(sample) = &self.sample {
             sample.changed();
         }
@@ -152,25 +152,25 @@ impl Opening {
     }
 }
 
-/// Hears what the server says unasked.
-struct Ear {
+/// Handles the pushes of the server.
+struct PushHandler {
     /// Weak, so that the end of the keeper ends the subscription.
     changes: broadcast::WeakSender<Notice>,
     lost: Arc<Notify>,
     counters: Arc<Counters>,
     sample: Option<Arc<Sample>>,
-    /// Whether an unreadable message was logged: whoever writes them may write many.
-    told: AtomicBool,
+    /// Whether an unreadable message was logged: there may be many.
+    warned: AtomicBool,
 }
 
-impl Ear {
-    fn hear(&self, push: PushInfo) {
+impl PushHandler {
+    fn handle(&self, push: PushInfo) {
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
                 count(&self.counters.messages);
                 let notice = self.read(&push.data);
                 if let Some(changes) = self.changes.upgrade() {
-                    // An error says that nobody listens any more.
+                    // An error means that the subscriber is gone.
                     let _ = changes.send(notice);
                 }
             }
@@ -182,7 +182,7 @@ impl Ear {
         }
     }
 
-    /// What cannot be read is a hole: the follower compares, and misses nothing.
+    /// An unreadable message counts as a hole: the follower compares, and misses nothing.
     fn read(&self, data: &[Value]) -> Notice {
         let [Value::BulkString(channel), Value::BulkString(message)] = data else {
             return self.unreadable();
@@ -207,14 +207,14 @@ impl Ear {
 
     fn unreadable(&self) -> Notice {
         count(&self.counters.messages_unreadable);
-        if !self.told.swap(true, Relaxed) {
+        if !self.warned.swap(true, Relaxed) {
             warn!("a message on the registry's channel cannot be read; comparing with the registry");
         }
         Notice::Lagged { missed: 1 }
     }
 }
 
-/// Keeps the connection, and with it the subscription, until something is wrong.
+/// Keeps the connection, and with it the subscription, until it fails.
 struct Keeper {
     connection: MultiplexedConnection,
     changes: broadcast::Sender<Notice>,
@@ -227,7 +227,7 @@ impl Keeper {
         let reason = loop {
             tokio::select! {
                 () = self.changes.closed() => return,
-                () = self.lost.notified() => break "redis ended it".to_owned(),
+                () = self.lost.notified() => break "redis closed it".to_owned(),
                 () = sleep(PING_EVERY) => {}
             }
             let ping = redis::cmd("PING");

@@ -1,12 +1,11 @@
 //! The connection for calls: one, shared by all callers, made when it is needed.
 //!
-//! It lives on a thread of its own. A connection belongs to the runtime it was made in, and
-//! the tracker calls from the runtimes of many workers, of which any may end.
+//! It lives on a separate thread. A connection belongs to the runtime that it was made in, and
+//! the tracker calls from the runtimes of many workers, any of which may end.
 //!
-//! One caller connects, the others wait for it; a caller that goes away meanwhile does not
-//! interrupt it, else a caller that waits 250 ms could never make a connection that takes
-//! 300. After two failures in a row attempts are made with the pauses of [`Backoff`], 2 s at the
-//! longest, and calls in between fail at once. Only an answer ends the row: a server that takes
+//! One caller connects, the others wait for it. A caller that gives up does not interrupt the
+//! attempt, else callers that wait 250 ms could never make a connection that takes 300. After two failures in a row attempts are made with the pauses of [`Backoff`], 2 s at the
+//! longest, and calls in between fail at once. Only an answer resets the count: a server that accepts
 //! connections and drops them is not hammered.
 
 use std::{
@@ -39,8 +38,8 @@ use super::{
     fault::Fault,
 };
 
-/// Longest pause between two attempts to connect. With what an attempt takes, it bounds how stale
-/// a tracker is after Redis has come back: 5 s.
+/// Longest pause between two attempts to connect. Together with the time for an attempt, it bounds how
+/// stale a tracker is after Redis has come back: 5 s.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -48,7 +47,7 @@ pub(super) struct Link {
     address: Address,
     worker: Worker,
     slot: Arc<Mutex<Slot>>,
-    /// In a row, of attempts to connect and of connections that broke.
+    /// Consecutive failures: attempts to connect, and connections that broke.
     failures: Arc<AtomicU32>,
     counters: Arc<Counters>,
     connect_timeout: Duration,
@@ -58,7 +57,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct Slot {
     connection: Option<Connection>,
-    /// Tells a failure of this connection from one that was answered already.
+    /// Distinguishes a failure of this connection from one of an earlier connection.
     number: u64,
     backoff: Backoff,
     pause_until: Option<Instant>,
@@ -82,7 +81,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Link {
-    /// Connects to nothing yet.
+    /// A link without a connection yet.
     pub(super) fn new(
         config: &RedisConfig,
         certificates: Option<TlsCertificates>,
@@ -120,7 +119,7 @@ impl Link {
         self.response_timeout
     }
 
-    /// Asks Redis. Returns within twice the time to connect and once that of an answer.
+    /// Sends a command. Takes at most twice the connect timeout and once the response timeout.
     pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Fault> {
         let called = self.try_call(command).await;
         if called.is_err() {
@@ -140,7 +139,8 @@ impl Link {
         let answer = in_time(self.response_timeout, asked).await;
         let answer = answer.and_then(|value| value.extract_error().map_err(Fault::from));
         match &answer {
-            Err(fault) if fault.spoils_connection() => self.forget(number, fault).await,
+            Err(fault) if fault.breaks_connection() => self.forget(number, fault).await,
+            // An error that the server returned is an answer, too: the server is there.
             _ => self.failures.store(0, Relaxed),
         }
         answer
@@ -177,7 +177,7 @@ impl Link {
         match connecting.await {
             Ok(connected) => connected,
             Err(_) => {
-                let last = "the attempt to connect was given up".to_owned();
+                let last = "the attempt to connect was aborted".to_owned();
                 Err(Fault::Pausing { last, denied: false })
             }
         }
@@ -186,14 +186,14 @@ impl Link {
     async fn forget(&self, number: u64, fault: &Fault) {
         let mut slot = self.slot.lock().await;
         if slot.number == number && slot.connection.take().is_some() {
-            warn!(error = %fault, connection = number, "gave up the connection to redis");
+            warn!(error = %fault, connection = number, "closed the connection to redis");
             slot.pause_after(self.failures.fetch_add(1, Relaxed) + 1, fault);
         }
     }
 }
 
 impl Slot {
-    /// Connected to nothing yet.
+    /// Without a connection yet.
     fn new() -> Self {
         Self {
             connection: None,
@@ -210,8 +210,8 @@ impl Slot {
         self.last_error = fault.to_string();
         self.last_was_denied = fault.is_denied();
         if failures == 1 {
-            // A connection breaks now and then, and the server is there: the next call may have
-            // a new one at once.
+            // A single broken connection does not mean that the server is down: the next call may
+            // reconnect at once.
             self.backoff.reset();
             self.pause_until = None;
         } else {
@@ -220,7 +220,7 @@ impl Slot {
     }
 }
 
-/// A cluster's nodes are asked side by side, each within the limit, and then for its slots.
+/// A cluster's seed nodes are tried in parallel, each within the limit, then asked for the slots.
 async fn connect(address: &Address, limit: Duration) -> Result<Connection, Fault> {
     if address.is_cluster() {
         let limit = limit * 2;
@@ -233,7 +233,7 @@ async fn connect(address: &Address, limit: Duration) -> Result<Connection, Fault
     in_time(limit, client.get_multiplexed_async_connection_with_config(&config)).await.map(Connection::Single)
 }
 
-/// The limits are ours: the crate's own would begin anew at each step.
+/// Without the crate's timeouts, which would restart at each step; ours cover all steps.
 pub(super) fn untimed() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
@@ -245,7 +245,7 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, Fault> {
     match timeout(limit, answer).await {
         Ok(answer) => answer.map_err(Fault::from),
-        Err(_) => Err(Fault::Silence(limit)),
+        Err(_) => Err(Fault::TimedOut(limit)),
     }
 }
 
@@ -262,7 +262,7 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (ends, ended) = oneshot::channel();
         thread::Builder::new().name("redis".to_owned()).spawn(move || {
-            // Dropping the other end is the message.
+            // Ends when the sender is dropped.
             let _ = runtime.block_on(ended);
             runtime.shutdown_background();
         })?;

@@ -1,14 +1,14 @@
-//! Reading everything after a version, page by page, as if it were one moment.
+//! Reads everything after a version, page by page, as a consistent snapshot.
 //!
 //! The log has one entry per program, at the version of its last change. Pages go up in
 //! versions, and each is read with the state in one script. A program that changes while
-//! pages are read moves behind all that was there before, so a later page brings it again,
-//! with its new content. The last page is the one behind which there was nothing when it was
-//! read; then every program has been seen as it was at that page's version.
+//! pages are read moves to the end of the log, so a later page brings it again, with its new
+//! content. When the last page is read, every program has been seen as it was at that page's
+//! version.
 //!
-//! A row that cannot be read is left out and counted: one row does not stop a region. A row
-//! that can be read and has another version than the log says is of another moment than the
-//! log, as after a restore of one key alone: that store is damaged.
+//! A row that cannot be read is left out and counted: one row must not stop a region. A
+//! readable row with another version than in the log means that one of the keys was restored
+//! alone: that store is damaged.
 
 use std::collections::BTreeMap;
 
@@ -26,16 +26,16 @@ use crate::{
 
 /// Rows of one page: a few ms of Redis' time.
 const PAGE_ROWS_MAX: usize = 1_000;
-/// A page ends with the row that goes beyond, so it has at most this and one program.
+/// A page ends with the row that exceeds it, so it has at most this and one program.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
-/// How often reading begins anew because the store became another one meanwhile.
+/// How often reading restarts because the store was replaced meanwhile.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Rows of a moment.
+/// Rows of one consistent read.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) state: State,
-    /// `None` cannot be read.
+    /// `None` for an unreadable row.
     pub(super) rows: BTreeMap<ProgramId, Option<Row>>,
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn read_from(link: &Link, keys: &Keys, since: Version) -> Resul
             return Ok(read);
         }
     }
-    Err(unavailable("redis was emptied or replaced again and again while it was read"))
+    Err(unavailable("redis was emptied or replaced repeatedly while it was read"))
 }
 
 fn read_row(id: &str, version: Version, stored: &[u8]) -> Result<(ProgramId, Row), RegistryError> {
@@ -71,7 +71,7 @@ fn read_row(id: &str, version: Version, stored: &[u8]) -> Result<(ProgramId, Row
     Ok((id, row))
 }
 
-/// `None` if the store became another one between two pages.
+/// `None` if the store was replaced between two pages.
 async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Option<Read>, RegistryError> {
     let mut rows = BTreeMap::new();
     let mut before: Option<State> = None;
@@ -102,6 +102,7 @@ async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Optio
                         keys.programs, row.version, keys.versions
                     )));
                 }
+                // Skipped, but remembered as present, so that its program is not taken for removed.
                 Err(error) => {
                     link.counters().leave_out(&id, &error);
                     rows.extend(id.parse().map(|id| (id, None)));
@@ -111,9 +112,11 @@ async fn try_read_from(link: &Link, keys: &Keys, since: Version) -> Result<Optio
         if !more {
             return Ok(Some(Read { state, rows }));
         }
+        // A full page that does not advance would loop for ever.
         if after <= began_after {
             return Err(damaged(format!("{} has versions that do not rise after {after}", keys.versions)));
         }
+        // Changes keep moving rows to the end; a bound on how far this read chases them.
         if after > *enough.get_or_insert(state.version.saturating_add(CHANGE_LOG_MAX)) {
             return Err(unavailable("programs change faster than they can be read"));
         }

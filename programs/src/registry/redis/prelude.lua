@@ -10,11 +10,11 @@ end
 if not version or (epoch and not meta[3]) then
   return {'damaged', META .. ' has no version'}
 end
--- An eviction takes whole keys: what is left of the registry is no registry.
+-- An eviction removes whole keys: the rest is not a usable registry.
 if (version > 0) ~= (rows > 0) or (version > 0) ~= (logged > 0) then
   return {'damaged', 'a part of ' .. META .. ', ' .. PROGRAMS .. ' and ' .. VERSIONS .. ' is missing; was it evicted?'}
 end
--- Lua's own way to write a number loses digits from 10^14 on.
+-- tostring() loses digits from 10^14 on.
 local function digits(number)
   return string.format('%.0f', number)
 end

@@ -1,7 +1,7 @@
 //! One program as it is stored and published: `version revision json`, without JSON a tombstone.
 //!
-//! The revision has 20 digits, since Lua compares numbers as floats, which confuse those
-//! beyond 2^53, and texts byte by byte.
+//! The revision has 20 digits, so that Lua compares it as text: its numbers are floats, exact only
+//! up to 2^53.
 
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ pub(super) struct Row {
 
 impl Row {
     /// # Errors
-    /// [`RegistryError::Damaged`], of this row alone.
+    /// [`RegistryError::Damaged`], about this row alone.
     pub(super) fn read(id: &ProgramId, stored: &[u8]) -> Result<Self, RegistryError> {
-        let strange = || damaged(format!("it holds something else under {id}"));
+        let strange = || damaged(format!("the row of {id} is malformed"));
         let mut words = stored.splitn(3, |byte| *byte == b' ');
         let mut number = || str::from_utf8(words.next()?).ok()?.parse().ok();
         let (version, revision) = number().zip(number()).ok_or_else(strange)?;
@@ -67,11 +67,11 @@ pub(super) fn write_revision(revision: u64) -> Vec<u8> {
     format!("{revision:020}").into_bytes()
 }
 
-/// What a message of the channel says.
+/// A message of the channel.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message {
     Change(Change),
-    /// So many changes at once, or one too large to be sent: they are to be read.
+    /// A count of changes that were too many or too large to publish, and must be read.
     Many(u64),
 }
 
@@ -81,7 +81,8 @@ impl Message {
         let (head, rest) = message.split_at_checked(MESSAGE_FORMAT.len())?;
         let mut words = rest.strip_prefix(b" ")?.splitn(3, |byte| *byte == b' ');
         let mut word = || str::from_utf8(words.next()?).ok();
-        let (epoch, version) = (Epoch::parse(word()?)?, word()?.parse::<Version>().ok()?);
+        let epoch = Epoch::parse(word()?)?;
+        let version = word()?.parse::<Version>().ok()?;
         if head != MESSAGE_FORMAT.as_bytes() {
             return None;
         }
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_release_or_nobody_wrote_is_no_message() {
+    fn an_unknown_format_is_not_a_message() {
         for message in [
             "",
             "1",

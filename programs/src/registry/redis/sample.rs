@@ -4,21 +4,20 @@
 //! The updater writes a hash per program, whose key is the program id and whose values are
 //! all text (`userAgent`, `programId`, `programName`, `checksum`, `customerId`,
 //! `customerName`, `messageId`, `valid`), and publishes the same as JSON on `channel1`. It
-//! knows no versions, no revisions and no deletes, and stores with one command and publishes
-//! with another. So:
+//! has no versions, revisions or deletes, and stores with one command and publishes with another. So:
 //!
-//! - Such a program has version 0 and revision 0: below any of ours. What was once put or
-//!   removed through the registry is ours for good.
+//! - Such a program has version 0 and revision 0: below any of ours. A program that was once put
+//!   or removed through the registry is ours for good.
 //! - A message is only a hint that something changed; the next comparison reads everything.
-//!   There is no version that could tell it, so the epoch as this process sees it changes
-//!   with each message and each subscription: no follower takes an old position for a new one.
+//!   As there is no version to advance, the epoch that this process reports changes with each
+//!   message and each subscription: no follower mistakes an old position for a current one.
 //! - Comparing versions proves nothing, so a follower is never in step with the sample: a lost
-//!   message shows when the connection is made again, or when the program is older than
-//!   `fresh_seconds` and a hit has it read again.
-//! - The sample has no ready mark, and that there are keys proves nothing: after the first
-//!   update, or with the keys of somebody else, an emptied Redis has some as well. So the mark
-//!   is ours also here: whoever knows that the sample's programs are complete imports `[]`,
-//!   once, and again after Redis was emptied.
+//!   message is made up for when the connection is made again, or when a hit finds the program
+//!   older than `fresh_seconds` and has it read again.
+//! - The sample has no ready mark, and existing keys prove nothing: after the next update, or with
+//!   keys of another application, an emptied Redis has some as well. So our ready mark counts here
+//!   too: an operator who knows that the sample's programs are complete imports `[]`, once, and
+//!   again after Redis was emptied.
 //!
 //! Reading everything walks the whole keyspace, one hash at a time: made for the sample's
 //! size, and for a migration.
@@ -48,21 +47,21 @@ const STEP_KEYS: usize = 1_000;
 /// Fields of the sample's hash, with room for more; a hash with more is not one of its programs.
 const FIELDS_MAX: usize = 64;
 
-/// What this process heard of the sample.
+/// Changes of the sample that this process has seen.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
-    heard: AtomicU64,
+    changes: AtomicU64,
 }
 
 impl Sample {
     /// Something may have changed.
     pub(super) fn changed(&self) {
-        self.heard.fetch_add(1, SeqCst);
+        self.changes.fetch_add(1, SeqCst);
     }
 
-    /// The epoch as it is now.
+    /// The epoch that followers see: another one after each change.
     pub(super) fn mark(&self, epoch: Epoch) -> Epoch {
-        Epoch::from_u128(epoch.as_u128() ^ u128::from(self.heard.load(SeqCst)))
+        Epoch::from_u128(epoch.as_u128() ^ u128::from(self.changes.load(SeqCst)))
     }
 }
 
@@ -87,7 +86,7 @@ pub(super) async fn get(link: &Link, id: &ProgramId) -> Result<Option<Arc<Progra
     };
     let program = read(id, fields);
     if program.is_none() {
-        warn!(program = %id, "the hash is no program of the sample; left out");
+        warn!(program = %id, "skipped a hash that is not a program of the sample");
     }
     Ok(program)
 }
@@ -106,7 +105,7 @@ pub(super) async fn add_all<T>(
         for key in keys {
             let Ok(key) = String::from_utf8(key) else { continue };
             let Ok(id) = key.parse::<ProgramId>() else { continue };
-            // A walk may name a key twice.
+            // SCAN may return a key twice.
             if !ours.contains_key(&id)
                 && !found.contains_key(&id)
                 && let Some(program) = get(link, &id).await?

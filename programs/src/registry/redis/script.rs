@@ -1,8 +1,8 @@
 //! The Lua scripts: how they are sent, and how their answers are read.
 //!
-//! A script that only reads is called as one that only reads, which a user without the right
-//! to write may do; servers know that from Redis 7.0 on. A script is called by its hash. Redis forgets its scripts when it restarts; the call that
-//! finds out sends the text, once.
+//! A script that only reads is called with the `_RO` commands of Redis 7.0, which a user without
+//! write access may use. A script is called by its hash; if Redis has lost it in a restart, the
+//! call sends the text, once.
 
 use std::sync::LazyLock;
 
@@ -47,11 +47,11 @@ script!(
     "Writes programs, counts, logs and publishes: the only way a registry changes."
 );
 
-/// What a script answered.
+/// The answer of a script.
 pub(super) struct Answer {
     /// The state after it ran.
     pub(super) state: State,
-    /// What is particular to the script.
+    /// The part that depends on the script.
     pub(super) rest: std::vec::IntoIter<Value>,
 }
 
@@ -101,7 +101,7 @@ fn read(answer: Value) -> Result<Answer, RegistryError> {
         }
         "damaged" => return Err(damaged(text(values.next())?)),
         "denied" => return Err(denied(format!("its user may not {}", text(values.next())?))),
-        "replaced" => return Err(unavailable("another redis, or an emptied one, took over meanwhile")),
+        "replaced" => return Err(unavailable("redis was emptied or replaced meanwhile")),
         other => return Err(damaged(format!("a script answered {other:?}"))),
     }
     let epoch = match text(values.next())?.as_str() {

@@ -17,12 +17,12 @@ use crate::{
 const CHUNK_PROGRAMS_MAX: usize = 256;
 /// Bytes of JSON of one script of an import; a single larger program is a script of its own.
 const CHUNK_BYTES_MAX: usize = 1024 * 1024;
-/// Up to so many bytes, the changes of one script are published as they are; else as a count.
+/// The changes of one script are published one by one up to this many bytes, else as a count.
 const PUBLISHED_BYTES_MAX: usize = 16 * 1024;
-/// Up to so many changes, too.
+/// And up to this many changes.
 const PUBLISHED_CHANGES_MAX: usize = 16;
 
-/// One change that a caller wants.
+/// A requested change.
 #[derive(Debug)]
 pub(super) struct Edit {
     id: ProgramId,
@@ -53,8 +53,7 @@ pub(super) async fn one(link: &Link, keys: &Keys, edit: Edit) -> Result<Put, Reg
     puts.first().copied().ok_or_else(|| damaged("a script left out its answer"))
 }
 
-/// Chunk after chunk; each is all there or not at all, and the last one sets the ready mark if
-/// one is to be set.
+/// Chunk after chunk, each atomic; with `makes_ready`, the last one sets the ready mark.
 pub(super) async fn all(
     link: &Link,
     keys: &Keys,
@@ -86,7 +85,7 @@ pub(super) async fn all(
     }
 }
 
-/// At least one, unless there is none.
+/// How many edits go into the next script; 0 only if there are none.
 fn chunk_len(edits: &[Edit]) -> usize {
     let mut bytes = 0;
     let fitting = edits.iter().take(CHUNK_PROGRAMS_MAX).take_while(|edit| {
@@ -96,7 +95,8 @@ fn chunk_len(edits: &[Edit]) -> usize {
     fitting.count().max(1).min(edits.len())
 }
 
-/// The edits in one script; `epoch` is the one that they must go into.
+/// Applies the edits in one script. `epoch` is required, if given: chunks must not be split over two
+/// stores.
 async fn apply(
     link: &Link,
     keys: &Keys,
@@ -136,7 +136,7 @@ fn read_put(answer: redis::Value, edit: &Edit) -> Result<Put, RegistryError> {
         "differs" => {
             let version = script::number(values.next())?;
             let stored = script::bytes(values.next())?;
-            // Another release may write the same program with other words.
+            // Another release may write the same program as other JSON.
             let same = match &edit.program {
                 Some((given, _)) => row::read_json(&edit.id, &stored).is_ok_and(|stored| *stored == *given),
                 None => false,

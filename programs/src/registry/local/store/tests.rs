@@ -69,7 +69,8 @@ proptest! {
     fn the_store_does_what_the_model_does(
         transactions in collection::vec(collection::vec(any_edit(), 1..6), 1..8),
     ) {
-        let (store, mut model) = (in_memory(1_000), Model::default());
+        let store = in_memory(1_000);
+        let mut model = Model::default();
         for edits in transactions {
             let expected: Vec<_> = edits.iter().map(|edit| model.apply(edit)).collect();
             let before = store.state().unwrap().version;
