@@ -1,4 +1,4 @@
-//! `null` is absence: a source that writes every key has no other way to leave one out.
+//! Reads `null` as absence, for sources that always write every key.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,14 +1,13 @@
 //! The decision: does this program exist, is it still valid, is this a valid
 //! combination of parameters?
 //!
-//! One function serves the hit and the explanation. It is pure: the time and what the
-//! catalog says are arguments. A [`Trace`] looks on; the one of a hit is `()` and costs
-//! nothing.
+//! One function serves the hit and the explanation. It is pure: the time and the catalog's verdict
+//! are arguments. A [`Trace`] observes the steps; for a hit it is `()` and costs nothing.
 //!
-//! The order is fixed, and the first rule that is broken is the reason: size, id, does
-//! it exist, is it active, its window, the parameters (required, their rules, unexpected,
-//! conflicting), the checksum. Parameters beyond a limit were left out before: the rules judge
-//! what is left.
+//! The order is fixed, and the first broken rule is the reason: size, id,
+//! existence, active, window, the parameters (required, their rules, unexpected,
+//! conflicting), the checksum. Parameters beyond a limit were left out before: the rules see
+//! only the rest.
 
 use crate::catalog::Verdict;
 use crate::{Invalid, Program};
@@ -24,44 +23,43 @@ pub use refusal::{Refusal, Refused};
 /// The parameter that must equal the program's checksum.
 const CHECKSUM: &str = "sum";
 
-/// What is to be decided over: a hit, an entry of a beacon, or a message of a broker.
+/// The subject of a decision: a hit, an entry of a beacon, or a broker message.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'c> {
     /// The program id, decoded and checked; `None` if it cannot be one.
     pub program: Option<&'c str>,
-    /// Its parameters, as far as they are within their limits.
+    /// Its parameters within the limits.
     pub parameters: &'c Parameters<'c>,
     /// Bytes of the request line.
     pub request_line_bytes: usize,
-    /// Whether the request line has more bytes than it may have.
+    /// Whether the request line exceeds its limit.
     pub is_oversize: bool,
     /// Whether it is answered with the program's own data, so that an unverified program is of no use.
     pub needs_program: bool,
 }
 
-/// A candidate that is taken.
+/// An accepted candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Accepted<'v> {
-    /// It obeys this program's rules.
+    /// It satisfies this program's rules.
     Known(&'v Program),
-    /// The program could not be checked, and the configuration takes such hits.
+    /// The program could not be checked, and the configuration accepts such hits.
     Unverified,
 }
 
-/// What becomes of a hit whose program cannot be checked.
+/// The treatment of a hit whose program cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
-    /// It is taken and its event says `unverified`. `/event` refuses it all the same:
-    /// its answer is the program's data, which we do not have.
+    /// It is accepted, and its event says `unverified`. `/event` refuses it all the same, as its
+    /// answer would be the program's data, which we do not have.
     Accept,
     /// It is refused with reason `unverified_program`.
     Refuse,
 }
 
-/// Looks on while a decision is made.
+/// Observes a decision.
 pub trait Trace {
-    /// One check and what came of it; returns `outcome` as it is. `describe` says in
-    /// words what was found good.
+    /// One check and its outcome, which is returned unchanged. `describe` puts a success into words.
     fn step<V>(
         &mut self,
         check: &'static str,
@@ -70,7 +68,7 @@ pub trait Trace {
     ) -> Result<V, Refused>;
 }
 
-/// Looks at nothing.
+/// Records nothing.
 impl Trace for () {
     #[inline]
     fn step<V>(
@@ -83,7 +81,7 @@ impl Trace for () {
     }
 }
 
-/// What of the configuration a decision needs.
+/// The configuration of decisions.
 #[derive(Clone, Debug)]
 pub struct Rules {
     always_allowed: Vec<String>,
@@ -111,10 +109,10 @@ impl Rules {
     }
 }
 
-/// Decides over `candidate`, whose program the catalog judges as `verdict`, at `now_ms`
-/// milliseconds since 1970.
+/// Decides on `candidate`, given the catalog's `verdict` on its program, at `now_ms` milliseconds
+/// since 1970.
 ///
-/// `verdict` is not looked at if the candidate is too large or has no program id.
+/// `verdict` is ignored if the candidate is too large or has no program id.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -126,7 +124,8 @@ pub fn decide<'v, T: Trace>(
     trace: &mut T,
 ) -> Result<Accepted<'v>, Refused> {
     trace.step("size", within_limits(candidate), |()| {
-        let (bytes, left_out) = (candidate.request_line_bytes, candidate.parameters.left_out());
+        let bytes = candidate.request_line_bytes;
+        let left_out = candidate.parameters.left_out();
         let count = candidate.parameters.len();
         format!("{bytes} bytes of request line; {count} parameters, {left_out} more left out")
     })?;

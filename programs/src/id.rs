@@ -3,7 +3,7 @@
 //! # Why not `Arc<str>`?
 //!
 //! The catalog holds each id as its key, and 100,000 times the block behind an `Arc` is
-//! 3 MB. An id of up to 14 bytes, as core data gives them, stands in the value itself: a
+//! 3 MB. An id of up to 14 bytes, as is usual in core data, is stored inline: a
 //! look-up finds it without following a pointer, and a clone counts no references.
 
 use std::{
@@ -22,12 +22,12 @@ pub const PROGRAM_ID_BYTES_MAX: usize = 64;
 /// One to 64 ASCII letters, digits, `-` or `_`.
 ///
 /// A value of this type has been checked, so it can be a cache key or a partition
-/// key without being looked at again. A clone copies or shares the text and allocates
+/// key without another check. A clone copies or shares the text and allocates
 /// nothing; a map keyed by it can be asked with a `&str`.
 #[derive(Clone)]
 pub struct ProgramId(Text);
 
-/// Bytes that find room beside a length and a tag in two words.
+/// Bytes that fit into two words beside a length and a tag.
 const INLINE_BYTES_MAX: usize = 14;
 
 #[derive(Clone)]
@@ -36,7 +36,7 @@ enum Text {
     Shared(Arc<Long>),
 }
 
-/// A thin pointer leads to it, so that the short ones get the room of a fat one.
+/// Behind a thin pointer, so that inline ids get the space of a fat one.
 struct Long(Box<str>);
 
 /// The text is not a program id.
@@ -64,14 +64,14 @@ impl ProgramId {
         match bytes.get_mut(..text.len()) {
             Some(place) => {
                 place.copy_from_slice(text.as_bytes());
-                let length = u8::try_from(text.len()).expect("it found room in 14 bytes");
+                let length = u8::try_from(text.len()).expect("it fits into 14 bytes");
                 Self(Text::Inline { length, bytes })
             }
             None => Self(Text::Shared(Arc::new(Long(text.into())))),
         }
     }
 
-    /// Whether `text` would be taken as an id; allocates nothing.
+    /// Whether `text` is a valid id; does not allocate.
     pub fn is_valid(text: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         !text.is_empty() && text.len() <= PROGRAM_ID_BYTES_MAX && text.bytes().all(allowed)

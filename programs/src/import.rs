@@ -1,8 +1,7 @@
-//! Core data as text: all of it is good, or all that is bad is named.
+//! Parses core data from text: either all of it is valid, or every error is reported.
 //!
-//! An operator repairs a file of 100,000 programs in one go only if every bad entry
-//! is reported with its place, so the text is first cut into entries, then each is
-//! read alone.
+//! An operator can repair a file of 100,000 programs in one go only if every bad entry is reported
+//! with its place, so the text is first split into entries, then each is parsed separately.
 
 use std::collections::HashMap;
 
@@ -13,12 +12,12 @@ use crate::{
     program::{Program, ProgramJson, REVISION_MAX},
 };
 
-/// Errors that are reported of one text; reading stops there.
+/// Errors that are reported per text; parsing stops there.
 pub const IMPORT_ERRORS_MAX: usize = 100;
 /// Longest JSON of one program, in bytes.
 pub const PROGRAM_BYTES_MAX: usize = 1024 * 1024;
 
-/// One thing that is wrong with a text, and where.
+/// An error in a text, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
 pub struct ImportError {
@@ -32,10 +31,10 @@ pub struct ImportError {
     pub reason: String,
 }
 
-/// Reads an array of programs, one program, or one program a line.
+/// Reads an array of programs, a single program, or one program per line.
 ///
 /// # Errors
-/// All that is wrong, in the order of the text, at most [`IMPORT_ERRORS_MAX`].
+/// All errors, in the order of the text, at most [`IMPORT_ERRORS_MAX`].
 pub fn read_programs(text: &str) -> Result<Vec<Program>, Vec<ImportError>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { text, programs: Vec::new(), starts: HashMap::new(), errors: Vec::new() };
@@ -49,8 +48,8 @@ pub fn read_programs(text: &str) -> Result<Vec<Program>, Vec<ImportError>> {
     if reader.errors.is_empty() { Ok(reader.programs) } else { Err(reader.errors) }
 }
 
-/// Tells a file of lines from one object that is spread over lines, also when the
-/// first object is broken: the second line of a spread object is not `{` again.
+/// Distinguishes one object per line from one object over several lines, even if the first object
+/// is malformed: the second line of a single object does not start with `{`.
 fn is_one_a_line(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let first_is_whole = lines.next().is_some_and(|line| serde_json::from_str::<&RawValue>(line).is_ok());
@@ -104,8 +103,8 @@ impl<'t> Reader<'t> {
         self.errors.len() >= IMPORT_ERRORS_MAX
     }
 
-    /// Reads `entry`, which is a part of the text; the first look is the fast one,
-    /// and only a bad entry is read again to learn its path.
+    /// Reads `entry`, a part of the text. Only a bad entry is parsed a second, slower time to find the
+    /// path of its error.
     fn read_program(&mut self, entry: &'t str, path: std::fmt::Arguments<'_>) {
         let start = entry.as_ptr().addr() - self.text.as_ptr().addr();
         let start = start + (entry.len() - entry.trim_start().len());

@@ -1,53 +1,32 @@
-//! Where a click is sent: a URL with places for values, parsed once.
+//! Where a click is sent: a URL template with macros, parsed once.
 //!
-//! The stored text, in capitals or not, is copied byte for byte; only `{click_id}` and `{p.name}` are
-//! replaced, by percent-encoded values. An open redirect is a question of the
-//! authority, so that part of the template may hold neither a macro nor anything
-//! that browsers and we could read differently; see [`host`].
+//! The text is copied byte for byte; only `{click_id}` and `{p.name}` are replaced, by
+//! percent-encoded values. To rule out open redirects, the authority may contain neither a macro
+//! nor anything that browsers and we could parse differently; see [`host`].
 
 mod host;
+mod invalid;
+mod macros;
 mod render;
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::rules::NAME_BYTES_MAX;
+pub use invalid::InvalidUrl;
+use macros::{Macro, check_macros};
 
 /// Longest template, in bytes.
 pub const URL_BYTES_MAX: usize = 4_096;
 
-/// An absolute URL with macros, safe to be rendered with values of strangers.
+/// An absolute URL with macros, safe to render with untrusted values.
 ///
-/// Only the text is kept: where the macros stand is seen by their braces, which nothing
-/// else in it can be, and to look for them costs less than a list of places in memory.
+/// Only the text is kept: braces occur in it only around macros, and searching for them costs less
+/// than keeping their positions in memory.
 ///
 /// It owns its text or borrows it, as from a [`Program`](crate::Program).
 #[derive(Clone, PartialEq, Eq)]
 pub struct LandingUrl<Text = Box<str>>(Text);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Macro<'t> {
-    ClickId,
-    /// The parameter of this name.
-    Parameter(&'t str),
-}
-
-/// Why a text is not a landing URL, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {at}: {reason}")]
-pub struct InvalidUrl {
-    /// Place of the offending byte, from 0.
-    pub at: usize,
-    /// What is wrong, as a fragment.
-    pub reason: &'static str,
-}
-
-impl InvalidUrl {
-    fn new(at: usize, reason: &'static str) -> Self {
-        Self { at, reason }
-    }
-}
 
 impl LandingUrl {
     /// Parses an `https` template.
@@ -87,14 +66,14 @@ impl LandingUrl {
 }
 
 impl<'t> LandingUrl<&'t str> {
-    /// Of a text that was parsed before.
+    /// A text that was parsed before.
     pub(crate) fn of_parsed(text: &'t str) -> Self {
         Self(text)
     }
 }
 
 impl<Text: AsRef<str>> LandingUrl<Text> {
-    /// The template as it was given.
+    /// The text of the template.
     pub fn as_str(&self) -> &str {
         self.0.as_ref()
     }
@@ -109,9 +88,8 @@ impl<Text: AsRef<str>> LandingUrl<Text> {
         self.as_str().contains('{')
     }
 
-    /// Appends the URL to `out`. `param` gives the decoded value of a parameter; a
-    /// missing one renders as nothing, and so do the values of a segment of the path that they
-    /// would make `.` or `..`.
+    /// Appends the URL to `out`. `param` returns the decoded value of a parameter. A missing one
+    /// renders as nothing, and so do values that would turn a path segment into `.` or `..`.
     pub fn render<'v>(&self, click_id: &str, param: impl Fn(&str) -> Option<&'v str>, out: &mut String) {
         let write = |macro_: Macro<'_>, out: &mut String| match macro_ {
             Macro::ClickId => percent_encode(click_id, out),
@@ -121,10 +99,7 @@ impl<Text: AsRef<str>> LandingUrl<Text> {
     }
 }
 
-const CLICK_ID: &str = "click_id";
-const PARAMETER: &str = "p.";
-
-/// In capitals or not, as RFC 3986 has it.
+/// Ignoring case, as RFC 3986 requires.
 fn starts_with_scheme(text: &str, scheme: &str) -> bool {
     text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
@@ -142,40 +117,6 @@ fn check_bytes(text: &str) -> Result<(), InvalidUrl> {
         return Err(InvalidUrl::new(at, reason));
     }
     Ok(())
-}
-
-/// The text before `from` was checked to hold no brace.
-fn check_macros(text: &str, from: usize) -> Result<(), InvalidUrl> {
-    let mut at = from;
-    while let Some(brace) = text[at..].find(['{', '}']) {
-        let start = at + brace;
-        let rest = &text[start..];
-        if rest.starts_with('}') {
-            return Err(InvalidUrl::new(start, "a } that closes nothing"));
-        }
-        let Some(close) = rest[1..].find(['{', '}']).map(|close| close + 1) else {
-            return Err(InvalidUrl::new(start, "a { that is not closed"));
-        };
-        if rest[close..].starts_with('{') {
-            return Err(InvalidUrl::new(start + close, "a { inside a macro"));
-        }
-        read_macro(&rest[1..close]).map_err(|reason| InvalidUrl::new(start, reason))?;
-        at = start + close + 1;
-    }
-    Ok(())
-}
-
-fn read_macro(without_braces: &str) -> Result<Macro<'_>, &'static str> {
-    if without_braces == CLICK_ID {
-        return Ok(Macro::ClickId);
-    }
-    let name = without_braces
-        .strip_prefix(PARAMETER)
-        .ok_or("an unknown macro; there are {click_id} and {p.name}")?;
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err("the name of a parameter has 1 to 64 bytes");
-    }
-    Ok(Macro::Parameter(name))
 }
 
 /// Everything but RFC 3986's unreserved characters.
@@ -267,7 +208,7 @@ impl Serialize for FallbackUrl {
     }
 }
 
-/// For a program's JSON, whose `allowHttp` is looked at when all keys are read.
+/// For a program's JSON, where `allowHttp` is checked after all keys are read.
 pub(crate) fn read_landing<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<LandingUrl>, D::Error> {

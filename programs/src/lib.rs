@@ -1,6 +1,6 @@
-//! Core data: programs, what they demand of a hit, and the registry that holds them.
+//! Core data: programs, their rules for hits, and the registry that stores them.
 //!
-//! # The way of one change
+//! # The path of a change
 //!
 //! ```text
 //! JSON ── read_programs ── Program ── put / import ──► registry: value, version, change log
@@ -13,24 +13,24 @@
 //!                                                              └╌► all      └──► snapshot on disk
 //! ```
 //!
-//! Everything that judges by programs goes through [`catalog`] and [`decision`]: the tracker for
-//! its hits, and bridges for the messages of a broker.
+//! Every check against programs goes through [`catalog`] and [`decision`]: the tracker's for hits,
+//! and those of bridges for broker messages.
 //!
 //! | what waits | bound | when it is full |
 //! |---|---|---|
 //! | errors of one text | [`IMPORT_ERRORS_MAX`], 100 | reading stops, nothing is imported |
 //! | JSON of one program | [`PROGRAM_BYTES_MAX`], 1 MiB | the entry is an error |
-//! | writers of the local registry | its callers, each with one change, one at a time | they wait |
-//! | changes of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
+//! | writers of the local registry | one at a time | they wait |
+//! | notices of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
 //! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
-//! | programs in the catalog | `catalog.entries_max`, 100,000 | the least recently used leaves; its next hit reads it again |
+//! | programs in the catalog | `catalog.entries_max`, 100,000 | the least recently used is evicted; its next hit reads it again |
 //! | registry reads | `catalog.loads_max`, 1,024, one per id | a miss is unverified at once, nothing is read in the background |
-//! | the refresher's mailbox | 16 full loads that were asked for | the next one waits |
-//! | changes that the last-good snapshot lacks | 100,000 | all programs are loaded, and written anew |
-//! | callers of the registry in Redis | theirs (the catalog's `loads_max`); one connection, limits in time | [`RegistryError::Unavailable`] |
+//! | the refresher's mailbox | 16 requests for a full load | the next one waits |
+//! | changes waiting for the last-good snapshot | 100,000 | all programs are loaded and rewritten |
+//! | callers of the registry in Redis | their own (the catalog's `loads_max`); one connection, timeouts | [`RegistryError::Unavailable`] |
 //!
-//! A writer never waits for a follower. What a follower and a writer may rely on is
-//! said at the seam, [`registry`].
+//! A writer never waits for a follower. The guarantees for followers and writers are in
+//! [`registry`].
 //!
 //! [`Program::validity`], [`ParameterRule::check`] and [`LandingUrl::render`] are pure, and
 //! [`decision::decide`] puts them together.
@@ -62,7 +62,7 @@ pub use registry::{
 pub use rules::{ParameterKind, ParameterRule, ParameterRules};
 
 /// The AWS sample's three programs (212312, 212313, 212314), with landing URLs and
-/// without revisions; the first start of a machine imports them.
+/// without revisions; the first start on a machine imports them.
 pub fn samples() -> Vec<Program> {
-    read_programs(include_str!("samples.json")).expect("the file is part of the program and tested")
+    read_programs(include_str!("samples.json")).expect("the file is compiled in and tested")
 }

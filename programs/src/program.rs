@@ -3,14 +3,14 @@
 //! The sample writes numbers and booleans as text when they went through a Redis
 //! hash, so `customerId`, `checksum` and `valid` are taken either way. Its keys
 //! `userAgent` and `messageId` belong to an event and are ignored; any other
-//! unknown key is an error, because a misspelt rule is a rule that does not hold.
+//! unknown key is an error, because a misspelt rule would not be enforced.
 
 //!
 //! # What one costs
 //!
-//! A region holds 100,000 of them in memory, so their texts stand one behind the other in one
-//! allocation, see [`texts`], and what few programs say is behind one pointer, see [`terms`]: 88
-//! bytes and the texts, where the plain struct took 272 and each text an allocation of its own.
+//! A region holds 100,000 of them in memory, so the texts of a program share one allocation, see
+//! [`texts`], and rarely used fields are behind one pointer, see [`terms`]: 88 bytes and the texts,
+//! where the plain struct took 272 and an allocation for each text.
 
 mod json;
 mod lenient;
@@ -28,10 +28,10 @@ pub use texts::Texts;
 /// Longest program name, customer name and checksum, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
 
-/// Highest revision, 2^63-1: what is read by others as a signed number stays the same one.
+/// Highest revision, 2^63-1, so that other software may read it as a signed number.
 pub const REVISION_MAX: u64 = i64::MAX as u64;
 
-/// What the tracker knows of one program.
+/// One program.
 ///
 /// Read it from JSON: reading checks what the fields' types cannot say (an order of
 /// times, a bound on a list), and writing gives the same JSON again.
@@ -52,25 +52,25 @@ pub struct Program {
     pub strict: bool,
     /// Parameter `sum` must equal the checksum.
     pub require_checksum: bool,
-    /// The order of its source's changes; `None` when the JSON did not say.
+    /// Orders its source's changes; `None` if the JSON has none.
     pub revision: Option<u64>,
-    /// What only some programs say: times, parameter rules, a fallback.
+    /// Rarely used fields: times, parameter rules, a fallback.
     pub terms: BoxedTerms,
 }
 
-/// Why a program takes no hits at a moment.
+/// Why a program accepts no hits at a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Its `valid` is false.
     #[error("the program is switched off")]
     Inactive,
-    /// Its `startsAt` lies ahead.
+    /// Its `startsAt` is in the future.
     #[error("starts at {}", rfc3339::format_ms(*.starts_at_ms))]
     NotStarted {
         /// ms since 1970.
         starts_at_ms: u64,
     },
-    /// Its `endsAt` has come.
+    /// Its `endsAt` has passed.
     #[error("ended at {}", rfc3339::format_ms(*.ended_at_ms))]
     Expired {
         /// ms since 1970.
@@ -102,7 +102,7 @@ impl Program {
     /// Whether hits count at `now_ms`, milliseconds since 1970.
     ///
     /// # Errors
-    /// Why not; the switch is looked at first.
+    /// Why not; the switch is checked first.
     pub fn validity(&self, now_ms: u64) -> Result<(), Invalid> {
         if !self.valid {
             return Err(Invalid::Inactive);

@@ -1,8 +1,8 @@
-//! Moments as people write them: RFC 3339 text to milliseconds since 1970 and back.
+//! Converts RFC 3339 text to milliseconds since 1970 and back.
 //!
-//! The calendar is `jiff`'s. What of the text is taken is ours: `jiff` also reads what is not
-//! RFC 3339, and its errors do not say which part is wrong. Its `DateTime` serves and not its
-//! `Timestamp`, which ends a day before the year 9999 does.
+//! The calendar is `jiff`'s, the parser is ours: `jiff` also accepts other formats, and its errors do
+//! not say which part is wrong. `DateTime` is used rather than `Timestamp`, which ends a day before
+//! the year 9999 does.
 
 use std::str::FromStr;
 
@@ -12,8 +12,8 @@ use jiff::civil::{Date, DateTime, Time};
 /// The last moment that can be written with a four-digit year, in ms since 1970.
 pub const MS_MAX: u64 = 253_402_300_799_999;
 
-/// A number below it is taken for seconds: so many milliseconds are a day in March 1973, so many
-/// seconds the year 5138.
+/// A number below this is taken for seconds: as milliseconds it is a day in March 1973, as seconds
+/// the year 5138.
 pub const SECONDS_BELOW: u64 = 100_000_000_000;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);

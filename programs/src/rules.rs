@@ -1,6 +1,6 @@
-//! What a program demands of the parameters of a hit.
+//! A program's rules for the parameters of a hit.
 //!
-//! No regular expressions: the rules come from many hands and are checked at every
+//! No regular expressions: the rules come from many authors and are checked at every
 //! hit, so each check takes time bounded by the length of the value.
 
 mod json;
@@ -61,7 +61,7 @@ pub enum ParameterKind {
 }
 
 impl ParameterRule {
-    /// Whether `value` may stand; the length of the name is not looked at.
+    /// Whether `value` is allowed; the name is not checked.
     ///
     /// # Errors
     /// The reason, as a fragment that follows the parameter's name.

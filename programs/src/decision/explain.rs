@@ -1,7 +1,7 @@
 //! A decision, step by step.
 //!
-//! The steps come out of the very function that decides; there is no second set of rules that
-//! could say something else.
+//! The steps come from the function that decides; there is no second set of rules that could
+//! disagree.
 
 use serde::Serialize;
 
@@ -23,9 +23,9 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum Decision {
-    /// The hit is taken.
+    /// The hit is accepted.
     Accepted,
-    /// It is not.
+    /// It is refused.
     Refused {
         /// The reason's name.
         reason: &'static str,
@@ -34,7 +34,7 @@ pub enum Decision {
     },
 }
 
-/// Decides as [`decide`] does, and says how it came to that.
+/// Decides as [`decide`] does, and returns the steps.
 pub fn explain(
     candidate: &Candidate<'_>,
     verdict: &Verdict,
@@ -51,7 +51,7 @@ pub fn explain(
     (recorder.into_steps(), decision)
 }
 
-/// Writes down what it sees.
+/// Records the steps.
 #[derive(Default)]
 pub(super) struct Recorder(Vec<Step>);
 

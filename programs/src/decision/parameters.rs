@@ -1,4 +1,4 @@
-//! The parameters that a decision looks at, within their limits.
+//! The parameters of a decision, within their limits.
 
 use std::borrow::Cow;
 
@@ -46,8 +46,8 @@ impl<'r> Parameters<'r> {
         self.list.iter()
     }
 
-    /// Adds a parameter, or leaves it out: it has no name, its name or its value is too long, or
-    /// there are as many as there may be.
+    /// Adds a parameter, or leaves it out if it has no name, its name or value is too long, or there
+    /// are too many.
     pub fn push(&mut self, name: Cow<'r, str>, value: Cow<'r, str>, limits: &ParameterLimits) {
         let fits = self.list.len() < limits.parameters_max
             && (1..=limits.name_bytes_max).contains(&name.len())
@@ -71,7 +71,7 @@ impl<'r> Parameters<'r> {
         self.left_out += u32::try_from(before - self.list.len()).unwrap_or(u32::MAX);
     }
 
-    /// Counts what was left out by somebody else.
+    /// Counts parameters that the caller left out.
     pub fn note_left_out(&mut self, count: u32) {
         self.left_out += count;
     }
@@ -86,12 +86,12 @@ impl<'r> Parameters<'r> {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether there are as many as there may be: what comes now is left out.
+    /// Whether the limit is reached: further ones are left out.
     pub fn is_full(&self, limits: &ParameterLimits) -> bool {
         self.list.len() >= limits.parameters_max
     }

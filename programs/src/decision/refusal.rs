@@ -1,4 +1,4 @@
-//! Why a hit is not taken.
+//! Why a hit is refused.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub enum Refusal {
     ConflictingParameters,
     /// `sum` is not the program's checksum.
     ChecksumMismatch,
-    /// A limit on the request was passed.
+    /// A limit on the request was exceeded.
     TooLarge,
     /// A beacon's body is not JSON, or not a beacon's.
     MalformedBeacon,
@@ -72,7 +72,7 @@ impl Refusal {
     }
 }
 
-/// A refusal with what exactly was wrong, in words.
+/// A refusal with its details, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The reason.

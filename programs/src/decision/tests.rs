@@ -47,7 +47,8 @@ fn decide_on(
         is_oversize: target.len() > 20_480,
         needs_program,
     };
-    let (rules, mut recorder) = (rules(unverified), Recorder::default());
+    let rules = rules(unverified);
+    let mut recorder = Recorder::default();
     let decision = decide(&candidate, verdict, now_ms, &rules, &mut ());
     let explained = decide(&candidate, verdict, now_ms, &rules, &mut recorder);
     assert_eq!(decision, explained, "looking on changes nothing");

@@ -18,7 +18,8 @@ fn errors(text: &str) -> Vec<String> {
 
 #[test]
 fn an_array_one_object_and_one_a_line_are_read() {
-    let (a, b) = (program("a"), program("b"));
+    let a = program("a");
+    let b = program("b");
     let spread = a.replace(", ", ",\n  ").replace('{', "{\n  ");
     for text in [format!("[{a},\n{b}]"), format!("{a}\n{b}"), format!("\r\n{a}\r\n\r\n  {b}\r\n")] {
         assert_eq!(ids(&text), ["a", "b"], "{text}");
@@ -153,7 +154,8 @@ proptest! {
 
     #[test]
     fn no_broken_file_panics_or_names_a_place_outside(cut in 0..400usize, with in ".{0,3}", array in any::<bool>()) {
-        let (a, b) = (program("a"), program("b"));
+        let a = program("a");
+        let b = program("b");
         let mut text = if array { format!("[{a},\n{b}]") } else { format!("{a}\n{b}") };
         let cut = cut % text.len();
         text.replace_range(cut..=cut, &with);

@@ -1,11 +1,11 @@
-//! The part of a URL that says whose server it is.
+//! Checks the authority of a URL.
 //!
-//! Only plain DNS names pass: what a browser would normalise, decode or read as an
-//! address is refused, so there is no second reading of it.
+//! Only plain DNS names are accepted: anything that a browser would normalise, decode or read as an
+//! IP address is refused, so it cannot be interpreted in two ways.
 
 use std::ops::Range;
 
-use super::InvalidUrl;
+use super::invalid::InvalidUrl;
 
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;

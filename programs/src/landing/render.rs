@@ -1,23 +1,22 @@
-//! From a template to the URL of one hit.
+//! Renders a template into the URL of one hit.
 //!
-//! # Why is a segment looked at?
+//! # Why are path segments checked?
 //!
-//! A dot needs no encoding, so a value `..` would stand as a segment of the path, and a browser
-//! takes such a segment, or one written with `%2e`, for the step to the folder above: a stranger
-//! would choose the page. Values and text make such a segment also together, as `.{p.a}{p.b}` or
-//! `%{p.a}` do. So each segment with a macro is looked at as it was rendered, and where it is a dot
-//! segment, its values are left out. What the template's own text says stays: one that writes
-//! `..` means it.
+//! Dots are not percent-encoded, so a value `..` could become a path segment, and browsers resolve
+//! such a segment, or one with `%2e`, to the parent folder: an untrusted value would choose the
+//! page. Values and text can also form one together, as in `.{p.a}{p.b}` or `%{p.a}`. So each
+//! rendered segment with a macro is checked, and if it is a dot segment, its values are left out.
+//! A `..` in the template's own text is kept.
 
-use super::{Macro, read_macro};
+use super::macros::{Macro, read_macro};
 
-/// Appends the URL of a checked template, with what `write` appends for each macro. Allocates
-/// nothing but what `out` grows by.
+/// Appends the URL of a checked template; `write` appends the value of each macro. Allocates only
+/// to grow `out`.
 pub(super) fn render(template: &str, write: impl Fn(Macro<'_>, &mut String), out: &mut String) {
     let path_end = find_in_text(template, &['?', '#']).unwrap_or(template.len());
     let (mut path, behind) = template.split_at(path_end);
-    // Nearly all have their macros only behind the path. Scheme and host have none, so it does
-    // not matter that they are taken for segments here.
+    // Fast path: most templates have macros only after the path. Scheme and host have none, so
+    // treating them as segments is harmless.
     while path.contains('{') {
         let segment_end = find_in_text(path, &['/']).unwrap_or(path.len());
         let (segment, rest) = path.split_at(segment_end);
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_a_macro_is_no_text() {
+    fn a_name_in_a_macro_is_not_text() {
         assert_eq!(find_in_text("/{p.a/b?c}/d?e", &['?', '#']), Some(12));
         assert_eq!(find_in_text("{p.a/b}", &['/']), None);
     }

@@ -1,4 +1,4 @@
-//! A program as JSON has it: what is read, what must fit together, what is written.
+//! The JSON of a program: reading, consistency checks, writing.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     rules::{self, ParameterRules},
 };
 
-/// Every key that is understood. `null` for one that may be left out is as if it were.
+/// Every known key. `null` for an optional one counts as absent.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ProgramJson {
@@ -77,10 +77,10 @@ pub(super) const KEYS: [&str; 18] = [
 ];
 
 impl Program {
-    /// Reads what some release of ours wrote: a key that this one does not know is a newer
-    /// one's, and is ignored. In what a person wrote it is a misspelling, and an error.
+    /// Reads stored JSON: an unknown key comes from a newer release and is ignored. In user input it
+    /// is a misspelling, and an error.
     ///
-    /// Only keys of the program itself: a rule that is not understood whole is not enforced.
+    /// Only for keys of the program itself: a rule with unknown keys could not be enforced.
     ///
     /// # Errors
     /// As reading the JSON without those keys.
@@ -99,7 +99,7 @@ impl Program {
     }
 }
 
-/// A field that is fine alone and wrong beside another.
+/// A field that is inconsistent with another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub(crate) struct Inconsistent {
@@ -154,7 +154,7 @@ impl TryFrom<ProgramJson> for Program {
     }
 }
 
-/// Every key that is written, in this order; what says nothing is left out.
+/// Every key that is written, in this order; defaults are omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Written<'p> {
@@ -239,6 +239,6 @@ mod tests {
             assert!(Program::read_stored(bad.as_bytes()).is_err(), "{bad}");
         }
         let rule = newer.replace(r#""max":0.1"#, r#""max":0.1,"step":2"#);
-        assert!(Program::read_stored(rule.as_bytes()).is_err(), "half a rule is no rule");
+        assert!(Program::read_stored(rule.as_bytes()).is_err(), "half a rule is not a rule");
     }
 }

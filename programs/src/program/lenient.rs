@@ -1,4 +1,4 @@
-//! The scalars that core data writes in more than one way.
+//! Scalars that core data writes in more than one way.
 
 use std::fmt;
 
@@ -100,7 +100,7 @@ pub(super) fn bool_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     deserializer.deserialize_any(Bool)
 }
 
-/// RFC 3339 text or milliseconds since 1970; `null` is no moment.
+/// RFC 3339 text or milliseconds since 1970; `null` is `None`.
 pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Moment;
 
@@ -134,10 +134,10 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(Moment)
 }
 
-/// A whole number; `null` is none.
+/// A whole number; `null` is `None`.
 ///
-/// One above [`REVISION_MAX`](super::REVISION_MAX) is refused of a person (see
-/// [`read_programs`](crate::read_programs)), but was taken once and may be stored.
+/// One above [`REVISION_MAX`](super::REVISION_MAX) is refused in user input (see
+/// [`read_programs`](crate::read_programs)), but earlier releases stored them.
 pub(super) fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Revision;
 

@@ -1,8 +1,7 @@
-//! What only some programs say.
+//! Rarely used fields of a program.
 //!
-//! Most programs run without end and take any parameter. Those would pay 120 bytes each for
-//! fields that say nothing, 12 MB of a region, so the fields are behind a pointer that is
-//! there when one of them says something.
+//! Most programs run without end and accept any parameter. Empty fields would cost 120 bytes each,
+//! 12 MB in a region, so they are behind a pointer that is set only if one of them is used.
 
 use std::ops::{Deref, DerefMut};
 
@@ -24,7 +23,7 @@ pub struct Terms {
     pub conflicts: Vec<Vec<String>>,
 }
 
-/// [`Terms`] for the price of a pointer where they say nothing. Read and written as they are.
+/// [`Terms`] at the price of a pointer if they are empty. Dereferences to them.
 #[derive(Clone, Debug, Default)]
 pub struct BoxedTerms(Option<Box<Terms>>);
 
@@ -50,14 +49,14 @@ impl Deref for BoxedTerms {
     }
 }
 
-/// The pointer is there from then on.
+/// Allocates, if there is no pointer yet.
 impl DerefMut for BoxedTerms {
     fn deref_mut(&mut self) -> &mut Terms {
         self.0.get_or_insert_default()
     }
 }
 
-/// Whether the pointer is there makes no difference.
+/// Empty terms are equal with and without a pointer.
 impl PartialEq for BoxedTerms {
     fn eq(&self, other: &Self) -> bool {
         **self == **other

@@ -1,7 +1,7 @@
 //! Parameter rules as JSON: `{"required": true, "type": "integer", "min": 1}`.
 //!
-//! A key that does not suit the type is an error, since it is a limit that somebody
-//! believes in. Defaults are left out when writing.
+//! A key that does not apply to the type is an error, since its author expects it to be enforced.
+//! Defaults are omitted when writing.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::absent;
 
-/// The rule as JSON has it: every key that any type knows.
+/// The JSON of a rule: the keys of all types.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RuleJson {
@@ -62,7 +62,8 @@ impl RuleJson {
 }
 
 fn text_kind(min: Option<u32>, max: Option<u32>) -> Result<ParameterKind, String> {
-    let (min_bytes, max_bytes) = (min.unwrap_or(0), max.unwrap_or(VALUE_BYTES_MAX));
+    let min_bytes = min.unwrap_or(0);
+    let max_bytes = max.unwrap_or(VALUE_BYTES_MAX);
     if max_bytes > VALUE_BYTES_MAX {
         return Err(format!("maxLength is {max_bytes}, at most {VALUE_BYTES_MAX} bytes are taken"));
     }
@@ -80,7 +81,8 @@ fn integer_kind(
         None => Ok(default),
         Some(number) => number.as_i64().ok_or_else(|| format!("{key} is {number}, which is not an integer")),
     };
-    let (min, max) = (bound(min, "min", i64::MIN)?, bound(max, "max", i64::MAX)?);
+    let min = bound(min, "min", i64::MIN)?;
+    let max = bound(max, "max", i64::MAX)?;
     if min > max {
         return Err(format!("min {min} is greater than max {max}"));
     }
@@ -91,7 +93,8 @@ fn number_kind(
     min: Option<&serde_json::Number>,
     max: Option<&serde_json::Number>,
 ) -> Result<ParameterKind, String> {
-    let (min, max) = (min.and_then(serde_json::Number::as_f64), max.and_then(serde_json::Number::as_f64));
+    let min = min.and_then(serde_json::Number::as_f64);
+    let max = max.and_then(serde_json::Number::as_f64);
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
