@@ -151,16 +151,16 @@ fn a_bridge_that_redis_turns_away_or_does_not_answer_says_why_and_goes_on_by_its
     let core_data = edge(&server.url()).with("registry.redis.password", "an0ther");
     stream(&core_data, &(program("7", 1) + "\n"));
     let bridge = core_data.start("bridge programs");
-    let held_up = |cause: &str| {
+    let logs = |message: &str, cause: &str| {
         let said = bridge.output();
-        said.lines().any(|line| line.contains("bridge is retrying") && line.contains(cause))
+        said.lines().any(|line| line.contains(message) && line.contains(cause))
     };
-    eventually("it says that it is turned away", || held_up("authentication failed"));
+    eventually("it says that it is turned away", || logs("bridge is stalled", "authentication failed"));
     server.command(&["CONFIG", "SET", "requirepass", "an0ther"]);
     eventually("it goes on", || lag(&core_data) == 0);
 
     server.kill();
     stream(&core_data, &(program("7", 2) + "\n"));
-    eventually("it says that nobody is there", || held_up("refused"));
+    eventually("it says that nobody is there", || logs("bridge is retrying", "refused"));
     assert!(!bridge.output().contains("an0ther"), "{}", bridge.output());
 }
