@@ -68,6 +68,9 @@ fn every_file_is_private_whatever_the_umask_and_the_directory() {
     run_open(&world, &["programs", "import", "--stream", file.to_str().unwrap()]);
     eventually("they are stored", || world.count() == 3);
     eventually("the bridge has taken it up", || get(up.tracker, "/event/streamed").status == 200);
+    // The cursor moves after the registry has it, so a hit may be earlier.
+    let cursor = world.data().join("log/programs/cursors/programs.cursor");
+    eventually("the bridge's cursor is on disk", || cursor.exists());
     let expected =
         ["lock", "run.json", "table.redb", "registry.redb", ".seg", "cursors/table", "cursors/programs"];
     expect_private(world.data(), &expected);

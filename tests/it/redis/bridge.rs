@@ -126,7 +126,11 @@ fn a_redis_that_restarted_with_its_data_takes_imports_and_core_data_whose_first_
     else {
         return;
     };
-    let (writer, core_data, world) = (edge(&server.url()), edge(&server.url()), edge(&server.url()));
+    // It syncs each of 3,000 programs, on a disk that other tests use at the same time.
+    let patient = || edge(&server.url()).with("registry.redis.response_timeout_ms", "30000");
+    let writer = patient();
+    let core_data = patient();
+    let world = patient();
     import(&writer, &programs(MANY, 1));
     let tracker = world.start("tracker");
     server.restart();
