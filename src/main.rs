@@ -4,8 +4,14 @@
 //! ```text
 //! cli ──► config ──► roles      data directory: claimed, opened, served until a signal
 //!                └─► commands   an operation (ops): asked of the owner, or done here
-//! admin: the owner's second address, the same operations over HTTP
+//! admin: the second address, the same operations over HTTP
 //! ```
+//!
+//! The *owner* is the process that holds a data directory; a command asks it, or becomes it for a
+//! moment where there is none. A process is a list of parts (`part`): tracker, consumer, program
+//! bridge, admin address. A new part is a file in `roles/` and a line in `roles.rs`. A part that
+//! dies ends the process; the program bridge alone is restarted. `owner::EventTable` says which
+//! [`consumers::Table`] is used, `cursors` who reads the log.
 
 mod admin;
 mod cli;

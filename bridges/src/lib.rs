@@ -8,7 +8,7 @@
 //! | core data in the log | `log.log_bytes_max` | the caller gets an error, after 5 s |
 //! | batches between log and registry | `batch_bytes_max` (1 MiB) and one batch | the bridge reads no more until the registry has them |
 //! | an unavailable registry | – | the cursor waits; retries go on for ever, at most `retry_pause_ms_max` (2 s) apart |
-//! | messages that cannot be read | 10,000, 256 MiB (the table's limits) | the oldest are discarded and counted |
+//! | messages that cannot be read | `bridge.dead_letters_max` (10,000), `bridge.dead_letters_bytes_max` (256 MiB) | the oldest are discarded and counted |
 //!
 //! No hit depends on a bridge. A bridge that dies is restarted; meanwhile hits are checked against
 //! the programs that the trackers hold.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! source.next ──► decode ──► table.write: one transaction ──► source.commit
-//! log | Kinesis   pure       events      new items            the lane's cursor moves
+//! the log         pure       events      new items            the lane's cursor moves
 //!                 poison ──► dead letters                     and the log may trim
 //!                            identities  which record has a sender's id
 //!                            rejected    kept 7 days
@@ -13,8 +13,8 @@
 //!
 //! The cursor moves after the table's commit, so a crash at any point redelivers batches and never
 //! skips one; the ledger recognises them, and nothing is counted twice ([`process`],
-//! [`run`]). A second table is one more implementation of [`Table`], which the contract suite in
-//! `tests/it/contract/` runs against.
+//! [`run`]). A second table is one more implementation of [`Table`], which must pass the contract
+//! suite in `consumers/tests/it/contract/`; `owner::EventTable` of the command says which is used.
 //!
 //! # What is bounded, and what happens when it is full
 //!

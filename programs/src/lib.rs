@@ -13,8 +13,8 @@
 //!                                                              └╌► all      └──► snapshot on disk
 //! ```
 //!
-//! Every check against programs goes through [`catalog`] and [`decision`]: the tracker's for hits,
-//! and those of bridges for broker messages.
+//! Every check against programs goes through [`catalog`] and [`decision::decide`]: the tracker's for
+//! hits, and later those of bridges for broker messages.
 //!
 //! | what waits | bound | when it is full |
 //! |---|---|---|
@@ -23,8 +23,8 @@
 //! | writers of the local registry | one at a time | they wait |
 //! | notices of one subscriber | [`registry::SUBSCRIPTION_CHANGES_MAX`], 1,024 | the oldest are lost, [`Notice::Lagged`] says how many |
 //! | change log | [`registry::CHANGE_LOG_MAX`], 100,000 | the oldest are forgotten, [`Changes::Reload`] |
-//! | programs in the catalog | `catalog.entries_max`, 100,000 | the least recently used is evicted; its next hit reads it again |
-//! | registry reads | `catalog.loads_max`, 1,024, one per id | a miss is unverified at once, nothing is read in the background |
+//! | programs in the catalog | `tracker.catalog.entries_max`, 100,000 | the least recently used is evicted; its next hit reads it again |
+//! | registry reads | `tracker.catalog.loads_max`, 1,024, one per id | a miss is unverified at once, nothing is read in the background |
 //! | the refresher's mailbox | 16 requests for a full load | the next one waits |
 //! | changes waiting for the last-good snapshot | 100,000 | all programs are loaded and rewritten |
 //! | callers of the registry in Redis | their own (the catalog's `loads_max`); one connection, timeouts | [`RegistryError::Unavailable`] |

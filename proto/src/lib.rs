@@ -1,12 +1,13 @@
 //! Formats that two processes agree on. No I/O.
 //!
 //! ```text
-//! tracker, bridges ── TrackingEvent ──► log ──► shipper ── Kinesis ──► consumer ──► table
-//!                  ── Rejected ───────► log ─────────────────────────► consumer ──► table
-//!        each lane ── LaneReport ─────► log ─────────────────────────► consumer ──► ledger
+//! tracker   ── TrackingEvent ──► log ──► consumer ──► table
+//!           ── Rejected ───────► log ──► consumer ──► table
+//! each lane ── LaneReport ─────► log ──► consumer ──► ledger
 //! ```
 //!
-//! In a stream everything but an event travels in an [`Envelope`], which says its kind.
+//! Between log and consumer a stream (Kinesis, planned) will carry the same: an event as it is,
+//! and everything else in an [`Envelope`], which says its kind.
 //!
 //! The messages are in `tracking.proto`, with the compatibility rule at its head.
 //! Nothing here queues: an encoded event is as large as its fields, which the

@@ -126,7 +126,7 @@ pub const KEYS: &[Key] = &[
     key!("tracker.levels.click", tracker.levels.click, None, "The same for the click."),
     key!("tracker.levels.conversion", tracker.levels.conversion, None, "The same for the conversion, and for beacons that hold one."),
     key!("tracker.levels.beacon", tracker.levels.beacon, None, "The same for the beacon."),
-    key!("tracker.limits.parameters_max", tracker.limits.parameters_max, None, "Parameters of a request; beyond it the hit is too_large."),
+    key!("tracker.limits.parameters_max", tracker.limits.parameters_max, None, "Parameters of a request; further ones are left out and counted."),
     key!("tracker.limits.name_bytes_max", tracker.limits.name_bytes_max, None, "Bytes of a parameter's name, decoded."),
     key!("tracker.limits.value_bytes_max", tracker.limits.value_bytes_max, None, "Bytes of a parameter's value, decoded."),
     key!("tracker.limits.request_line_bytes_max", tracker.limits.request_line_bytes_max, None, "Bytes of the request line."),

@@ -21,8 +21,8 @@
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
 //! | requests to a lane on a thread of its own | `requests_max` of [`LaneThread::start`] | the caller waits |
 //!
-//! What is acknowledged at [`Level::Written`] survives the process, at [`Level::Synced`]
-//! the machine, and at [`Level::Stream`] the loss of its disk, if a shipper takes the log to
+//! What is acknowledged at [`Level::Written`] survives a killed process, at [`Level::Synced`]
+//! a power loss, and at [`Level::Stream`] the loss of the disk, if a shipper takes the log to
 //! a stream. The module `format` specifies the file format, `log::recovery` what a start
 //! repairs and refuses, `wire` the form in which a lane travels through a stream.
 //! [`LaneStatus`] has the numbers that reconciling works with.

@@ -4,15 +4,18 @@
 //! # The path of one hit
 //!
 //! ```text
-//! http ── request ──────── catalog ─── decision ── edge ──────────────────┐ one write(2) for all
-//!         route, hit       L1          pure        event, lane.append     │ ready hits
-//!         pure, borrows     │ miss                 numbers it             ▼
-//! answer ◄──────────────────┼───────────────────────────── lane.reached(level, number)
-//!                           ▼
-//!                        registry ──► refresher ──► catalog
+//! http ──► request ──► catalog ──► decision::decide ──► edge: event ──► lane.append
+//!          parsed      in memory     │ refused by a rule       shed by class │ │ in this turn
+//!                       │ miss       ▼                          if it is full ▼ ▼
+//! answer ◄──────────────┼────────── refusal ◄──────────────────────── 503 ◄──┘ one write(2) for
+//!                       ▼                                                      all ready hits
+//!                    registry            answer ◄── lane.reached(level) ◄──────┘
 //! ```
 //!
-//! Catalog, decision and refresher live in the crate `programs`, as bridges use them too. Here,
+//! So two gates stand in a hit's way: the rules of its program, and room in the log.
+//!
+//! Catalog, decision and refresher live in the crate `programs`, as bridges for legacy messages
+//! (planned) judge by them too. Here,
 //! `http/` reads and writes connections, `request/` parses requests, `edge/` builds events and
 //! answers, `metrics/` counts.
 //!
@@ -38,7 +41,7 @@
 //! [`Levels`] documents what an answer acknowledges, and at which level.
 //!
 //! The catalog is filled in the background: the refresher, an actor on a thread of its own, follows
-//! the registry and is the only one to update programs.
+//! the registry and alone applies its changes; besides it, a miss reads the one program it needs.
 //!
 //! # A retry is harmless
 //!

@@ -36,7 +36,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     ("clickgate_parameters_left_out_total", Counter, "Parameters left out of recorded events: beyond a limit, without a name, or with an invalid time."),
     ("clickgate_rejected_not_kept_total", Counter, "Refused hits that are only counted, not kept."),
     ("clickgate_ready", Gauge, "1 while the tracker is ready for hits."),
-    ("clickgate_catalog_age_seconds", Gauge, "Time since the programs in memory were last known to be those of the registry; compared every 3 s, beside the AWS sample since they were loaded."),
+    ("clickgate_catalog_age_seconds", Gauge, "Time since the programs in memory were last known to be those of the registry; compared every 3 s; with registry.redis.aws_sample, the time since they were last loaded."),
     ("clickgate_catalog_fresh", Gauge, "1 while changes of programs are followed."),
     ("clickgate_catalog_entries", Gauge, "Programs in memory."),
     ("clickgate_catalog_unknown_entries", Gauge, "Ids remembered not to exist."),
