@@ -31,8 +31,12 @@ pub struct Process {
     log: File,
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Two free addresses. Both are held until both are known: one that is given back
+/// first may be handed out again as the second.
+fn two_free_addresses() -> (SocketAddr, SocketAddr) {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, second] = held.each_ref().map(|it| it.local_addr().unwrap());
+    (first, second)
 }
 
 /// Whether a tool that a test needs is there. `./test` installs it and fails without
@@ -142,7 +146,7 @@ impl World {
 
     /// As `start`, by another program, which must become it.
     pub fn start_under(&self, under: &[&str], role: &str) -> Process {
-        let (tracker, admin) = (free_address(), free_address());
+        let (tracker, admin) = two_free_addresses();
         let log = self.dir.path().join(format!("{role}.{}.log", admin.port()));
         let output = File::create(&log).unwrap();
         let log = File::open(&log).unwrap();

@@ -74,7 +74,7 @@ impl Nginx {
     pub fn start(bench: &Bench) -> io::Result<Server> {
         let dir = bench.dir.path().join("nginx");
         std::fs::create_dir_all(&dir)?;
-        let address = free_address()?;
+        let [address] = free_addresses()?;
         let root = dir.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|part| format!("{part}_temp_path {root}/{part};\n"))
@@ -117,8 +117,7 @@ impl Clickgate {
 
     /// A role with one worker, ready.
     pub fn start(bench: &Bench, role: &[&str], settings: &[(&str, &str)]) -> io::Result<Server> {
-        let tracker = free_address()?;
-        let admin = free_address()?;
+        let [tracker, admin] = free_addresses()?;
         let mut command = Self::command(bench);
         command
             .args(role)
@@ -194,6 +193,15 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> io::Result<bool>) -> io
     Ok(())
 }
 
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+/// Addresses of free ports. All are held until all are known: one that is given back
+/// first may be handed out again as the next.
+fn free_addresses<const N: usize>() -> io::Result<[SocketAddr; N]> {
+    let mut held = Vec::with_capacity(N);
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address)?;
+        *address = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(addresses)
 }
