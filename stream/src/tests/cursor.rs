@@ -3,27 +3,11 @@
 use std::sync::Arc;
 
 use crate::disk::simulated::SimulatedDisk;
-use crate::lane::core::LaneCore;
-use crate::tests::{commit, read_all};
+use crate::tests::{commit, put, read_all, small_segments};
 use crate::*;
 
 fn open(disk: &SimulatedDisk, cursors: &[&str]) -> Log {
-    let config = LogConfig {
-        segment_bytes: 2_048,
-        log_bytes_max: 1 << 20,
-        lane_bytes_max: 1_024,
-        room_retry: std::time::Duration::ZERO,
-        cursors: cursors.iter().map(|name| (*name).to_owned()).collect(),
-        ..LogConfig::default()
-    };
-    Log::open_on(Arc::new(disk.clone()), "/log".into(), config, false, None).unwrap()
-}
-
-fn put(core: &mut LaneCore, bytes: usize) {
-    let taken =
-        core.append(Class::Conversion, RecordKind::Event, |_, body| body.resize(body.len() + bytes, b'x'));
-    taken.unwrap();
-    assert!(core.flush());
+    Log::open_on(Arc::new(disk.clone()), "/log".into(), small_segments(cursors), false, None).unwrap()
 }
 
 /// A closed lane of several segments: eight events between its two reports.

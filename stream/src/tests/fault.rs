@@ -9,31 +9,12 @@ use proto::Message;
 
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
-use crate::lane::core::LaneCore;
 use crate::lane::file::{LaneFacts, LaneFile};
-use crate::tests::{commit, read_all};
+use crate::tests::{commit, put, read_all, small_segments};
 use crate::*;
-
-fn config(cursors: &[&str]) -> LogConfig {
-    LogConfig {
-        segment_bytes: 2_048,
-        log_bytes_max: 1 << 20,
-        lane_bytes_max: 1_024,
-        room_retry: std::time::Duration::ZERO,
-        cursors: cursors.iter().map(|name| (*name).to_owned()).collect(),
-        ..LogConfig::default()
-    }
-}
 
 fn open(disk: &SimulatedDisk, config: LogConfig) -> Result<Log, OpenError> {
     Log::open_on(Arc::new(disk.clone()), "/log".into(), config, false, None)
-}
-
-fn put(core: &mut LaneCore, bytes: usize) {
-    let taken =
-        core.append(Class::Conversion, RecordKind::Event, |_, body| body.resize(body.len() + bytes, b'x'));
-    taken.unwrap();
-    assert!(core.flush());
 }
 
 /// Items that a source hands out until it has no more.
@@ -45,7 +26,7 @@ fn items(source: &mut LogSource) -> usize {
 fn cursors_that_commit_at_the_same_time_remove_nothing_that_one_of_them_has_not_read() {
     for round in 0..100 {
         let disk = SimulatedDisk::default();
-        let log = open(&disk, config(&["behind", "ahead"])).unwrap();
+        let log = open(&disk, small_segments(&["behind", "ahead"])).unwrap();
         let (mut core, mut syncer) = log.open_core().unwrap();
         for _ in 0..40 {
             syncer.step();
@@ -73,7 +54,7 @@ fn cursors_that_commit_at_the_same_time_remove_nothing_that_one_of_them_has_not_
 #[test]
 fn after_a_kill_a_full_disk_opens_and_its_reader_makes_room() {
     let disk = SimulatedDisk::default();
-    let log = open(&disk, config(&["table"])).unwrap();
+    let log = open(&disk, small_segments(&["table"])).unwrap();
     let (mut core, mut syncer) = log.open_core().unwrap();
     for _ in 0..9 {
         syncer.step();
@@ -84,7 +65,7 @@ fn after_a_kill_a_full_disk_opens_and_its_reader_makes_room() {
     disk.limit_room(Some(disk.used_bytes()));
     disk.kill();
 
-    let log = open(&disk, config(&["table"])).unwrap();
+    let log = open(&disk, small_segments(&["table"])).unwrap();
     let mut source = log.source("table").unwrap();
     let batches = read_all(&mut source);
     let items: usize = batches.iter().map(|batch| batch.items.len()).sum();
@@ -99,7 +80,7 @@ fn after_a_kill_a_full_disk_opens_and_its_reader_makes_room() {
 #[test]
 fn an_encoder_that_panics_leaves_nothing_behind_and_takes_no_number() {
     let disk = SimulatedDisk::default();
-    let log = open(&disk, config(&["table"])).unwrap();
+    let log = open(&disk, small_segments(&["table"])).unwrap();
     let (mut core, _) = log.open_core().unwrap();
     put(&mut core, 10);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -116,7 +97,7 @@ fn an_encoder_that_panics_leaves_nothing_behind_and_takes_no_number() {
 #[test]
 fn one_lane_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
     let disk = SimulatedDisk::default();
-    let log = open(&disk, config(&["table"])).unwrap();
+    let log = open(&disk, small_segments(&["table"])).unwrap();
     let (mut first, _) = log.open_core().unwrap();
     let (mut second, _) = log.open_core().unwrap();
     put(&mut first, 10);
@@ -135,15 +116,16 @@ fn one_lane_that_cannot_be_read_does_not_keep_the_others_from_being_read() {
     drop(source);
 
     disk.kill();
-    assert!(matches!(open(&disk, config(&["table"])), Err(OpenError::Io { .. })));
-    let log = Log::open_on(Arc::new(disk.clone()), "/log".into(), config(&["table"]), true, None).unwrap();
+    assert!(matches!(open(&disk, small_segments(&["table"])), Err(OpenError::Io { .. })));
+    let log =
+        Log::open_on(Arc::new(disk.clone()), "/log".into(), small_segments(&["table"]), true, None).unwrap();
     assert_eq!(log.lanes().len(), 2, "a salvage goes on without the block that cannot be read");
 }
 
 #[test]
 fn a_rejected_hit_that_is_not_kept_is_not_counted_as_shed() {
     let disk = SimulatedDisk::default();
-    let log = open(&disk, LogConfig { log_bytes_max: 16 << 10, ..config(&["table"]) }).unwrap();
+    let log = open(&disk, LogConfig { log_bytes_max: 16 << 10, ..small_segments(&["table"]) }).unwrap();
     let (mut core, mut syncer) = log.open_core().unwrap();
     let mut not_kept = 0;
     for _ in 0..10 {
@@ -169,7 +151,7 @@ fn a_recovery_that_is_killed_half_way_is_finished_by_the_next_one() {
     // The newest segment was lost whole in a power loss, and the lane file knows how
     // far it had been written.
     let disk = SimulatedDisk::default();
-    let log = open(&disk, config(&["table"])).unwrap();
+    let log = open(&disk, small_segments(&["table"])).unwrap();
     let (mut core, mut syncer) = log.open_core().unwrap();
     for _ in 0..3 {
         syncer.step();
@@ -195,10 +177,10 @@ fn a_recovery_that_is_killed_half_way_is_finished_by_the_next_one() {
         let disk = disk.fork();
         disk.stop_after(steps);
         // Killed after so many steps, whatever they were.
-        let _ = catch_unwind(AssertUnwindSafe(|| open(&disk, config(&["table"]))));
+        let _ = catch_unwind(AssertUnwindSafe(|| open(&disk, small_segments(&["table"]))));
         disk.kill();
         disk.stop_after(u32::MAX);
-        let log = open(&disk, config(&["table"])).unwrap();
+        let log = open(&disk, small_segments(&["table"])).unwrap();
         let mut source = log.source("table").unwrap();
         let mut records = 0;
         let mut abandoned = 0;

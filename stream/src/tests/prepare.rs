@@ -11,6 +11,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
 use crate::lane::segment::Room;
 use crate::lane::syncer::{Step, Syncer};
+use crate::tests::put;
 use crate::*;
 
 const MIB: u64 = 1 << 20;
@@ -31,13 +32,6 @@ fn config() -> LogConfig {
 
 fn open(disk: &SimulatedDisk) -> Log {
     Log::open_on(Arc::new(disk.clone()), "/log".into(), config(), false, None).unwrap()
-}
-
-fn put(core: &mut LaneCore, bytes: usize) {
-    let taken =
-        core.append(Class::Conversion, RecordKind::Event, |_, body| body.resize(body.len() + bytes, b'x'));
-    taken.unwrap();
-    assert!(core.flush());
 }
 
 /// Somebody waits for a sync, and gets it.

@@ -6,26 +6,15 @@ use std::sync::Arc;
 use crate::disk::simulated::SimulatedDisk;
 use crate::lane::core::LaneCore;
 use crate::lane::syncer::Syncer;
-use crate::tests::{commit, read_all};
+use crate::tests::{commit, read_all, small_segments};
 use crate::*;
 
-fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 2_048,
-        log_bytes_max: 1 << 20,
-        lane_bytes_max: 1_024,
-        room_retry: std::time::Duration::ZERO,
-        cursors: vec!["table".into()],
-        ..LogConfig::default()
-    }
-}
-
 fn open(disk: &SimulatedDisk) -> Result<Log, OpenError> {
-    Log::open_on(Arc::new(disk.clone()), "/log".into(), config(), false, None)
+    Log::open_on(Arc::new(disk.clone()), "/log".into(), small_segments(&["table"]), false, None)
 }
 
 fn salvage(disk: &SimulatedDisk) -> Log {
-    Log::open_on(Arc::new(disk.clone()), "/log".into(), config(), true, None).unwrap()
+    Log::open_on(Arc::new(disk.clone()), "/log".into(), small_segments(&["table"]), true, None).unwrap()
 }
 
 fn append(core: &mut LaneCore, text: &str) -> Number {
@@ -190,7 +179,7 @@ fn a_segment_that_somebody_removed_is_in_no_range_and_the_log_starts() {
 #[test]
 fn segments_are_trimmed_below_every_cursor_and_not_above() {
     let disk = SimulatedDisk::default();
-    let config = LogConfig { cursors: vec!["table".into(), "shipper".into()], ..config() };
+    let config = LogConfig { cursors: vec!["table".into(), "shipper".into()], ..small_segments(&["table"]) };
     let log = Log::open_on(Arc::new(disk.clone()), "/log".into(), config, false, None).unwrap();
     let (mut core, mut syncer) = log.open_core().unwrap();
     four_segments(&mut core, &mut syncer);

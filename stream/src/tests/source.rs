@@ -3,30 +3,11 @@
 use std::sync::Arc;
 
 use crate::disk::simulated::SimulatedDisk;
-use crate::lane::core::LaneCore;
-use crate::tests::{commit, read_all};
+use crate::tests::{commit, put, read_all, small_segments};
 use crate::*;
 
-fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 2_048,
-        log_bytes_max: 1 << 20,
-        lane_bytes_max: 1_024,
-        room_retry: std::time::Duration::ZERO,
-        cursors: vec!["table".into()],
-        ..LogConfig::default()
-    }
-}
-
 fn open(disk: &SimulatedDisk) -> Log {
-    Log::open_on(Arc::new(disk.clone()), "/log".into(), config(), false, None).unwrap()
-}
-
-fn put(core: &mut LaneCore, bytes: usize) {
-    let taken =
-        core.append(Class::Conversion, RecordKind::Event, |_, body| body.resize(body.len() + bytes, b'x'));
-    taken.unwrap();
-    assert!(core.flush());
+    Log::open_on(Arc::new(disk.clone()), "/log".into(), small_segments(&["table"]), false, None).unwrap()
 }
 
 /// A log with two lanes of several segments each, closed by their process.
