@@ -14,10 +14,11 @@
 //! tracker bounds (100 parameters of 64 + 1,024 bytes, 20 KiB of request line).
 //!
 //! [`core_data`] is the form of programs on their way to the registry.
-//! [`ids`] makes the message ids.
+//! [`ids`] makes the message ids, [`kpl`] the aggregates in which a stream carries records.
 
 pub mod core_data;
 pub mod ids;
+pub mod kpl;
 mod wire;
 
 #[cfg(test)]
