@@ -37,6 +37,7 @@ mod lane_thread;
 mod log;
 mod reader;
 mod record;
+mod shipper;
 mod source;
 mod status;
 mod wire;
@@ -53,6 +54,10 @@ pub use lane_thread::{AppendError, Encode, LaneThread, NewRecord, ROOM_WITHIN};
 pub use log::{LaneError, Log, OpenError, RemoveCursorError, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
+pub use shipper::{
+    Aggregation, AwsConfig, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper,
+    ShipError, ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
+};
 pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};
 pub use wire::{LaneItem, UNREAD_ENVELOPE, WireError};
