@@ -247,9 +247,9 @@ pub enum Log {
         #[command(subcommand)]
         command: Option<Cursor>,
     },
-    /// Store the log of a dead machine in this data directory's table
-    #[command(after_help = "Events that are in the table already are not stored twice, so it can be run \
-        again. Shipping to Kinesis comes with the shipper.\n\nExample:\n  \
+    /// Ship the log of a dead machine to the stream, or store it in this data directory's table
+    #[command(after_help = "It goes to the stream of shipper.stream, if one is set. Events that are stored \
+        already are not stored twice, so it can be run again.\n\nExample:\n  \
         clickgate log ship /mnt/rescue/019ab1f2-7c00-7000-8000-000000000000")]
     Ship {
         /// A data directory, a directory below drain.rescue, or one with *.seg files

@@ -1,5 +1,6 @@
 //! Where a command's operation is done: by the running owner of the data directory, or here.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -26,7 +27,7 @@ pub struct Client {
 
 enum Way {
     /// Nobody had the directory; we have it until this is dropped. Or it is not needed.
-    Here { runtime: tokio::runtime::Runtime, owner: Box<Owner>, _claim: Option<Claim> },
+    Here { runtime: tokio::runtime::Runtime, owner: Arc<Owner>, _claim: Option<Claim> },
     /// A process has it.
     There { agent: ureq::Agent, owner: RunFile },
 }
@@ -110,7 +111,7 @@ impl Way {
     fn here(settings: &Settings, data: &DataDir, claim: Option<Claim>) -> Result<Self, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ClientError::Runtime)?;
-        let owner = Box::new(Owner::new(settings.clone(), data.clone()));
+        let owner = Arc::new(Owner::new(settings.clone(), data.clone()));
         Ok(Self::Here { runtime, owner, _claim: claim })
     }
 

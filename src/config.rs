@@ -39,9 +39,11 @@ pub struct Settings {
     /// The table `log`: both logs. Their cursors follow from the sinks (module `cursors`).
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
+    /// Its `aws` is the table `aws`.
+    pub shipper: Shipper,
     pub consumer: consumers::Config,
     pub bridge: Bridge,
-    pub table: FilePlace,
+    pub table: Table,
     pub registry: Registry,
     pub admin: Admin,
     pub drain: Drain,
@@ -57,10 +59,32 @@ pub struct Bridge {
     pub dead_letters: consumers::GivenLimits,
 }
 
-/// A file that is in the data directory unless it is named.
+/// What takes the log of events to a stream.
 #[derive(Clone, Debug, Default)]
-pub struct FilePlace {
+pub struct Shipper {
+    pub config: stream::ShipperConfig,
+    /// Of what the stream refuses.
+    pub dead_letters: consumers::GivenLimits,
+}
+
+/// Where events are stored.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub kind: TableKind,
+    /// In the data directory unless it is named.
     pub path: Option<PathBuf>,
+}
+
+/// Which table takes the events of a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableKind {
+    /// The local one; none where the events go to a stream.
+    #[default]
+    Auto,
+    /// The file of the data directory.
+    Local,
+    /// None.
+    None,
 }
 
 /// Where the programs are.
@@ -104,9 +128,10 @@ impl Default for Settings {
         Self {
             tracker: tracker::Config::default(),
             stream: stream::LogConfig::default(),
+            shipper: Shipper::default(),
             consumer: consumers::Config::default(),
             bridge: Bridge::default(),
-            table: FilePlace::default(),
+            table: Table::default(),
             registry: Registry::default(),
             admin: Admin {
                 listen: ([127, 0, 0, 1], 9090).into(),
@@ -245,6 +270,14 @@ fn read(
     }
     for (key, reason) in settings.stream.errors() {
         refuse(format!("log.{key}"), reason);
+    }
+    for (key, reason) in settings.shipper.config.errors() {
+        let table = if key == "kinesis_endpoint" { "aws" } else { "shipper" };
+        refuse(format!("{table}.{key}"), reason);
+    }
+    if settings.table.kind == TableKind::None && settings.shipper.config.stream.is_none() {
+        let reason = "\"none\" leaves events nowhere to go; set shipper.stream too, or leave it out";
+        refuse("table.kind".to_owned(), reason.to_owned());
     }
     for error in settings.registry.redis.check() {
         refuse(format!("registry.redis.{}", error.field), error.reason);

@@ -15,7 +15,7 @@
 
 use stream::LogConfig;
 
-use crate::config::Settings;
+use crate::config::{Settings, TableKind};
 
 /// Of the consumer that fills the local table.
 pub const TABLE: &str = "table";
@@ -36,9 +36,15 @@ pub struct EventSinks {
 }
 
 impl EventSinks {
-    /// What the configuration says. It has no stream yet, so everything is for the table.
-    pub fn of(_settings: &Settings) -> Self {
-        Self { table: true, stream: false }
+    /// What the configuration says.
+    pub fn of(settings: &Settings) -> Self {
+        let stream = settings.shipper.config.stream.is_some();
+        let table = match settings.table.kind {
+            TableKind::Auto => !stream,
+            TableKind::Local => true,
+            TableKind::None => false,
+        };
+        Self { table, stream }
     }
 
     fn cursors(self) -> Vec<String> {
@@ -87,6 +93,11 @@ mod tests {
         let events = events_log(&settings);
         assert_eq!((events.cursors, events.has_shipper), (vec![TABLE.to_owned()], false));
         assert_eq!(core_data_log(&settings).cursors, [PROGRAMS]);
+        let mut shipping = Settings::default();
+        shipping.shipper.config.stream = Some("events".to_owned());
+        assert_eq!(EventSinks::of(&shipping), EventSinks { table: false, stream: true });
+        shipping.table.kind = TableKind::Local;
+        assert_eq!(EventSinks::of(&shipping), EventSinks { table: true, stream: true });
         assert_eq!(events.log_bytes_max, settings.stream.log_bytes_max);
     }
 }

@@ -29,6 +29,7 @@ mod part;
 mod registry;
 mod render;
 mod roles;
+mod shipping;
 mod similar;
 mod visible;
 

@@ -22,6 +22,7 @@ pub use error::OpError;
 pub use log::reconciliation;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::programs::{Program, ProgramId};
 use consumers::{Cursor, Query, Start};
@@ -107,7 +108,7 @@ impl Op {
     ///
     /// # Errors
     /// See [`OpError`].
-    pub async fn run(self, owner: &Owner) -> Result<Json, OpError> {
+    pub async fn run(self, owner: &Arc<Owner>) -> Result<Json, OpError> {
         match self {
             Self::ProgramsList => programs::list(owner).await,
             Self::ProgramsGet(id) => programs::get(owner, &id).await,

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tracker::{Decider, TrackerAdmin};
 
 use crate::config::Settings;
-use crate::cursors::{core_data_log, events_log};
+use crate::cursors::{EventSinks, core_data_log, events_log};
 use crate::data::DataDir;
 use crate::part::Report;
 use crate::registry::{AnyRegistry, RegistryKind};
@@ -53,6 +53,13 @@ pub enum OwnerError {
     Log(#[from] stream::OpenError),
     #[error(transparent)]
     Lane(#[from] stream::LaneError),
+    #[error(
+        "events of this directory are in no table here: they go to the Kinesis stream {0:?} (shipper.stream), \
+         and are stored and accounted for where that is read. `clickgate log cursor` shows what is not there yet"
+    )]
+    NoTable(String),
+    #[error("no stream is configured: set shipper.stream")]
+    NoStream,
     #[error("core data is no longer accepted, as the process stops")]
     Closing,
     #[error("the registry {path}: {source}")]
@@ -167,7 +174,18 @@ impl Owner {
         self.registry.get_or_try_init(open).await
     }
 
-    /// The events.
+    /// The table, if it has the events of this directory.
+    ///
+    /// # Errors
+    /// [`OwnerError::NoTable`], [`OwnerError::Table`].
+    pub async fn events(&self) -> Result<&EventTable, OwnerError> {
+        if !EventSinks::of(&self.settings).table {
+            return Err(OwnerError::NoTable(self.settings.shipper.config.stream.clone().unwrap_or_default()));
+        }
+        self.table().await
+    }
+
+    /// The table, which keeps dead letters whether or not it has the events.
     ///
     /// # Errors
     /// [`OwnerError::Table`].

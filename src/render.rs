@@ -227,6 +227,9 @@ pub fn removed_cursor(answer: &Json) -> String {
 
 /// What a slice of shipping did.
 pub fn shipped(answer: &Json) -> String {
+    if answer["stream"].is_string() {
+        return shipped_to_stream(answer);
+    }
     let fates = &answer["fates"];
     let mut text = format!("{} events stored", fates["stored"]);
     for (name, count) in [
@@ -242,6 +245,18 @@ pub fn shipped(answer: &Json) -> String {
     let dir = cell(&answer["dir"]);
     match answer["done"] == true {
         true => text + &format!("; nothing of {dir} is left to store, it may be removed"),
+        false => text + &format!("; {} records of {dir} are left", answer["left"]),
+    }
+}
+
+fn shipped_to_stream(answer: &Json) -> String {
+    let mut text = format!("{} records in the stream {}", answer["acknowledged"], cell(&answer["stream"]));
+    if answer["dead_letters"].as_u64() != Some(0) {
+        text.push_str(&format!(", {} dead letters", answer["dead_letters"]));
+    }
+    let dir = cell(&answer["dir"]);
+    match answer["done"] == true {
+        true => text + &format!("; nothing of {dir} is left to ship, it may be removed"),
         false => text + &format!("; {} records of {dir} are left", answer["left"]),
     }
 }

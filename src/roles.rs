@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! claim ─► log (recovery) ─► table ─► admin address ─► registry ─► tracker's address
-//!       ─► consumer thread, program bridge ─► run.json ─► tracker workers
+//!       ─► shipper, consumer thread, program bridge ─► run.json ─► tracker workers
 //!       ─► … a signal, or a part dies …
 //!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
-//!       ─► consumer and bridge catch up, within drain.grace_ms ─► rescue, if the disk ends with us
+//!       ─► shipper, consumer and bridge catch up, within drain.grace_ms ─► rescue, if the disk ends with us
 //!       ─► exit 0, or 3 with what is left
 //! ```
 //!
 //! What runs is a list of parts ([`Part`]); only [`start_parts`] names them. The tracker's
-//! workers are threads of their own; the consumer's pull loop has a thread and a runtime of its
-//! own, so that neither waits for the other. A part that dies ends the process, the others being
+//! workers are threads of their own; the shipper and the consumer's pull loop have a thread each, so
+//! that none waits for another. A part that dies ends the process, the others being
 //! drained first; but a program bridge that dies is started again, and the hits go on.
 
 mod admin;
@@ -20,6 +20,7 @@ mod drain;
 mod program_bridge;
 mod rescue;
 mod role;
+mod shipper;
 mod signals;
 mod tracker;
 mod welcome;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 use crate::admin::Admin;
 use crate::cli::VERSION;
 use crate::config::Settings;
+use crate::cursors::EventSinks;
 use crate::data::{DataDir, RunFile};
 use crate::exit::{Failure, failed};
 use crate::owner::Owner;
@@ -64,11 +66,15 @@ pub fn run(role: Role, settings: Settings, data: DataDir) -> Result<(), Failure>
 
 /// Starts what `role` has beside the admin address. Adding a part is adding a line.
 async fn start_parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>>, Failure> {
+    let sinks = EventSinks::of(&owner.settings);
     let mut parts: Vec<Box<dyn Part>> = Vec::new();
     if role.tracks() {
         parts.push(Box::new(tracker::TrackerPart::bind(owner).await?));
     }
-    if role.consumes() {
+    if role.ships() && sinks.stream {
+        parts.push(Box::new(shipper::ShipperPart::start(owner).await?));
+    }
+    if role.consumes() && sinks.table {
         parts.push(Box::new(consumer::ConsumerPart::start(owner).await?));
     }
     if role.bridges_programs() {
@@ -86,8 +92,9 @@ async fn start(
     let owner = Arc::new(Owner::new(settings, data));
     let settings = &owner.settings;
     owner.log().await.map_err(failed("cannot start"))?;
-    if role.consumes() {
-        owner.table().await.map_err(failed("cannot start"))?;
+    // A directory without a table has nothing for a consumer alone to do.
+    if role == Role::Consumer || (role.consumes() && EventSinks::of(settings).table) {
+        owner.events().await.map_err(failed("cannot start"))?;
     }
     let token = settings.admin.token.clone().unwrap_or_else(random_token);
     let admin = Admin::bind(settings.admin.listen, token.clone()).map_err(|error| {

@@ -23,6 +23,7 @@
 //! | batches between source and table | `batch_bytes_max` (4 MiB) and one batch | the loop reads no more until they are durable; the rest is in the log, which sheds by class |
 //! | dead letters of the consumer | `dead_letters_max` (10,000), `dead_letters_bytes_max` (256 MiB) | the loop stalls until an operator replays or drops some |
 //! | dead letters of bridges | [`GivenLimits`] | the oldest are discarded and counted |
+//! | dead letters of the shipper | [`GivenLimits`] | none is taken; the shipper stalls at that record |
 //! | calls of the local table ([`LocalTable`]) | [`CALLS_MAX`] on blocking threads | callers wait |
 //! | one page of any listing | [`PAGE_MAX`] items | `next` says where the next page starts |
 //! | one transaction of the sweep | `sweep_items_max` items | it repeats; other writers get their turn in between |
@@ -56,5 +57,5 @@ pub use reconcile::{LaneRow, LogLane, Places, Reconciliation, reconcile};
 pub use status::{Status, StatusHandle};
 pub use table::{
     Count, Cursor, Given, GivenLimits, Left, LeftReason, LettersHeld, Listing, PAGE_MAX, Query, Replayed,
-    Start, Table, TableError, Written,
+    Start, Table, TableError, WhenFull, Written,
 };

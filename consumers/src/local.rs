@@ -56,7 +56,7 @@ use crate::decode::WriteBatch;
 use crate::ledger::LedgerRow;
 use crate::table::{
     Count, Cursor, Given, GivenLimits, LettersHeld, Listing, Query, Replayed, Start, Table, TableError,
-    Written,
+    WhenFull, Written,
 };
 
 /// Calls that may be on blocking threads at the same time.
@@ -171,8 +171,9 @@ impl Table for LocalTable {
         &self,
         letters: Vec<DeadLetter>,
         limits: GivenLimits,
+        when_full: WhenFull,
     ) -> Result<Given, TableError> {
-        self.ask(move |store| store.give_dead_letters(&letters, limits)).await
+        self.ask(move |store| store.give_dead_letters(&letters, limits, when_full)).await
     }
 
     async fn maintain(&self, stop: watch::Receiver<Option<Instant>>) {

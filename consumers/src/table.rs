@@ -134,7 +134,8 @@ pub trait Table: Clone + Send + Sync + 'static {
     /// See [`TableError`].
     fn drop_dead_letter(&self, id: &Cursor) -> impl Future<Output = Result<bool, TableError>> + Send;
 
-    /// Keeps dead letters of bridges, whose records are not in the ledger. Durable on return.
+    /// Keeps dead letters of bridges and of the shipper, whose records are not in the ledger.
+    /// Durable on return, except for [`Given::refused`].
     ///
     /// # Errors
     /// See [`TableError`]; the same letters may be given again.
@@ -142,6 +143,7 @@ pub trait Table: Clone + Send + Sync + 'static {
         &self,
         letters: Vec<DeadLetter>,
         limits: GivenLimits,
+        when_full: WhenFull,
     ) -> impl Future<Output = Result<Given, TableError>> + Send;
 
     /// Maintenance while a consumer runs, such as removing expired items. Ends when `stop` has a value
@@ -291,13 +293,22 @@ pub enum Replayed {
     StillDead(String),
 }
 
-/// The most dead letters of bridges that are kept; beyond it the oldest are discarded.
+/// The most dead letters that are kept of those that are given, each [`WhenFull`] for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GivenLimits {
     /// Letters.
     pub letters_max: u64,
     /// Bytes of all of them, as they are stored.
     pub bytes_max: u64,
+}
+
+/// What happens to letters beyond [`GivenLimits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest make room: core data, which its source can send again.
+    DiscardOldest,
+    /// They are not taken: events, which were acknowledged.
+    Refuse,
 }
 
 impl Default for GivenLimits {
@@ -315,6 +326,8 @@ pub struct Given {
     pub known: u64,
     /// The oldest letters, discarded to make room.
     pub discarded: u64,
+    /// Letters for which there was no room; they are not kept.
+    pub refused: u64,
 }
 
 /// Why a call failed, by what the caller can do.

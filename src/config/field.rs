@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use programs::decision::Unverified;
-use stream::Level;
+use stream::{Aggregation, Level, PartitionBy};
 
 use super::filter::LogFilter;
+use crate::config::TableKind;
 use crate::registry::RegistryKind;
 
 /// A value, as it was written.
@@ -258,6 +259,9 @@ macro_rules! word_fields {
 }
 word_fields! {
     Level { "memory" => Level::Memory, "written" => Level::Written, "synced" => Level::Synced, "stream" => Level::Stream }
+    TableKind { "auto" => TableKind::Auto, "local" => TableKind::Local, "none" => TableKind::None }
+    Aggregation { "kpl" => Aggregation::Kpl, "none" => Aggregation::None }
+    PartitionBy { "none" => PartitionBy::None, "visitor" => PartitionBy::Visitor, "program" => PartitionBy::Program }
     RegistryKind { "local" => RegistryKind::Local, "redis" => RegistryKind::Redis }
     Unverified { "accept" => Unverified::Accept, "refuse" => Unverified::Refuse }
 }

@@ -2,7 +2,7 @@
 
 use bridges::programs::{position, read_message};
 use consumers::{Cursor, Replayed, Table};
-use proto::{BootId, DeadLetter};
+use proto::{BootId, DeadLetter, Stage};
 use serde_json::{Value as Json, json};
 use supervise::now_ms;
 
@@ -11,6 +11,7 @@ use super::events::listing_json;
 use super::programs::not_accepted;
 use super::{OpError, Part};
 use crate::owner::Owner;
+use crate::shipping::destination;
 
 /// Them, with how many there are and how many there may be.
 pub async fn list(owner: &Owner, part: Part) -> Result<Json, OpError> {
@@ -35,8 +36,11 @@ pub async fn show(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
 pub async fn replay(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
     let table = owner.table().await?;
     let letter = table.dead_letter(id).await?;
-    if let Some(letter) = letter.filter(|letter| letter.stage() == bridges::programs::STAGE) {
-        return replay_core_data(owner, id, &letter).await;
+    if let Some(letter) = letter.as_ref().filter(|letter| letter.stage() == bridges::programs::STAGE) {
+        return replay_core_data(owner, id, letter).await;
+    }
+    if let Some(letter) = letter.filter(|letter| letter.stage() == Stage::Shipper) {
+        return resend(owner, id, &letter).await;
     }
     match table.replay_dead_letter(id, now_ms()).await? {
         Replayed::NoSuchLetter => Err(none(id)),
@@ -45,6 +49,15 @@ pub async fn replay(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
         }
         replayed => Ok(json!({ "id": id, "result": replayed })),
     }
+}
+
+/// Sends it to the stream once more. A crash before it is dropped leaves it both there and here;
+/// whoever stores it knows it by its place.
+async fn resend(owner: &Owner, id: &Cursor, letter: &DeadLetter) -> Result<Json, OpError> {
+    let sent = destination(owner).await?.resend(letter).await;
+    sent.map_err(|reason| OpError::Conflict(format!("dead letter {id} is not in the stream: {reason}")))?;
+    owner.table().await?.drop_dead_letter(id).await?;
+    Ok(json!({ "id": id, "result": "in_stream" }))
 }
 
 /// Puts it back into the log that it came from, as old as it is: what was said since stands.

@@ -74,7 +74,10 @@ impl OpError {
 
 impl From<OwnerError> for OpError {
     fn from(error: OwnerError) -> Self {
-        Self::Failed(causes(&error))
+        match error {
+            OwnerError::NoTable(_) => Self::Conflict(error.to_string()),
+            error => Self::Failed(causes(&error)),
+        }
     }
 }
 

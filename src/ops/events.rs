@@ -13,7 +13,7 @@ use crate::registry::RegistryKind;
 use crate::similar;
 
 pub async fn tail(owner: &Owner, part: Part) -> Result<Json, OpError> {
-    let listing = owner.table().await?.tail(part.start, part.limit).await?;
+    let listing = owner.events().await?.tail(part.start, part.limit).await?;
     Ok(listing_json(&listing, |_, event| event_json(event)))
 }
 
@@ -21,7 +21,7 @@ pub async fn rejected(owner: &Owner, part: Part, reason: Option<String>) -> Resu
     if let Some(reason) = &reason {
         require_reason(reason)?;
     }
-    let listing = owner.table().await?.rejected(part.start, part.limit, reason.as_deref()).await?;
+    let listing = owner.events().await?.rejected(part.start, part.limit, reason.as_deref()).await?;
     Ok(listing_json(&listing, |_, rejected| rejected_json(rejected)))
 }
 
@@ -43,7 +43,7 @@ pub(super) fn listing_json<T>(listing: &Listing<T>, item_json: impl Fn(&Cursor, 
 }
 
 pub async fn get(owner: &Owner, program: &ProgramId, id: Uuid) -> Result<Json, OpError> {
-    if let Some(event) = owner.table().await?.get(program.as_str(), id).await? {
+    if let Some(event) = owner.events().await?.get(program.as_str(), id).await? {
         return Ok(event_json(&event));
     }
     require_program(owner, program).await?;
@@ -54,7 +54,7 @@ pub async fn get(owner: &Owner, program: &ProgramId, id: Uuid) -> Result<Json, O
 }
 
 pub async fn query(owner: &Owner, query: Query) -> Result<Json, OpError> {
-    let page = owner.table().await?.query(query.clone()).await?;
+    let page = owner.events().await?.query(query.clone()).await?;
     if page.items.is_empty() && query.after.is_none() {
         let program = query.program.parse().map_err(|error| OpError::invalid(format!("program: {error}")))?;
         require_program(owner, &program).await?;
@@ -63,7 +63,7 @@ pub async fn query(owner: &Owner, query: Query) -> Result<Json, OpError> {
 }
 
 pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Result<Json, OpError> {
-    let table = owner.table().await?;
+    let table = owner.events().await?;
     let name = program.as_ref().map(ProgramId::as_str);
     let mut counted = json!(table.count(name).await?);
     if scan {
@@ -84,7 +84,7 @@ pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Res
 /// even a tombstone of it, and can be believed. Where the registry is away, was never filled or
 /// was never opened here, as beside a consumer alone, nobody knows.
 async fn require_program(owner: &Owner, program: &ProgramId) -> Result<(), OpError> {
-    let count = owner.table().await?.count(Some(program.as_str())).await?;
+    let count = owner.events().await?.count(Some(program.as_str())).await?;
     let is_registry_elsewhere = owner.settings.registry.kind == RegistryKind::Local
         && owner.opened_registry().is_none()
         && !owner.data.registry(&owner.settings).exists();

@@ -10,7 +10,7 @@ use crate::owner::Owner;
 /// Reads the log first and the ledger second: see [`consumers::reconcile()`].
 pub async fn reconciliation(owner: &Owner) -> Result<Reconciliation, OpError> {
     let log: Vec<LogLane> = owner.log().await?.lanes().iter().map(LogLane::from).collect();
-    let ledger = owner.table().await?.ledger().await?;
+    let ledger = owner.events().await?.ledger().await?;
     Ok(consumers::reconcile(&ledger, &log))
 }
 

@@ -1,9 +1,10 @@
-//! Adopts the log of a machine that is dead: stores its records in this table.
+//! Adopts the log of a machine that is dead: ships its records to the stream of this
+//! configuration, or without one stores them in this table.
 //!
-//! The same consumer code reads it, with a cursor of its own (`ship`) in that directory.
-//! Each number is entered in the ledger with its item, so whatever is shipped twice, or was
-//! stored by that machine in the same table, is stored once. Nothing is removed that the
-//! dead machine's own cursor has not passed.
+//! The same code reads it as the log of a living one, with a cursor of its own (`ship`) in that
+//! directory. Each number is entered in the ledger with its item, so whatever is shipped twice, or
+//! was by that machine, is stored once. Nothing is removed that the dead machine's own cursor has
+//! not passed.
 //!
 //! One call works for [`SLICE`] and says whether it is done, so that no call of the admin
 //! API takes for ever and the caller can show progress.
@@ -14,14 +15,15 @@ use std::time::Duration;
 
 use consumers::{StatusHandle, run};
 use serde_json::{Value as Json, json};
-use stream::{Log, OpenError};
+use stream::{Log, OpenError, ShipperStatusHandle};
 use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::OpError;
-use crate::cursors::{SHIP, adopted_log};
+use crate::cursors::{EventSinks, SHIP, adopted_log};
 use crate::owner::{EVENTS, Owner};
+use crate::shipping::{destination, letters};
 
 /// How long one call works.
 const SLICE: Duration = Duration::from_secs(20);
@@ -30,35 +32,63 @@ const SLICE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// There is no log, it is in use, damaged, or ours; the table cannot be written.
-pub async fn ship(owner: &Owner, dir: &Path) -> Result<Json, OpError> {
+pub async fn ship(owner: &Arc<Owner>, dir: &Path) -> Result<Json, OpError> {
     let events = find(dir)?;
     let ours = std::fs::canonicalize(owner.data.log().join(EVENTS));
     if ours.is_ok_and(|ours| ours == events) {
         let reason = format!("{} is the log of this data directory; its consumer stores it", dir.display());
         return Err(OpError::Conflict(reason));
     }
-    let table = owner.table().await?;
     let config = adopted_log(&owner.settings);
     let opening = tokio::task::spawn_blocking(move || {
         let name = events.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Log::open(events.parent().unwrap_or(&events), &name, config)
     });
     let log = opening.await.map_err(|error| OpError::Failed(error.to_string()))?.map_err(opened)?;
-    let source = log.source(SHIP).map_err(|error| OpError::Failed(error.to_string()))?;
+    let shipped = match EventSinks::of(&owner.settings).stream {
+        true => to_stream(owner, &log).await?,
+        false => to_table(owner, &log).await?,
+    };
+    let left = log.cursors().iter().find(|cursor| cursor.name == SHIP).map_or(0, |cursor| cursor.lag);
+    let mut answer = json!({ "dir": dir, "left": left });
+    answer.as_object_mut().expect("it is an object").extend(shipped);
+    Ok(answer)
+}
 
+/// What a slice did.
+type Slice = serde_json::Map<String, Json>;
+
+async fn to_table(owner: &Owner, log: &Log) -> Result<Slice, OpError> {
+    let table = owner.table().await?;
+    let source = log.source(SHIP).map_err(|error| OpError::Failed(error.to_string()))?;
     let status = StatusHandle::new();
     let (_stop, stopped) = watch::channel(Some(Instant::now() + SLICE));
     let config = Arc::new(owner.consumer_config());
     run(source, table, &config, stopped, &status).await.map_err(|error| OpError::Failed(causes(&error)))?;
     let done = status.get();
-    let left = log.cursors().iter().find(|cursor| cursor.name == SHIP).map_or(0, |cursor| cursor.lag);
-    Ok(json!({
-        "dir": dir,
-        "done": done.caught_up,
-        "left": left,
-        "known": done.replayed,
-        "fates": done.fates,
-    }))
+    Ok(Slice::from_iter([
+        ("done".to_owned(), json!(done.caught_up)),
+        ("known".to_owned(), json!(done.replayed)),
+        ("fates".to_owned(), json!(done.fates)),
+    ]))
+}
+
+async fn to_stream(owner: &Arc<Owner>, log: &Log) -> Result<Slice, OpError> {
+    let destination = destination(owner).await?;
+    let status = ShipperStatusHandle::new();
+    let until = Instant::now() + SLICE;
+    let shipped = destination.ship(log, SHIP, letters(owner), &status, until).await;
+    let done = shipped.map_err(|error| OpError::Failed(causes(&error)))?;
+    let status = status.get();
+    if let Some(error) = status.error.filter(|_| status.acknowledged == 0 && !done) {
+        return Err(OpError::Unavailable(error.reason));
+    }
+    Ok(Slice::from_iter([
+        ("done".to_owned(), json!(done)),
+        ("stream".to_owned(), json!(status.stream)),
+        ("acknowledged".to_owned(), json!(status.acknowledged)),
+        ("dead_letters".to_owned(), json!(status.dead_letters)),
+    ]))
 }
 
 /// The log in `dir`: a data directory, what a rescue left, or the log's own directory.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bridges::programs::{LettersError, RunningBridge, StatusHandle};
-use consumers::Table;
+use consumers::{Table, WhenFull};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use metrics::{counter, gauge};
@@ -52,7 +52,7 @@ impl ProgramBridgePart {
 /// Opens the table with the first letter: a bridge alone needs none before.
 async fn keep(owner: Arc<Owner>, letters: Vec<DeadLetter>) -> Result<u64, LettersError> {
     let limits = owner.settings.bridge.dead_letters;
-    let given = owner.table().await?.give_dead_letters(letters, limits).await?;
+    let given = owner.table().await?.give_dead_letters(letters, limits, WhenFull::DiscardOldest).await?;
     Ok(given.discarded)
 }
 

@@ -29,6 +29,11 @@ impl Role {
         matches!(self, Self::Up | Self::Consumer)
     }
 
+    /// Whether events are appended here, and so taken to a stream if one is configured.
+    pub fn ships(self) -> bool {
+        self.tracks()
+    }
+
     /// Whether core data goes from the log into the registry here.
     pub fn bridges_programs(self) -> bool {
         matches!(self, Self::Up | Self::ProgramBridge)

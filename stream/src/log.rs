@@ -192,6 +192,12 @@ impl Log {
         Ok(LogSource::new(self.shared.clone(), name.to_owned(), positions))
     }
 
+    /// Whether a reader of the cursor `name` ever committed anything in this log.
+    pub fn was_read(&self, name: &str) -> bool {
+        let path = self.shared.dir.join("cursors").join(cursor::file_name(name));
+        self.shared.disk.open(&path).is_ok()
+    }
+
     /// Says that the stream has every number of a lane below `end`: those who wait for
     /// [`Level::Stream`](crate::Level::Stream) below it go on.
     ///

@@ -60,6 +60,9 @@ pub struct Config {
     pub client_request_timeout_ms: u64,
     /// Time for the body of a beacon to arrive after its head; then 408.
     pub client_body_timeout_ms: u64,
+    /// Longest wait for the stream to acknowledge a hit whose level is [`stream::Level::Stream`]; then
+    /// it is answered as one that is not safe. It is in the log and goes to the stream all the same.
+    pub stream_timeout_ms: u64,
     /// Time for a closing client to take the rest of its answer.
     pub client_disconnect_timeout_ms: u64,
     /// Time for hits in flight to finish at shutdown.
@@ -140,6 +143,7 @@ impl Default for Config {
             keep_alive_seconds: 75,
             client_request_timeout_ms: 5_000,
             client_body_timeout_ms: 10_000,
+            stream_timeout_ms: 5_000,
             client_disconnect_timeout_ms: 1_000,
             shutdown_timeout_seconds: 20,
         }

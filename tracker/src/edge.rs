@@ -2,7 +2,7 @@
 //!
 //! [`crate::Levels`] documents what each answer acknowledges.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use programs::Program;
@@ -157,6 +157,14 @@ impl Edge {
     async fn settle(&self, level: Level, number: Number) -> Outcome {
         match level {
             Level::Memory => Outcome::Accepted,
+            // A stream may be away for hours, and the client is told so before it gives up itself.
+            Level::Stream => {
+                let limit = Duration::from_millis(self.site.config().stream_timeout_ms);
+                match actix_rt::time::timeout(limit, self.lane.reached(level, number)).await {
+                    Ok(Ok(())) => Outcome::Accepted,
+                    Ok(Err(_)) | Err(_) => Outcome::NotDurable,
+                }
+            }
             level => match self.lane.reached(level, number).await {
                 Ok(()) => Outcome::Accepted,
                 Err(_) => Outcome::NotDurable,

@@ -8,7 +8,7 @@ use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::given;
 use super::read::{listing, sequence_of};
-use super::schema::{Fault, GIVEN, LETTERS, Place, begin_read, begin_write, meta};
+use super::schema::{Fault, GIVEN, KEPT, LETTERS, Place, begin_read, begin_write, meta};
 use super::store::Store;
 use super::write::Writer;
 use crate::decode::{Decoded, batch_of, decode};
@@ -38,7 +38,7 @@ impl Store {
         self.with(|database| {
             let tx = begin_read(database)?;
             let letters = tx.open_table(LETTERS)?.len()?;
-            let given = tx.open_table(GIVEN)?.len()?;
+            let given = tx.open_table(GIVEN)?.len()? + tx.open_table(KEPT)?.len()?;
             let of_consumer = letters.saturating_sub(given);
             Ok(LettersHeld { letters, of_consumer, of_consumer_max: self.letters_max })
         })
@@ -103,9 +103,12 @@ fn sequence(id: &Cursor) -> Option<u64> {
 }
 
 fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> Result<Replayed, Fault> {
-    // A bridge's letter is not in the ledger, and its record does not belong in this table.
+    // A letter that was given is not in the ledger, and its record does not belong in this table.
     if tx.open_table(GIVEN)?.get(sequence)?.is_some() {
         return Ok(Replayed::StillDead("it is a bridge's, and goes back into the bridge's log".to_owned()));
+    }
+    if tx.open_table(KEPT)?.get(sequence)?.is_some() {
+        return Ok(Replayed::StillDead("it is the shipper's, and goes to its stream".to_owned()));
     }
     let mut writer = Writer::new(tx, store)?;
     let Some(letter) = writer.take_letter(sequence)? else {

@@ -14,9 +14,11 @@ pub(super) const ARRIVALS: TableDefinition<u64, &[u8]> = TableDefinition::new("a
 pub(super) const PROGRAMS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("programs");
 pub(super) const REJECTED: TableDefinition<u64, &[u8]> = TableDefinition::new("rejected");
 pub(super) const LETTERS: TableDefinition<u64, &[u8]> = TableDefinition::new("dead_letters");
-/// Sequence of each letter that a bridge gave, and the place of its record.
+/// Sequence of each letter that was given and may be discarded, and the place of its record.
 pub(super) const GIVEN: TableDefinition<u64, &[u8]> = TableDefinition::new("given_letters");
-/// The inverse of [`GIVEN`].
+/// The same of those that may not.
+pub(super) const KEPT: TableDefinition<u64, &[u8]> = TableDefinition::new("kept_letters");
+/// The inverse of [`GIVEN`] and [`KEPT`].
 pub(super) const PLACES: TableDefinition<&[u8], u64> = TableDefinition::new("given_places");
 pub(super) const LEDGER: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ledger");
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -30,6 +32,7 @@ pub(super) mod meta {
     /// Of the consumer's own dead letters.
     pub(in super::super) const LETTER_BYTES: &str = "dead_letter_bytes";
     pub(in super::super) const GIVEN_BYTES: &str = "given_bytes";
+    pub(in super::super) const KEPT_BYTES: &str = "kept_bytes";
     pub(in super::super) const ITEMS: &str = "items";
     pub(in super::super) const EXPIRED: &str = "expired";
 }

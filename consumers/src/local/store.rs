@@ -13,8 +13,8 @@ use redb::{Builder, Database, DatabaseError, StorageError};
 use tracing::warn;
 
 use super::schema::{
-    ARRIVALS, EVENTS, FORMAT, Fault, GIVEN, IDENTITIES, LEDGER, LETTERS, META, PLACES, PROGRAMS, REJECTED,
-    begin_read, begin_write, meta, number_of,
+    ARRIVALS, EVENTS, FORMAT, Fault, GIVEN, IDENTITIES, KEPT, LEDGER, LETTERS, META, PLACES, PROGRAMS,
+    REJECTED, begin_read, begin_write, meta, number_of,
 };
 use crate::config::Config;
 use crate::table::TableError;
@@ -160,6 +160,7 @@ fn prepare(database: &Database) -> Result<u64, Fault> {
     tx.open_table(REJECTED)?;
     tx.open_table(LETTERS)?;
     tx.open_table(GIVEN)?;
+    tx.open_table(KEPT)?;
     tx.open_table(PLACES)?;
     tx.open_table(LEDGER)?;
     tx.open_table(META)?.insert(meta::FORMAT, FORMAT)?;

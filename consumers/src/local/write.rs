@@ -6,8 +6,8 @@ use proto::{BootId, DeadLetter, Message, ids};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, GIVEN, IDENTITIES, Identity, LEDGER, LETTERS, META, PROGRAMS, Place, REJECTED,
-    begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
+    ARRIVALS, EVENTS, Fault, GIVEN, IDENTITIES, Identity, KEPT, LEDGER, LETTERS, META, PROGRAMS, Place,
+    REJECTED, begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
 };
 use super::store::Store;
 use crate::decode::{Decoded, DecodedBatch, Event, WriteBatch};
@@ -74,7 +74,7 @@ impl<'tx> Writer<'tx> {
     pub(super) fn new(tx: &'tx WriteTransaction, store: &Store) -> Result<Self, Fault> {
         let meta = tx.open_table(META)?;
         let letters = tx.open_table(LETTERS)?;
-        let given = tx.open_table(GIVEN)?.len()?;
+        let given = tx.open_table(GIVEN)?.len()? + tx.open_table(KEPT)?.len()?;
         Ok(Self {
             events: tx.open_table(EVENTS)?,
             identities: tx.open_table(IDENTITIES)?,

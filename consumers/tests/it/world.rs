@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use consumers::{
     Config, Count, Cursor, Given, GivenLimits, LedgerRow, LettersHeld, Listing, LocalTable, PAGE_MAX, Query,
-    Replayed, Start, Table, TableError, WriteBatch, Written,
+    Replayed, Start, Table, TableError, WhenFull, WriteBatch, Written,
 };
 use proto::{BootId, DeadLetter, Message, Rejected, TrackingEvent, Uuid, ids};
 use stream::{Batch, Checkpoint, Item, Record, RecordKind, Source, SourceError};
@@ -289,8 +289,9 @@ impl Table for Failing {
         &self,
         letters: Vec<DeadLetter>,
         limits: GivenLimits,
+        when_full: WhenFull,
     ) -> Result<Given, TableError> {
-        self.inside.give_dead_letters(letters, limits).await
+        self.inside.give_dead_letters(letters, limits, when_full).await
     }
 
     async fn maintain(&self, stop: watch::Receiver<Option<Instant>>) {

@@ -57,7 +57,7 @@ impl<L: Letters + Unpin> ShipperActor<L> {
                 ctx.run_later(Duration::ZERO, Self::start_turn);
             }
             Err(error) => {
-                tracing::error!(error = causes(&error), "the shipper cannot go on");
+                shipper.give_up(&causes(&error));
                 ctx.stop();
             }
         })

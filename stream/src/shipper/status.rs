@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use supervise::Failure;
 
+use super::trouble::Trouble;
+
 /// Shards and causes that are told apart; the rest counts as `other`.
 const NAMES_MAX: usize = 256;
 
@@ -57,6 +59,12 @@ pub struct ShipperStatus {
 }
 
 impl ShipperStatus {
+    /// Says that nothing will be taken until `trouble` is gone. `now_ms` is milliseconds since 1970.
+    pub fn stalled_by(&mut self, trouble: &Trouble, now_ms: u64) {
+        self.stalled = true;
+        self.failed(trouble.to_string(), now_ms);
+    }
+
     pub(crate) fn failed(&mut self, reason: String, now_ms: u64) {
         self.error = Some(Failure { at_ms: now_ms, reason });
         self.last_error.clone_from(&self.error);

@@ -151,6 +151,12 @@ impl<L: Letters> Shipper<L> {
         Ok(is_drained)
     }
 
+    /// Says why there will be no further turn.
+    pub fn give_up(&self, reason: &str) {
+        error!(reason, "the shipper cannot go on");
+        self.status.update(|status| status.failed(reason.to_owned(), now_ms()));
+    }
+
     fn is_caught_up(&self) -> bool {
         self.nothing_more_at_ms.is_some() && self.outbox.is_empty()
     }

@@ -11,6 +11,7 @@ const BOUNDS: &[Bound] = &[
     ("rejected_per_second_max", |config| config.rejected_per_second_max.into(), (0, 1_000_000)),
     ("keep_alive_seconds", |config| config.keep_alive_seconds, (1, 3_600)),
     ("client_request_timeout_ms", |config| config.client_request_timeout_ms, (1, 600_000)),
+    ("stream_timeout_ms", |config| config.stream_timeout_ms, (1, 600_000)),
     ("client_body_timeout_ms", |config| config.client_body_timeout_ms, (1, 600_000)),
     ("client_disconnect_timeout_ms", |config| config.client_disconnect_timeout_ms, (1, 600_000)),
     ("shutdown_timeout_seconds", |config| config.shutdown_timeout_seconds, (1, 3_600)),

@@ -1,7 +1,7 @@
 //! What cannot be stored is kept with its reason, never blocks while there is room, and can be
 //! replayed or dropped.
 
-use consumers::{Cursor, Fates, Given, GivenLimits, LeftReason, Replayed, Start, Table};
+use consumers::{Cursor, Fates, Given, GivenLimits, LeftReason, Replayed, Start, Table, WhenFull};
 use proto::{DeadLetter, Message, Stage};
 use stream::{Item, RecordKind};
 
@@ -120,7 +120,7 @@ pub async fn letters_are_bounded_by_their_bytes_too<P: Place>() {
 pub async fn letters_of_bridges_take_no_room_of_the_consumer<P: Place>() {
     let table = P::new(|config| config.dead_letters_max = 1).open().await;
     let given: Vec<_> = (0..5).map(given).collect();
-    assert_eq!(table.give_dead_letters(given, NO_LIMITS).await.unwrap().new, 5);
+    assert_eq!(table.give_dead_letters(given, NO_LIMITS, WhenFull::DiscardOldest).await.unwrap().new, 5);
     assert!(write(&table, &[batch(boot(1), 0, vec![poison(0)]), events(1..2)]).await.left.is_empty());
     let held = table.dead_letters_held().await.unwrap();
     assert_eq!((held.letters, held.of_consumer), (6, 1));
@@ -139,17 +139,42 @@ fn given(number: u64) -> DeadLetter {
 
 pub async fn a_letter_that_is_given_again_is_known<P: Place>() {
     let table = P::new(|_| ()).open().await;
-    let answer = table.give_dead_letters(vec![given(1), given(2)], NO_LIMITS).await.unwrap();
-    assert_eq!(answer, Given { new: 2, known: 0, discarded: 0 });
-    let answer = table.give_dead_letters(vec![given(2), given(3)], NO_LIMITS).await.unwrap();
-    assert_eq!(answer, Given { new: 1, known: 1, discarded: 0 });
+    let answer =
+        table.give_dead_letters(vec![given(1), given(2)], NO_LIMITS, WhenFull::DiscardOldest).await.unwrap();
+    assert_eq!(answer, Given { new: 2, ..Given::default() });
+    let answer =
+        table.give_dead_letters(vec![given(2), given(3)], NO_LIMITS, WhenFull::DiscardOldest).await.unwrap();
+    assert_eq!(answer, Given { new: 1, known: 1, ..Given::default() });
     let few = GivenLimits { letters_max: 2, ..NO_LIMITS };
-    let answer = table.give_dead_letters(vec![given(4)], few).await.unwrap();
-    assert_eq!(answer, Given { new: 1, known: 0, discarded: 2 }, "the oldest make room");
+    let answer = table.give_dead_letters(vec![given(4)], few, WhenFull::DiscardOldest).await.unwrap();
+    assert_eq!(answer, Given { new: 1, discarded: 2, ..Given::default() }, "the oldest make room");
     let numbers: Vec<_> = letters(&table).await.iter().map(|(_, letter)| letter.number).collect();
     assert_eq!(numbers, [3, 4]);
     let bytes = given(5).encoded_len() as u64;
     let small = GivenLimits { bytes_max: 2 * bytes, ..NO_LIMITS };
-    assert_eq!(table.give_dead_letters(vec![given(5)], small).await.unwrap().discarded, 1);
+    assert_eq!(
+        table.give_dead_letters(vec![given(5)], small, WhenFull::DiscardOldest).await.unwrap().discarded,
+        1
+    );
     assert!(table.ledger().await.unwrap().is_empty(), "they are in no ledger");
+}
+
+pub async fn letters_of_the_shipper_are_refused_and_never_discarded<P: Place>() {
+    let table = P::new(|_| ()).open().await;
+    let shipped = |number| DeadLetter { stage: Stage::Shipper.into(), ..given(number) };
+    let two = GivenLimits { letters_max: 2, ..NO_LIMITS };
+    let answer =
+        table.give_dead_letters(vec![shipped(1), shipped(2), shipped(3)], two, WhenFull::Refuse).await;
+    assert_eq!(answer.unwrap(), Given { new: 2, refused: 1, ..Given::default() });
+    let none = GivenLimits { letters_max: 0, ..NO_LIMITS };
+    table.give_dead_letters(vec![given(4)], none, WhenFull::DiscardOldest).await.unwrap();
+    let numbers: Vec<_> = letters(&table).await.iter().map(|(_, letter)| letter.number).collect();
+    assert_eq!(numbers, [1, 2]);
+    let held = table.dead_letters_held().await.unwrap();
+    assert_eq!((held.letters, held.of_consumer), (2, 0));
+    let id = letters(&table).await.remove(0).0;
+    assert!(matches!(table.replay_dead_letter(&id, NOW).await.unwrap(), Replayed::StillDead(_)));
+    assert!(table.drop_dead_letter(&id).await.unwrap());
+    let answer = table.give_dead_letters(vec![shipped(2), shipped(3)], two, WhenFull::Refuse).await.unwrap();
+    assert_eq!(answer, Given { new: 1, known: 1, ..Given::default() });
 }
