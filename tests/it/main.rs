@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod admin_clients;
+mod aws_json;
 mod bad_input;
 mod bad_lines;
 mod browser;
@@ -19,6 +20,8 @@ mod fault_proxy;
 mod files;
 mod greedy;
 mod http;
+#[allow(dead_code, reason = "the shipper's tests use the rest")]
+mod kinesis;
 mod mistakes;
 mod newcomer;
 mod operators;
