@@ -25,13 +25,12 @@ pub struct Answer {
 
 impl AwsJson {
     pub fn new(port: u16, service: &'static str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            // A connection that went stale would be an error of its own, which no caller expects.
-            .max_idle_connections(0)
-            .timeout_global(Some(Duration::from_secs(60)));
-        Self { agent: config.build().into(), url: format!("http://127.0.0.1:{port}/"), service }
+        Self { agent: agent(Duration::from_secs(60)), url: format!("http://127.0.0.1:{port}/"), service }
+    }
+
+    /// That gives up a call after so long; else it does after a minute.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { agent: agent(timeout), ..self }
     }
 
     /// Whatever is answered; an error if nothing was, or not all of it.
@@ -54,6 +53,16 @@ impl AwsJson {
             body: response.body_mut().with_config().limit(64 << 20).read_to_vec()?,
         })
     }
+}
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        // A connection that went stale would be an error of its own, which no caller expects.
+        .max_idle_connections(0)
+        .timeout_global(Some(timeout));
+    config.build().into()
 }
 
 impl Answer {

@@ -3,8 +3,8 @@
 //! kinesis-local never throttles and takes what is too large; faults come from
 //! [`crate::aws_proxy`].
 
-mod consumers;
-mod deaggregate;
+pub mod consumers;
+pub mod deaggregate;
 mod harness;
-mod server;
-mod stream;
+pub mod server;
+pub mod stream;

@@ -7,6 +7,8 @@
 
 mod admin_clients;
 mod aws_json;
+#[allow(dead_code, reason = "the shipper's tests use the rest")]
+mod aws_proxy;
 mod bad_input;
 mod bad_lines;
 mod browser;

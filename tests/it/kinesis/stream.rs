@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::aws_json::AwsJson;
 use crate::world::eventually;
 
+/// Records that GetRecords returns at most.
+const RECORDS_MAX: usize = 10_000;
+
 /// A stream of a server on this machine; deleted when dropped, if the server is there still.
 #[derive(Debug)]
 pub struct Stream {
@@ -125,17 +128,18 @@ impl Stream {
 
     /// Every record of every shard, parents before children, a shard's in its order.
     pub fn records(&self) -> Vec<StoredRecord> {
-        self.shards().iter().flat_map(|shard| self.records_of(shard)).collect()
+        self.shards().iter().flat_map(|shard| self.records_of(shard, RECORDS_MAX)).collect()
     }
 
-    fn records_of(&self, shard: &Shard) -> Vec<StoredRecord> {
+    /// Those of a shard, read with so many in an answer at most.
+    pub(super) fn records_of(&self, shard: &Shard, records_max: usize) -> Vec<StoredRecord> {
         let (name, id) = (&self.name, &shard.id);
         let from = json!({ "StreamName": name, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON" });
         let mut iterator = self.call("GetShardIterator", from)["ShardIterator"].clone();
         let mut records = Vec::new();
         // A closed shard says that it has ended, an open one that nothing is behind.
         while iterator.is_string() {
-            let answer = self.call("GetRecords", json!({ "ShardIterator": iterator, "Limit": 10_000 }));
+            let answer = self.call("GetRecords", json!({ "ShardIterator": iterator, "Limit": records_max }));
             let read = answer["Records"].as_array().unwrap();
             records.extend(read.iter().map(|record| stored(shard, record)));
             if shard.is_open && read.is_empty() && answer["MillisBehindLatest"] == 0 {
