@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod admin_clients;
+mod aws_json;
+#[allow(dead_code, reason = "the shipper's tests use the rest")]
+mod aws_proxy;
 mod bad_input;
 mod bad_lines;
 mod browser;
@@ -19,6 +22,8 @@ mod fault_proxy;
 mod files;
 mod greedy;
 mod http;
+#[allow(dead_code, reason = "the shipper's tests use the rest")]
+mod kinesis;
 mod mistakes;
 mod newcomer;
 mod operators;
