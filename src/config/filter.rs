@@ -26,7 +26,7 @@ impl LogFilter {
 
 impl Default for LogFilter {
     fn default() -> Self {
-        Self(Cow::Borrowed("info,actix_server=warn"))
+        Self(Cow::Borrowed("info,actix_server=warn,aws_config=error"))
     }
 }
 

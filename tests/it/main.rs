@@ -30,6 +30,7 @@ mod operators;
 mod overload;
 mod program_bridge;
 mod redis;
+mod shipper;
 mod syscalls;
 mod usage;
 #[path = "../../tracker/tests/it/wire.rs"]

@@ -94,7 +94,9 @@ impl Shared {
         }
         let largest_entry_bytes = put.as_ref().map_or(0, put_records::Request::largest_entry_bytes);
         if let Some((status, body)) = chances.first(|fault| refusal(fault, largest_entry_bytes)) {
-            return Outcome::Answer(Message::answer(status, body.to_string().into_bytes()));
+            let mut answer = Message::answer(status, body.to_string().into_bytes());
+            set_headers(&mut answer, chances);
+            return Outcome::Answer(answer);
         }
         if let Some(put) = &mut put {
             put.fail(|hash| chances.first(|fault| failure(fault, hash)));
@@ -172,13 +174,7 @@ impl Shared {
             &mut answer,
             chances.every(|it| if let Fault::EditAnswer(edit) = it { Some(edit.clone()) } else { None }),
         );
-        let headers = chances.every(|it| match it {
-            Fault::AnswerHeader { name, value } => Some((name.clone(), value.clone())),
-            _ => None,
-        });
-        for (name, value) in headers {
-            answer.set_header(&name, &value);
-        }
+        set_headers(&mut answer, chances);
         if chances.first(|it| matches!(it, Fault::NotJson).then_some(())).is_some() {
             answer = Message::answer(200, b"<html><body>Sign in to the guest network</body></html>".to_vec());
             answer.set_header("Content-Type", "text/html");
@@ -297,4 +293,14 @@ fn edit(message: &mut Message, edits: Vec<super::rule::Edit>) {
         edit(&mut json);
     }
     message.body = json.to_string().into_bytes();
+}
+
+fn set_headers(answer: &mut Message, chances: &mut Chances<'_>) {
+    let headers = chances.every(|it| match it {
+        Fault::AnswerHeader { name, value } => Some((name.clone(), value.clone())),
+        _ => None,
+    });
+    for (name, value) in headers {
+        answer.set_header(&name, &value);
+    }
 }

@@ -1,0 +1,13 @@
+//! Events on their way to Kinesis: a real process, a real kinesis-local, and between them a proxy
+//! that does what a region does on a bad day.
+
+mod checks;
+mod crash;
+mod faults;
+mod formats;
+mod letters;
+mod level;
+mod load;
+mod outage;
+mod region;
+mod shards;
