@@ -14,6 +14,7 @@
 //! What knows PutRecords is in [`put_records`]; all else is for any operation of any service.
 
 mod connection;
+mod course;
 mod http;
 mod link;
 pub mod put_records;

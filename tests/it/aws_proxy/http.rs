@@ -61,15 +61,15 @@ impl Message {
         self.start.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 
-    /// Head and body. Its length is that of the body, or what is said here.
-    pub fn to_bytes(&self, length: usize) -> Vec<u8> {
+    /// Head and body.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{}\r\n", self.start).into_bytes();
         for (name, value) in &self.headers {
             if !["content-length", "transfer-encoding"].contains(&&*name.to_ascii_lowercase()) {
                 write!(bytes, "{name}: {value}\r\n").expect("a vector grows");
             }
         }
-        write!(bytes, "Content-Length: {length}\r\n\r\n").expect("a vector grows");
+        write!(bytes, "Content-Length: {}\r\n\r\n", self.body.len()).expect("a vector grows");
         bytes.extend_from_slice(&self.body);
         bytes
     }
@@ -143,7 +143,7 @@ fn a_message_is_read_however_its_length_is_said_and_a_part_of_it_is_an_error() {
     for text in [chunked, counted] {
         let message = Message::read_answer(&mut text.as_bytes()).unwrap();
         assert_eq!((message.status(), &message.body[..]), (200, &b"abcde"[..]));
-        let again = String::from_utf8(message.to_bytes(5)).unwrap();
+        let again = String::from_utf8(message.to_bytes()).unwrap();
         assert_eq!(again, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde");
         for end in 0..text.len() {
             assert!(Message::read_answer(&mut &text.as_bytes()[..end]).is_err(), "{end} of {text}");

@@ -1,6 +1,6 @@
 //! What became of each request and of each entry, as the proxy saw it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -60,6 +60,8 @@ pub enum AnswerFate {
     Underway,
     /// All of it was sent and the client was there.
     Reached,
+    /// The same, but it does not say what became of the entries.
+    Unreadable,
     /// The client does not have it: it was hidden, cut, or the client had hung up.
     Lost,
 }
@@ -77,7 +79,8 @@ impl Exchange {
     pub fn is_lost_after_commit(&self) -> bool {
         let may_be_stored =
             |entry: &Entry| matches!(entry.fate, EntryFate::Stored { .. } | EntryFate::Unknown);
-        self.answer == AnswerFate::Lost && self.is_forwarded && self.entries.iter().any(may_be_stored)
+        let is_lost = matches!(self.answer, AnswerFate::Lost | AnswerFate::Unreadable);
+        is_lost && self.is_forwarded && self.entries.iter().any(may_be_stored)
     }
 }
 
@@ -100,11 +103,13 @@ impl Trace {
         self.lost.iter().flat_map(|exchange| exchange.stored().map(|(_, number)| number.to_owned())).collect()
     }
 
-    /// The request in which this record was stored.
-    pub fn exchange_of(&self, sequence_number: &str) -> Option<&Exchange> {
-        let is_it =
-            |exchange: &&Arc<Exchange>| exchange.stored().any(|(_, number)| number == sequence_number);
-        self.exchanges.iter().find(is_it).map(Arc::as_ref)
+    /// The request in which each record was stored, by the record's sequence number.
+    pub fn by_sequence_number(&self) -> HashMap<&str, &Exchange> {
+        let mut found = HashMap::new();
+        for exchange in &self.exchanges {
+            found.extend(exchange.stored().map(|(_, number)| (number, &**exchange)));
+        }
+        found
     }
 
     /// Those of one operation.
@@ -149,13 +154,13 @@ impl Recorder {
         exchange.number = known.next;
         known.next += 1;
         let exchange = Arc::new(exchange);
-        let mut entries = known.entries;
-        push(&mut known.exchanges, &mut entries, Arc::clone(&exchange), self.entries_max);
-        known.entries = entries;
+        let known = &mut *known;
+        push(&mut known.exchanges, &mut known.entries, Arc::clone(&exchange), self.entries_max);
         exchange
     }
 
-    pub fn answer_is(&self, exchange: &Exchange, fate: AnswerFate) {
+    /// What became of an answer; may be told again.
+    pub fn answer_is(&self, exchange: &Exchange, fate: AnswerFate) -> Arc<Exchange> {
         let exchange = Arc::new(Exchange { answer: fate, ..exchange.clone() });
         let mut known = self.known.lock().unwrap();
         let first = known.next - known.exchanges.len() as u64;
@@ -163,11 +168,13 @@ impl Recorder {
         if let Some(at) = exchange.number.checked_sub(first) {
             known.exchanges[at as usize] = Arc::clone(&exchange);
         }
-        if exchange.is_lost_after_commit() {
-            let mut entries = known.lost_entries;
-            known.lost_forgotten += push(&mut known.lost, &mut entries, exchange, self.entries_max);
-            known.lost_entries = entries;
+        let is_known = |known: &Known| known.lost.iter().any(|lost| lost.number == exchange.number);
+        if exchange.is_lost_after_commit() && !is_known(&known) {
+            let known = &mut *known;
+            let (lost, entries) = (&mut known.lost, &mut known.lost_entries);
+            known.lost_forgotten += push(lost, entries, Arc::clone(&exchange), self.entries_max);
         }
+        exchange
     }
 }
 

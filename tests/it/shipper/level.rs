@@ -28,7 +28,7 @@ fn a_hit_of_level_stream_is_answered_after_the_answer_that_covers_it() {
     let records = ids_by_record(&region.stream.records());
     for (id, began, answered) in answered {
         let (record, _) = records.iter().find(|(_, known)| *known == id).expect("it was answered");
-        let exchange = trace.exchange_of(record).unwrap();
+        let exchange = trace.by_sequence_number()[record.as_str()];
         assert!(began < exchange.answered && exchange.answered < answered, "{id}");
         assert!(answered - began >= Duration::from_millis(100));
     }

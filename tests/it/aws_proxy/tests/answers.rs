@@ -39,9 +39,9 @@ fn an_answer_that_is_cut_or_is_no_json_or_comes_slowly_is_seen_so() {
     assert!(client.call("PutRecords", &world.request(&["too slow"])).is_err());
 
     assert_eq!(world.stored(), ["cut", "html", "slow", "too slow"]);
-    eventually("the last one is known as lost", || world.proxy.trace().lost.len() == 2);
+    eventually("the last one is known as lost", || world.proxy.trace().lost.len() == 3);
     let lost: Vec<_> = world.proxy.trace().lost.iter().map(|it| it.entries[0].key.clone()).collect();
-    assert_eq!(lost, ["cut", "too slow"]);
+    assert_eq!(lost, ["cut", "html", "too slow"]);
 }
 
 #[test]
@@ -92,6 +92,7 @@ fn a_trace_forgets_the_oldest_requests_but_not_which_answers_were_lost() {
     for key in ["a", "b", "c"] {
         give(key, 4, AnswerFate::Reached);
     }
+    recorder.answer_is(&slow, AnswerFate::Unreadable);
     recorder.answer_is(&slow, AnswerFate::Lost);
     let trace = recorder.trace();
     let keys = |exchanges: &[std::sync::Arc<Exchange>]| -> Vec<String> {

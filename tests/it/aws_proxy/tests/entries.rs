@@ -108,6 +108,7 @@ fn an_answer_may_have_entries_more_or_less_than_the_request() {
         assert_eq!(answer["Records"].as_array().unwrap().len(), expected, "{by}");
     }
     assert_eq!(world.stored().len(), 6);
+    assert_eq!(world.proxy.trace().lost_sequence_numbers().len(), 6, "nobody knows what became of them");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn the_trace_says_what_became_of_each_entry() {
             (Some(400), vec![], true)
         ]
     );
-    let exchange = trace.exchange_of(&record.sequence_number).unwrap();
+    let exchange = trace.by_sequence_number()[&*record.sequence_number];
     assert!(exchange.began < exchange.answered);
     assert_eq!((exchange.number, exchange.entries[1].bytes), (0, 2));
     assert!(trace.exchanges.iter().all(|it| it.answer != AnswerFate::Lost) && trace.lost.is_empty());
