@@ -42,6 +42,8 @@ pub(crate) struct Failed {
     pub reason: String,
     /// Whether its entries may be in the stream all the same.
     pub outcome_unknown: bool,
+    /// Whether the time for it was over.
+    pub timed_out: bool,
 }
 
 /// What to do about a request that failed.
@@ -73,6 +75,7 @@ pub(crate) fn read(
             cause: "wrong_length".to_owned(),
             reason: format!("the answer to {entries} records speaks of {}", output.records.len()),
             outcome_unknown: true,
+            timed_out: false,
         }),
         Err(error) => Answer::Failed(failed(&error, stream)),
     }
@@ -106,6 +109,7 @@ fn failed(error: &SdkError<PutRecordsError>, stream: &str) -> Failed {
         cause: code.to_owned(),
         reason: trouble::text(code, error.message().unwrap_or_default()),
         outcome_unknown: false,
+        timed_out: false,
     };
     if matches!(
         code,
@@ -136,8 +140,9 @@ fn failed(error: &SdkError<PutRecordsError>, stream: &str) -> Failed {
         }
         // The request may have arrived.
         _ => {
-            let cause = if trouble::is_timeout(error) { "timeout" } else { "no_answer" };
-            Failed { cause: cause.to_owned(), reason: trouble::chain(error), outcome_unknown: true, ..told }
+            let timed_out = trouble::is_timeout(error);
+            let cause = if timed_out { "timeout" } else { "no_answer" }.to_owned();
+            Failed { cause, reason: trouble::chain(error), outcome_unknown: true, timed_out, ..told }
         }
     }
 }

@@ -9,6 +9,10 @@
 //!                             └ a stream's gate, after a request that failed as a whole
 //! ```
 //!
+//! A request that was not answered in time was perhaps too large for the way to the stream, or for the
+//! stream: the next ones are half as large. With each answer they grow again, to
+//! `request_bytes_max`. Without this a slow way would never bring a full request to its end.
+//!
 //! Bounded by `in_flight_bytes_max` over everything that was pushed and not acknowledged: nobody
 //! pushes when [`Outbox::has_room`] says no.
 
@@ -24,6 +28,9 @@ use super::rate::Rate;
 
 #[cfg(test)]
 mod tests;
+
+/// How small requests become that are not answered in time: a few aggregates.
+const REQUEST_BYTES_MIN: usize = 128 << 10;
 
 /// Entries of one PutRecords request.
 #[derive(Debug)]
@@ -51,6 +58,8 @@ pub(crate) struct Outbox {
 /// What goes to one stream.
 struct Queue {
     gate: Gate,
+    /// Bytes of a request at the moment.
+    request_bytes: usize,
     ready: VecDeque<Entry>,
     /// Parts of what was refused, each to be sent alone.
     isolated: VecDeque<Vec<Entry>>,
@@ -65,6 +74,7 @@ impl Outbox {
     pub fn new(config: ShipperConfig, now: Instant) -> Self {
         let queue = || Queue {
             gate: Gate::new(config.retry_pause_max),
+            request_bytes: config.request_bytes_max,
             ready: VecDeque::new(),
             isolated: VecDeque::new(),
         };
@@ -128,14 +138,24 @@ impl Outbox {
     /// A request was answered by its stream, whatever became of its entries.
     pub fn answered(&mut self, target: Target) {
         self.requests -= 1;
-        self.queue(target).gate.succeeded();
+        let most = self.config.request_bytes_max;
+        let queue = self.queue(target);
+        queue.gate.succeeded();
+        queue.request_bytes = most.min(queue.request_bytes + queue.request_bytes / 4);
     }
 
     /// A request failed as a whole: its stream's gate is closed, so its entries need no pauses of
     /// their own. Returns whether that is news, rather than the fate of what was sent before.
-    pub fn put_back(&mut self, request: Request, now: Instant) -> bool {
+    /// `in_time` says whether it failed before its time was over.
+    pub fn put_back(&mut self, request: Request, in_time: bool, now: Instant) -> bool {
         self.requests -= 1;
         let Request { target, entries } = request;
+        if !in_time {
+            let half = entries.iter().map(Entry::bytes).sum::<usize>() / 2;
+            let queue = self.queue(target);
+            // Others that were as large fail as well, and say nothing new.
+            queue.request_bytes = queue.request_bytes.min(half.max(REQUEST_BYTES_MIN));
+        }
         for entry in entries.into_iter().rev() {
             match entry.key {
                 // It may have been the one that asks whether the shard has room.
@@ -252,7 +272,7 @@ impl Outbox {
 
     fn take(&mut self, target: Target, now: Instant) -> Option<Request> {
         let records_max = self.config.request_records_max;
-        let bytes_max = self.config.request_bytes_max;
+        let bytes_max = self.queue(target).request_bytes;
         if self.queue(target).isolated.is_empty() {
             self.hold_back_ready(target);
         }

@@ -297,7 +297,7 @@ impl<L: Letters> Shipper<L> {
         let stream = self.client.stream(request.target).to_owned();
         let reason = failed.describe(&stream);
         let is_stalled = failed.why == Why::Misconfigured;
-        let is_news = self.outbox.put_back(request, Instant::now());
+        let is_news = self.outbox.put_back(request, !failed.timed_out, Instant::now());
         let was_stalled = self.status.get().stalled;
         self.status.update(|status| {
             status.requests_failed += 1;

@@ -1,5 +1,7 @@
 //! What consumers find that were not written for us.
 
+use std::collections::BTreeSet;
+
 use proto::{Message, sample};
 
 use crate::http;
@@ -19,7 +21,10 @@ fn a_consumer_of_the_aws_sample_finds_its_eight_fields_and_nothing_but_events() 
     assert_eq!(up.stop().code(), Some(0));
 
     let records = region.stream.records();
-    assert_eq!(records.len(), answers.len());
+    // More than that, if a busy server was too slow to answer.
+    assert!(records.len() >= answers.len());
+    let keys: BTreeSet<&str> = records.iter().map(|record| record.partition_key.as_str()).collect();
+    assert_eq!(keys.len(), answers.len());
     for answer in &answers {
         let id = answer["messageId"].as_str().unwrap();
         let record = records.iter().find(|record| record.partition_key == id).expect("its key is its id");

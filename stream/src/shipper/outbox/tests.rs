@@ -149,8 +149,8 @@ fn held_back_bytes_are_bounded_by_reading_no_more() {
 fn a_stream_that_fails_is_asked_again_with_one_request() {
     let (mut outbox, now) = with((0..12).map(|at| entry(Key::Random, at, 100)));
     let (first, second) = (outbox.next_request(now).unwrap(), outbox.next_request(now).unwrap());
-    assert!(outbox.put_back(first, now), "that is news");
-    assert!(!outbox.put_back(second, now), "that is the same outage");
+    assert!(outbox.put_back(first, true, now), "that is news");
+    assert!(!outbox.put_back(second, true, now), "that is the same outage");
     let due = outbox.wakes_at(now).unwrap();
     assert!(due == now || outbox.next_request(due - Duration::from_nanos(1)).is_none());
     let probe = outbox.next_request(due).unwrap();
@@ -168,7 +168,7 @@ fn the_probe_of_a_bucket_that_is_lost_with_its_request_closes_the_bucket_again()
     outbox.throttled(request.entries.remove(0), now);
     let due = outbox.wakes_at(now).unwrap();
     let probe = outbox.next_request(due).unwrap();
-    outbox.put_back(probe, due);
+    outbox.put_back(probe, true, due);
     let again = (0..10).find_map(|_| outbox.next_request(outbox.wakes_at(due)? + LATER));
     assert_eq!(sequences(&again.expect("it is not forgotten")), [0]);
 }
@@ -186,12 +186,37 @@ fn parts_of_what_was_refused_go_alone_and_before_the_rest() {
 }
 
 #[test]
+fn a_request_that_is_not_answered_in_time_is_halved_and_grows_again_with_answers() {
+    let config = ShipperConfig { requests_max: 1, request_bytes_max: 1 << 20, ..ShipperConfig::default() };
+    let now = Instant::now();
+    let mut outbox = Outbox::new(config, now);
+    (0..200).for_each(|at| outbox.push(entry(Key::Random, at, 50_000)));
+    let bytes = |request: &Request| request.entries.iter().map(Entry::bytes).sum::<usize>();
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let request = outbox.next_request(now + LATER).unwrap();
+        sizes.push(bytes(&request));
+        outbox.put_back(request, false, now);
+    }
+    assert!(sizes.windows(2).all(|pair| pair[1] < pair[0] || pair[1] <= REQUEST_BYTES_MIN), "{sizes:?}");
+    assert!((50_000..=REQUEST_BYTES_MIN).contains(&sizes[5]), "{sizes:?}");
+    let mut last = 0;
+    for _ in 0..10 {
+        let request = outbox.next_request(now + LATER).unwrap();
+        last = bytes(&request);
+        outbox.answered(Target::Events);
+        request.entries.iter().for_each(|entry| outbox.done(entry));
+    }
+    assert!(last > 900_000, "{last}");
+}
+
+#[test]
 fn the_two_streams_fail_apart() {
     let (mut outbox, now) = with([entry(Key::Random, 0, 100)]);
     let control = Entry { target: Target::Control, ..entry(Key::Random, 1, 100) };
     outbox.push(control);
     let events = outbox.next_request(now).unwrap();
-    outbox.put_back(events, now);
+    outbox.put_back(events, true, now);
     let control = (0..2).find_map(|_| outbox.next_request(now).filter(|it| it.target == Target::Control));
     assert_eq!(sequences(&control.expect("the other stream goes on")), [1]);
 }
@@ -224,7 +249,7 @@ proptest! {
             // The younger one is answered first, so that answers cross.
             let request = under_way.pop().unwrap();
             if answers.next() == Some(0) {
-                outbox.put_back(request, now);
+                outbox.put_back(request, answers.next() == Some(0), now);
                 continue;
             }
             outbox.answered(request.target);
