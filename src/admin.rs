@@ -130,6 +130,7 @@ async fn stats(site: &Site) -> serde_json::Value {
     let mut stats = site.stats.to_json();
     stats["version"] = json!(crate::cli::VERSION);
     stats["consumes"] = json!(site.owner.runs("consumer"));
+    stats["ships"] = json!(site.owner.runs("shipper"));
     let tracker = site.owner.running_tracker();
     stats["hits"] = json!(tracker.map(|tracker| from_here(tracker.address())));
     if let Some(tracker) = tracker {

@@ -123,7 +123,9 @@ async fn start(
         // A token of the configuration outlives the process; it is not shown.
         let token = if settings.admin.token.is_none() { Some(token.as_str()) } else { None };
         let hits = owner.running_tracker().map(|tracker| tracker.address());
-        eprint!("{}", welcome::screen(role, &owner.data, hits, admin_address, token, first_start));
+        let stream = settings.shipper.config.stream.as_deref().filter(|_| role.ships());
+        let screen = welcome::screen(role, &owner.data, hits, stream, admin_address, token, first_start);
+        eprint!("{screen}");
     }
     parts.iter_mut().for_each(|part| part.begin());
     Ok(Running { owner: Arc::clone(&owner), parts, stores_events: role != Role::ProgramBridge })

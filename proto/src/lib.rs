@@ -6,8 +6,8 @@
 //! each lane ── LaneReport ─────► log ──► consumer ──► ledger
 //! ```
 //!
-//! Between log and consumer a stream (Kinesis, planned) will carry the same: an event as it is,
-//! and everything else in an [`Envelope`], which says its kind.
+//! Between log and consumer a stream (Kinesis) may carry the same: an event as it is, and
+//! everything else in an [`Envelope`], which says its kind.
 //!
 //! The messages are in `tracking.proto`, with the compatibility rule at its head.
 //! Nothing here queues: an encoded event is as large as its fields, which the

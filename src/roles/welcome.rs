@@ -19,6 +19,7 @@ pub fn screen(
     role: Role,
     data: &DataDir,
     hits: Option<SocketAddr>,
+    stream: Option<&str>,
     admin: SocketAddr,
     token: Option<&str>,
     first_start: bool,
@@ -33,10 +34,17 @@ pub fn screen(
     let fragment = token.map_or_else(String::new, |token| format!("#token={token}"));
     line("page", format!("http://{admin}/{fragment}"));
     line("data", data.path().display().to_string());
+    if let Some(stream) = stream {
+        line("stream", format!("{stream}, to which events go"));
+    }
     if let Some(hits) = hits.filter(|_| first_start) {
         let command = match data.path().to_str() {
             Some("data") => program(),
             _ => format!("{} --data {}", program(), data.path().display()),
+        };
+        let what_became = match stream {
+            Some(_) => format!("{command} log cursor"),
+            None => format!("{command} events tail"),
         };
         let _ = write!(
             text,
@@ -44,7 +52,7 @@ pub fn screen(
              a click             curl -i 'http://{hits}/c/212313?utm_campaign=spring'\n  \
              an event            curl 'http://{hits}/event/212312'\n  \
              an impression       curl -o pixel.gif 'http://{hits}/i/212314'\n  \
-             what became of it   {command} events tail\n"
+             what became of it   {what_became}\n"
         );
     }
     text.push_str("\nStop with Ctrl-C.\n\n");

@@ -1,4 +1,4 @@
-//! The crash-safe log, and the seam through which it is read.
+//! The crash-safe log, the seam through which it is read, and the shipper that takes it to Kinesis.
 //!
 //! # The path of one record
 //!
@@ -20,6 +20,9 @@
 //! | prepared segments | one a lane, or one being filled | the syncer waits; without one a full segment sheds |
 //! | segments rotated out | one a lane, since rotating needs a prepared one | – |
 //! | requests to a lane on a thread of its own | `requests_max` of [`LaneThread::start`] | the caller waits |
+//!
+//! With a shipper the log is read by it, and goes to Kinesis: the module `shipper` shows the way,
+//! with the capacity of each of its queues.
 //!
 //! What is acknowledged at [`Level::Written`] survives a killed process, at [`Level::Synced`]
 //! a power loss, and at [`Level::Stream`] the loss of the disk, if a shipper takes the log to

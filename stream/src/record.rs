@@ -122,7 +122,7 @@ pub enum Shed {
 }
 
 /// Largest payload of one record: 1 MiB less room for a partition key and framing,
-/// so that it can become a Kinesis record later.
+/// so that it can become a Kinesis record.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024 - 4096;
 
 /// One record as a reader gets it.

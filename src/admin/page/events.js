@@ -17,7 +17,9 @@ export function restart() {
 export async function poll(stats) {
   if (stats === null) return;
   if (!stats.consumes) {
-    fill("events", nothing("No consumer runs in this process: events wait in the log."));
+    fill("events", nothing(stats.ships
+      ? "Events of this process go to the stream, and are stored where that is read."
+      : "No consumer runs in this process: events wait in the log."));
     return;
   }
   try {

@@ -39,7 +39,7 @@ async function panel(place, target, show) {
 async function pollLedger() {
   if (stats === null) return;
   if (stats.consumes) await panel("ledger-problem", "/reconcile", panels.ledger);
-  else panels.ledger(null);
+  else panels.ledger(null, stats.ships);
 }
 
 takeToken();

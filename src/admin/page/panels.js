@@ -53,10 +53,11 @@ function refusals(reasons, all) {
 /** From /log. */
 export function log(status) {
   const behind = Math.max(0, ...status.cursors.map((cursor) => cursor.lag));
-  const consumer = status.consumer;
+  const { consumer, shipper } = status;
+  shipped(shipper);
   let more = status.cursors.length === 0 ? "no cursor" : "every cursor is at the end";
   if (behind > 0) more = consumer ? `records, ${span(consumer.lag_ms)} behind` : "records";
-  tile("lag", count(behind), more, consumer?.error ? "bad" : behind > 100_000 && "warn");
+  tile("lag", count(behind), more, consumer?.error || shipper?.error ? "bad" : behind > 100_000 && "warn");
   problem("lanes-problem", consumer?.error && `The consumer ${consumer.stalled ? "is stalled" : "tries again"}: ${consumer.error.reason}`);
   text("log-fill", `${bytes(status.bytes)} of ${bytes(status.bytes_max)}, ${status.fill_percent} %`);
   byId("log-meter").value = status.fill_percent;
@@ -76,6 +77,26 @@ export function log(status) {
     el("td", {}, consumer && cursor.name === "table" && cursor.lag > 0 ? span(consumer.lag_ms) : "0 s"))));
 }
 
+/** The shipper's part of /log; nothing where none runs. */
+function shipped(shipper) {
+  byId("shipper").hidden = !shipper;
+  if (!shipper) return;
+  text("shipper-stream", shipper.stream);
+  const { error, stalled, retries } = shipper;
+  problem("shipper-problem", error && `${stalled ? "Stalled until somebody acts" : "Tries again"}: ${error.reason}`);
+  const again = Object.entries(retries).filter(([, number]) => number > 0).sort(([, a], [, b]) => b - a);
+  const oldest = shipper.oldest_received_at_ms;
+  fill("shipper-figures",
+    rowOf("records acknowledged", shipper.acknowledged),
+    rowOf("in Kinesis records", shipper.kinesis_records),
+    rowOf("payload units of 25 KiB", shipper.payload_units),
+    textRowOf("not acknowledged yet", oldest > 0
+      ? `${bytes(shipper.bytes_in_flight)}, the oldest ${span(Math.max(0, Date.now() - oldest))}` : bytes(shipper.bytes_in_flight)),
+    shipper.bytes_held_back > 0 ? textRowOf("of it waiting for a shard", bytes(shipper.bytes_held_back), "warn") : null,
+    shipper.dead_letters > 0 ? rowOf("dead letters", shipper.dead_letters, "warn") : null,
+    ...again.map(([cause, number]) => rowOf(`sent again: ${words(cause)}`, number)));
+}
+
 const PLACES = [
   ["stored", "stored, each once"], ["duplicates", "came again, kept once"], ["rejected", "refused hits, kept 7 days"],
   ["reports", "reports of the lanes"], ["in_log", "in the log, not stored yet"], ["dead_letters", "dead letters"],
@@ -83,10 +104,12 @@ const PLACES = [
 ];
 
 /** From /reconcile; `null` without a consumer. */
-export function ledger(reconciliation) {
+export function ledger(reconciliation, ships) {
   if (reconciliation === null) {
     tile("missing", "–", "only a consumer keeps the ledger");
-    fill("ledger", nothing("No consumer runs in this process; its ledger knows."));
+    fill("ledger", nothing(ships
+      ? "Events go to the stream; whoever stores them there keeps the ledger."
+      : "No consumer runs in this process; its ledger knows."));
     return;
   }
   const { totals } = reconciliation;
@@ -98,5 +121,7 @@ export function ledger(reconciliation) {
     el("tfoot", {}, rowOf("given out", totals.issued), rowOf("missing", totals.missing, mood))));
 }
 
-const rowOf = (meaning, number, mood = "") =>
-  el("tr", { class: mood }, el("th", { scope: "row" }, meaning), el("td", {}, count(number)));
+const rowOf = (meaning, number, mood = "") => textRowOf(meaning, count(number), mood);
+
+const textRowOf = (meaning, value, mood = "") =>
+  el("tr", { class: mood }, el("th", { scope: "row" }, meaning), el("td", {}, value));
