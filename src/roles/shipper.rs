@@ -127,8 +127,8 @@ impl ShipperReport {
         counter!("clickgate_shipper_requests_total", "outcome" => "answered").absolute(status.requests);
         counter!("clickgate_shipper_requests_total", "outcome" => "failed").absolute(status.requests_failed);
         counter!("clickgate_shipper_outcome_unknown_total").absolute(status.outcome_unknown);
-        each("clickgate_shipper_retries_total", "cause", status.retries);
-        each("clickgate_shipper_throttled_total", "shard", status.throttled);
+        each("clickgate_shipper_retries_total", "cause", "throttled", status.retries);
+        each("clickgate_shipper_throttled_total", "shard", "unknown", status.throttled);
         gauge!("clickgate_shipper_requests_in_flight").set(status.requests_in_flight as f64);
         gauge!("clickgate_shipper_bytes_in_flight").set(status.bytes_in_flight as f64);
         gauge!("clickgate_shipper_bytes_held_back").set(status.bytes_held_back as f64);
@@ -142,8 +142,9 @@ impl ShipperReport {
     }
 }
 
-/// A counter per name.
-fn each(metric: &'static str, label: &'static str, counts: BTreeMap<String, u64>) {
+/// A counter per name; that of `first` is there from the start, so that its rate is right.
+fn each(metric: &'static str, label: &'static str, first: &str, mut counts: BTreeMap<String, u64>) {
+    counts.entry(first.to_owned()).or_default();
     for (name, count) in counts {
         counter!(metric, label => name).absolute(count);
     }

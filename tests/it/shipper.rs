@@ -9,5 +9,5 @@ mod letters;
 mod level;
 mod load;
 mod outage;
-mod region;
+pub mod region;
 mod shards;
