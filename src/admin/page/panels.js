@@ -74,7 +74,14 @@ export function log(status) {
   fill("cursors", status.cursors.map((cursor) => el("tr", {},
     el("th", { scope: "row" }, cursor.name),
     el("td", {}, count(cursor.lag)),
-    el("td", {}, consumer && cursor.name === "table" && cursor.lag > 0 ? span(consumer.lag_ms) : "0 s"))));
+    el("td", {}, cursor.lag === 0 ? "0 s" : span(behindMs(cursor, consumer, shipper))))));
+}
+
+/** How old the first record is that a cursor has not passed, as far as its reader says it. */
+function behindMs(cursor, consumer, shipper) {
+  if (cursor.name === "table") return consumer?.lag_ms ?? 0;
+  const oldest = cursor.name === "shipper" ? shipper?.oldest_received_at_ms ?? 0 : 0;
+  return oldest > 0 ? Math.max(0, Date.now() - oldest) : 0;
 }
 
 /** The shipper's part of /log; nothing where none runs. */

@@ -173,7 +173,9 @@ pub(crate) fn text(code: &str, message: &str) -> String {
 
 /// The causes of an error, without the SDK's own word for its kind.
 pub(crate) fn chain<E: Error + 'static>(error: &SdkError<E>) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| causes(source))
+    let text = error.source().map_or_else(|| error.to_string(), causes);
+    // Some of the SDK's sentences end, and more is said behind them.
+    text.trim_end_matches('.').to_owned()
 }
 
 pub(crate) fn is_timeout<E>(error: &SdkError<E>) -> bool {

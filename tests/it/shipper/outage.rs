@@ -15,6 +15,9 @@ const AWAY: Duration = Duration::from_secs(60);
 /// Memory that the process may take beside what it has at its start.
 const GROWTH_MIB_MAX: u64 = 64;
 
+/// The default of `shipper.in_flight_bytes_max`; what is read at once may go over it.
+const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
+
 fn resident_mib(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -29,13 +32,12 @@ fn streamed(log: &Value) -> u64 {
 #[test]
 fn an_outage_of_a_minute_under_load_costs_no_event_no_answer_and_bounded_memory() {
     let Some(region) = Region::new(2) else { return };
-    // Small bounds, so that they are reached.
-    let region = region.with("shipper.in_flight_bytes_max", "5242880");
     let up = region.world.start("up");
     let load = Load::start(up.tracker, 3);
     eventually("something was shipped", || region.shipper(&up)["acknowledged"].as_u64() > Some(100));
     let at_start = resident_mib(&up);
     let mut most = at_start;
+    let mut in_flight_most = 0;
     for (outage, until) in [(Outage::Refusing, AWAY / 2), (Outage::Silent, AWAY)] {
         let began = Instant::now();
         region.proxy.go_down(outage);
@@ -43,7 +45,8 @@ fn an_outage_of_a_minute_under_load_costs_no_event_no_answer_and_bounded_memory(
         while began.elapsed() < until - (until - AWAY / 2) {
             most = most.max(resident_mib(&up));
             let said = log(&up);
-            assert!(said["shipper"]["bytes_in_flight"].as_u64() <= Some(5_242_880 + (1 << 20)));
+            in_flight_most = in_flight_most.max(said["shipper"]["bytes_in_flight"].as_u64().unwrap());
+            assert!(said["shipper"]["bytes_in_flight"].as_u64() <= Some(IN_FLIGHT_BYTES_MAX + (1 << 20)));
             std::thread::sleep(Duration::from_millis(200));
         }
         assert!(load.hits() > before + 1_000, "hits are taken meanwhile: {}", load.hits() - before);
@@ -58,6 +61,7 @@ fn an_outage_of_a_minute_under_load_costs_no_event_no_answer_and_bounded_memory(
         assert!(in_log > 1_000, "{in_log}");
         region.proxy.come_back();
     }
+    assert!(in_flight_most > IN_FLIGHT_BYTES_MAX / 2, "the bound was not tried: {in_flight_most}");
     let acknowledged = load.stop();
     let said = region.caught_up(&up);
     most = most.max(resident_mib(&up));
