@@ -10,13 +10,15 @@
 //! ```
 //!
 //! A request that was not answered in time was perhaps too large for the way to the stream, or for the
-//! stream: the next ones are half as large. With each answer they grow again, to
-//! `request_bytes_max`. Without this a slow way would never bring a full request to its end.
+//! stream: the next ones are half as large. So that it does not come to that, they shrink when an
+//! answer takes more than half of its time, and grow, to `request_bytes_max`, when it takes less than
+//! a quarter. Without this a slow way would never bring a full request to its end.
 //!
 //! Bounded by `in_flight_bytes_max` over everything that was pushed and not acknowledged: nobody
 //! pushes when [`Outbox::has_room`] says no.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use supervise::Backoff;
 use tokio::time::Instant;
@@ -37,6 +39,7 @@ const REQUEST_BYTES_MIN: usize = 128 << 10;
 pub(crate) struct Request {
     pub target: Target,
     pub entries: Vec<Entry>,
+    pub sent_at: Instant,
 }
 
 pub(crate) struct Outbox {
@@ -136,12 +139,18 @@ impl Outbox {
     }
 
     /// A request was answered by its stream, whatever became of its entries.
-    pub fn answered(&mut self, target: Target) {
+    pub fn answered(&mut self, target: Target, took: Duration) {
         self.requests -= 1;
         let most = self.config.request_bytes_max;
+        let limit = self.config.request_timeout;
         let queue = self.queue(target);
         queue.gate.succeeded();
-        queue.request_bytes = most.min(queue.request_bytes + queue.request_bytes / 4);
+        let quarter = queue.request_bytes / 4;
+        queue.request_bytes = match took {
+            quick if quick < limit / 4 => most.min(queue.request_bytes + quarter),
+            slow if slow > limit / 2 => REQUEST_BYTES_MIN.max(queue.request_bytes - quarter),
+            _ => queue.request_bytes,
+        };
     }
 
     /// A request failed as a whole: its stream's gate is closed, so its entries need no pauses of
@@ -149,7 +158,7 @@ impl Outbox {
     /// `in_time` says whether it failed before its time was over.
     pub fn put_back(&mut self, request: Request, in_time: bool, now: Instant) -> bool {
         self.requests -= 1;
-        let Request { target, entries } = request;
+        let Request { target, entries, .. } = request;
         if !in_time {
             let half = entries.iter().map(Entry::bytes).sum::<usize>() / 2;
             let queue = self.queue(target);
@@ -218,6 +227,10 @@ impl Outbox {
     pub fn wakes_at(&self, now: Instant) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
         let held = self.held.values().filter_map(|held| held.gate.opens_at());
+        if self.requests == self.config.requests_max {
+            // Whatever may be sent by then, there is no place for it before an answer comes.
+            return delayed.into_iter().chain(held).filter(|at| *at > now).min();
+        }
         let queues = [&self.events, &self.control].into_iter().filter(|queue| !queue.is_empty());
         let gates = queues.clone().filter_map(|queue| queue.gate.opens_at());
         let rate = queues.clone().next().and_then(|_| self.rate.allows_at(now));
@@ -282,7 +295,7 @@ impl Outbox {
             return None;
         }
         if let Some(entries) = queue.isolated.pop_front() {
-            return Some(Request { target, entries });
+            return Some(Request { target, entries, sent_at: now });
         }
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(entry) = queue.ready.front() {
@@ -292,7 +305,7 @@ impl Outbox {
             }
             entries.extend(queue.ready.pop_front());
         }
-        Some(Request { target, entries })
+        Some(Request { target, entries, sent_at: now })
     }
 
     /// What is ready and has a bucket whose shard throttles waits with the others of that bucket.

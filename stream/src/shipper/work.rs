@@ -230,13 +230,14 @@ impl<L: Letters> Shipper<L> {
 
     async fn take(&mut self, request: Request, answer: Answer) {
         let target = request.target;
+        let took = request.sent_at.elapsed();
         match answer {
             Answer::Each(answers) => {
-                self.outbox.answered(target);
+                self.outbox.answered(target, took);
                 self.take_each(request.entries, answers).await;
             }
             Answer::Failed(failed) if failed.why == Why::Refused => {
-                self.outbox.answered(target);
+                self.outbox.answered(target, took);
                 self.status.update(|status| status.requests_failed += 1);
                 self.refused(target, request.entries, failed.reason).await;
             }
@@ -446,7 +447,7 @@ pub(crate) async fn resend(
     packer.add(batch, piece, &mut entries);
     packer.flush(&mut entries);
     let target = entries.first().map_or(Target::Events, |entry| entry.target);
-    match client.put(Request { target, entries }).await.1 {
+    match client.put(Request { target, entries, sent_at: Instant::now() }).await.1 {
         Answer::Failed(failed) => Err(failed.describe(client.stream(target))),
         Answer::Each(answers) => match answers.into_iter().next() {
             Some(EntryAnswer::Stored) => Ok(()),

@@ -33,7 +33,7 @@ fn streamed(log: &Value) -> u64 {
 fn an_outage_of_a_minute_under_load_costs_no_event_no_answer_and_bounded_memory() {
     let Some(region) = Region::new(2) else { return };
     let up = region.world.start("up");
-    let load = Load::start(up.tracker, 3);
+    let load = Load::start(up.tracker, 2);
     eventually("something was shipped", || region.shipper(&up)["acknowledged"].as_u64() > Some(100));
     let at_start = resident_mib(&up);
     let mut most = at_start;

@@ -45,7 +45,7 @@ impl Region {
 
     /// Waits until everything in the log is acknowledged; what the log says then.
     pub fn caught_up(&self, process: &Process) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let said = log(process);
             if said["shipper"]["caught_up"] == true && lag(&said) == 0 {

@@ -11,6 +11,7 @@ use super::*;
 use crate::shipper::entry::{Run, random_key};
 use crate::shipper::progress::PieceId;
 
+const QUICK: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_secs(3);
 
 fn config() -> ShipperConfig {
@@ -55,7 +56,7 @@ fn a_request_has_its_bounds_in_records_and_bytes_and_the_window_in_requests() {
     let second = outbox.next_request(now).unwrap();
     assert_eq!(sequences(&second), [4, 5, 6], "the next one would make it more than 1,000 bytes");
     assert!(outbox.next_request(now).is_none(), "two are under way");
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     first.entries.iter().for_each(|entry| outbox.done(entry));
     assert_eq!(sequences(&outbox.next_request(now).unwrap()), [7]);
 }
@@ -73,7 +74,7 @@ fn there_is_room_until_the_bytes_in_flight_and_again_once_they_are_acknowledged(
     assert!(!outbox.has_room(0));
     let request = outbox.next_request(now).unwrap();
     assert!(!outbox.has_room(0), "what is under way counts");
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     request.entries.iter().for_each(|entry| outbox.done(entry));
     assert!(outbox.has_room(0) && !outbox.has_room(1_000));
 }
@@ -83,14 +84,14 @@ fn what_was_throttled_goes_again_after_a_pause_with_another_key() {
     let (mut outbox, now) = with([entry(Key::Random, 0, 100)]);
     let mut request = outbox.next_request(now).unwrap();
     let before = request.entries[0].partition_key.clone();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     for _ in 0..2 {
         outbox.throttled(request.entries.remove(0), now);
         let due = outbox.wakes_at(now).unwrap();
         assert!(due > now && due < now + LATER);
         assert!(outbox.next_request(due - Duration::from_nanos(1)).is_none(), "not before its pause is over");
         request = outbox.next_request(due).unwrap();
-        outbox.answered(Target::Events);
+        outbox.answered(Target::Events, QUICK);
     }
     assert_ne!(request.entries[0].partition_key, before);
     outbox.done(&request.entries[0]);
@@ -102,7 +103,7 @@ fn a_bucket_that_throttles_waits_alone_and_asks_with_one_record() {
     let entries = [(1, 0), (2, 1), (1, 2), (2, 3)];
     let (mut outbox, now) = with(entries.map(|(bucket, at)| entry(Key::Bucket(bucket), at, 100)));
     let request = outbox.next_request(now).unwrap();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     for entry in request.entries {
         match entry.key {
             Key::Bucket(1) => outbox.throttled(entry, now),
@@ -113,7 +114,7 @@ fn a_bucket_that_throttles_waits_alone_and_asks_with_one_record() {
     outbox.push(entry(Key::Bucket(2), 5, 100));
     let others = outbox.next_request(now).unwrap();
     assert_eq!(sequences(&others), [5], "bucket 1 holds up no other");
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     others.entries.iter().for_each(|entry| outbox.done(entry));
     assert_eq!(outbox.held_bytes(), 300);
 
@@ -122,12 +123,12 @@ fn a_bucket_that_throttles_waits_alone_and_asks_with_one_record() {
         let mut probe = outbox.next_request(due).unwrap();
         assert_eq!(probe.entries.len(), 1, "one asks whether there is room");
         assert!(outbox.next_request(due + LATER).is_none(), "and no other meanwhile");
-        outbox.answered(Target::Events);
+        outbox.answered(Target::Events, QUICK);
         outbox.throttled(probe.entries.remove(0), due);
         due = outbox.wakes_at(due).unwrap();
     }
     let probe = outbox.next_request(due).unwrap();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     outbox.done(&probe.entries[0]);
     let rest = outbox.next_request(due).unwrap();
     assert_eq!(rest.entries.len(), 2, "once it was taken, all go on");
@@ -138,7 +139,7 @@ fn a_bucket_that_throttles_waits_alone_and_asks_with_one_record() {
 fn held_back_bytes_are_bounded_by_reading_no_more() {
     let (mut outbox, now) = with((0..5).map(|at| entry(Key::Bucket(1), at, 100)));
     let request = outbox.next_request(now).unwrap();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     request.entries.into_iter().for_each(|entry| outbox.throttled(entry, now));
     assert!(outbox.has_room(0), "400 bytes are held back");
     assert!(outbox.next_request(now).is_none(), "the fifth waits with them");
@@ -155,7 +156,7 @@ fn a_stream_that_fails_is_asked_again_with_one_request() {
     assert!(due == now || outbox.next_request(due - Duration::from_nanos(1)).is_none());
     let probe = outbox.next_request(due).unwrap();
     assert!(outbox.next_request(due + LATER).is_none(), "one until it is answered");
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     probe.entries.iter().for_each(|entry| outbox.done(entry));
     assert!(outbox.next_request(due).is_some() && outbox.next_request(due).is_some());
 }
@@ -164,7 +165,7 @@ fn a_stream_that_fails_is_asked_again_with_one_request() {
 fn the_probe_of_a_bucket_that_is_lost_with_its_request_closes_the_bucket_again() {
     let (mut outbox, now) = with([entry(Key::Bucket(1), 0, 100)]);
     let mut request = outbox.next_request(now).unwrap();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     outbox.throttled(request.entries.remove(0), now);
     let due = outbox.wakes_at(now).unwrap();
     let probe = outbox.next_request(due).unwrap();
@@ -177,7 +178,7 @@ fn the_probe_of_a_bucket_that_is_lost_with_its_request_closes_the_bucket_again()
 fn parts_of_what_was_refused_go_alone_and_before_the_rest() {
     let (mut outbox, now) = with((0..8).map(|at| entry(Key::Random, at, 100)));
     let mut request = outbox.next_request(now).unwrap();
-    outbox.answered(Target::Events);
+    outbox.answered(Target::Events, QUICK);
     let second = request.entries.split_off(2);
     outbox.isolate(Target::Events, request.entries);
     outbox.isolate(Target::Events, second);
@@ -204,10 +205,39 @@ fn a_request_that_is_not_answered_in_time_is_halved_and_grows_again_with_answers
     for _ in 0..10 {
         let request = outbox.next_request(now + LATER).unwrap();
         last = bytes(&request);
-        outbox.answered(Target::Events);
+        outbox.answered(Target::Events, QUICK);
         request.entries.iter().for_each(|entry| outbox.done(entry));
     }
     assert!(last > 900_000, "{last}");
+}
+
+#[test]
+fn requests_shrink_before_their_time_is_over() {
+    let (mut outbox, now) = with((0..4).map(|at| entry(Key::Random, at, 100)));
+    outbox.config.request_bytes_max = 4 << 20;
+    outbox.events.request_bytes = 1 << 20;
+    let limit = outbox.config.request_timeout;
+    let mut answer = |took: Duration| {
+        outbox.requests += 1;
+        outbox.answered(Target::Events, took);
+        outbox.events.request_bytes
+    };
+    assert_eq!(answer(limit / 3), 1 << 20);
+    assert_eq!(answer(limit * 2 / 3), 3 << 18);
+    assert!((0..50).map(|_| answer(limit)).all(|bytes| bytes >= REQUEST_BYTES_MIN));
+    assert_eq!((0..50).map(|_| answer(QUICK)).last(), Some(4 << 20));
+    assert!(outbox.next_request(now).is_some());
+}
+
+#[test]
+fn with_a_full_window_nothing_is_due_before_an_answer() {
+    let (mut outbox, now) = with((0..12).map(|at| entry(Key::Random, at, 100)));
+    outbox.push(Entry { target: Target::Control, ..entry(Key::Random, 12, 100) });
+    outbox.control.gate.failed(now);
+    let later = now + LATER;
+    assert!(outbox.wakes_at(later).is_some_and(|at| at <= later), "the other stream may be asked");
+    assert!(outbox.next_request(now).is_some() && outbox.next_request(now).is_some());
+    assert_eq!(outbox.wakes_at(later), None, "but not now, and nobody asks again and again");
 }
 
 #[test]
@@ -252,7 +282,7 @@ proptest! {
                 outbox.put_back(request, answers.next() == Some(0), now);
                 continue;
             }
-            outbox.answered(request.target);
+            outbox.answered(request.target, QUICK);
             for entry in request.entries {
                 match answers.next() {
                     Some(1) => outbox.throttled(entry, now),
