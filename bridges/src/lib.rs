@@ -13,4 +13,7 @@
 //! No hit depends on a bridge. A bridge that dies is restarted; meanwhile hits are checked against
 //! the programs that the trackers hold.
 
+pub mod activemq;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod programs;
