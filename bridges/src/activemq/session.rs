@@ -35,11 +35,14 @@ mod io;
 mod thread;
 pub(crate) mod tls;
 
+pub use handshake::reason;
 pub use thread::IoThread;
 
 /// Frames of a batch.
 pub const BATCH_FRAMES_MAX: usize = 256;
 const BATCHES_AHEAD: usize = 2;
+/// Frames that the bridge takes at once, and one batch more.
+const MERGED_FRAMES_MAX: usize = 512;
 const CHUNKS_MAX: usize = 64;
 
 /// Why there is no session, or no more.
@@ -199,7 +202,15 @@ impl Session {
     /// Why there are no more.
     pub async fn next(&mut self) -> Result<Vec<Frame>, SessionError> {
         match self.frames.recv().await {
-            Some(frames) => Ok(frames),
+            Some(mut frames) => {
+                // Many small reads become one batch when the bridge is behind.
+                while frames.len() < MERGED_FRAMES_MAX
+                    && let Ok(more) = self.frames.try_recv()
+                {
+                    frames.extend(more);
+                }
+                Ok(frames)
+            }
             None => Err(self.why().await),
         }
     }
