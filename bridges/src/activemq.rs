@@ -21,6 +21,7 @@ mod actor;
 mod aside;
 mod attempts;
 mod bridge;
+mod check;
 pub(crate) mod codec;
 mod config;
 mod event;
@@ -34,7 +35,9 @@ mod work;
 
 pub use actor::RunningBridge;
 pub use bridge::{Bridge, OpenError, Plan, Stop, Turn};
+pub use check::{CheckStep, Checked, CheckedEvent, check, message_of};
 pub use config::{Broker, Empty, Endpoint, Fields, Format, Identity, Queue, Target, errors_of};
+pub use frame::Frame;
 pub use mapping::{Source, Unmappable};
 pub use sink::{AcceptCoreData, Judge, KeepLetters, Sink};
 pub use status::{Counts, Status, StatusHandle};

@@ -8,6 +8,7 @@ pub enum Role {
     Tracker,
     Consumer,
     ProgramBridge,
+    ActiveMqBridge,
 }
 
 impl Role {
@@ -18,6 +19,7 @@ impl Role {
             Self::Tracker => "tracker",
             Self::Consumer => "consumer",
             Self::ProgramBridge => "bridge programs",
+            Self::ActiveMqBridge => "bridge activemq",
         }
     }
 
@@ -32,5 +34,10 @@ impl Role {
     /// Whether core data goes from the log into the registry here.
     pub fn bridges_programs(self) -> bool {
         matches!(self, Self::Up | Self::ProgramBridge)
+    }
+
+    /// Whether messages of the configured queues are read here.
+    pub fn bridges_activemq(self) -> bool {
+        matches!(self, Self::Up | Self::ActiveMqBridge)
     }
 }
