@@ -26,7 +26,7 @@ use proto::{DeadLetter, Origin, Stage, Uuid};
 use stream::{LaneThread, NewRecord};
 use supervise::{causes, now_ms};
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::aside::{Aside, Next, Poison};
 use super::attempts::Attempts;
@@ -307,7 +307,11 @@ impl<'b> Work<'b> {
         }
         let Poison { message, reason } = &poison;
         let id = message.header("message-id").unwrap_or_default();
-        warn!(queue = self.plan.name, message = id, %reason, "a message is put aside");
+        // The first of a kind is news; thousands of them would hide everything else.
+        match self.status.get().aside_by_reason.contains_key(reason.name()) || !self.poison.is_empty() {
+            false => warn!(queue = self.plan.name, message_id = id, %reason, "a message is put aside"),
+            true => debug!(queue = self.plan.name, message_id = id, %reason, "a message is put aside"),
+        }
         self.poison_bytes += poison.bytes();
         self.in_flight += 1;
         self.poison.push_back(poison);
