@@ -1,15 +1,18 @@
-//! Putting a message aside: into the quarantine at the broker, without losing it on the way.
+//! Putting messages aside: into the quarantine at the broker, without losing one on the way.
 //!
 //! ```text
-//! BEGIN, SEND ──receipt──► ACK, COMMIT ──receipt──► done
+//! BEGIN, SEND of each ──a receipt for each──► ACK of each, COMMIT ──receipt──► done
 //!     │ ERROR
-//!     └──► ABORT ─────────► the local dead letters, then ACK
+//!     └──► ABORT ─► each alone ── ERROR again ─► the local dead letters, then ACK
 //! ```
 //!
 //! SEND is waited for: ActiveMQ commits a transaction whose SEND it refused, and the message would be gone.
-//! Nothing is ever refused with NACK, which ActiveMQ takes for "destroy".
+//! Nothing is ever refused with NACK, which ActiveMQ takes for "destroy". Several share a transaction, since each
+//! COMMIT costs the broker a sync.
 //!
 //! Pure: frames in, frames out.
+
+use std::collections::HashSet;
 
 use super::config::{Broker, Queue};
 use super::frame::{Command, Frame};
@@ -42,77 +45,82 @@ impl Poison {
     }
 }
 
-/// A message on its way into the quarantine.
+/// Messages on their way into the quarantine.
 #[derive(Debug)]
 pub struct Aside {
-    poison: Poison,
-    step: Step,
+    poisons: Vec<Poison>,
     transaction: Option<String>,
+    is_committed: bool,
     /// What is waited for.
-    receipt: String,
+    receipts: HashSet<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Sent,
-    Committed,
-}
-
-/// What became of it.
+/// What became of them.
 #[derive(Debug)]
 pub enum Next {
-    /// The frame was not for it.
-    NotMine(Aside),
+    /// Nothing yet, or the frame was not for them.
+    Wait(Aside),
     /// These frames are due, and then it goes on.
     Send(Aside, Vec<Frame>),
-    /// It is in the quarantine, and these frames are due.
-    Done(Poison, Vec<Frame>),
-    /// The broker refused to take it, for this reason. These frames are due.
-    Refused(Poison, String, Vec<Frame>),
-    /// Whether it is in the quarantine is unknown. The session must end; then the message comes again or not.
+    /// They are in the quarantine, and these frames are due.
+    Done(Vec<Poison>, Vec<Frame>),
+    /// The broker refused to take one of them, for this reason. These frames are due.
+    Refused(Vec<Poison>, String, Vec<Frame>),
+    /// Whether they are in the quarantine is unknown. The session must end; then they come again or not.
     Unknown(String),
 }
 
 impl Aside {
-    /// Begins, with the frames to be sent. `receipt` was not used before; its number makes the transaction's
-    /// name.
-    pub fn begin(poison: Poison, broker: &Broker, queue: &Queue, receipt: String) -> (Self, Vec<Frame>) {
-        let transaction = broker.transacted_ack.then(|| format!("aside-{receipt}"));
-        let mut frames = Vec::new();
-        if let Some(name) = &transaction {
-            frames.push(Frame::new(Command::Begin, &[("transaction", name)]));
+    /// Begins, with the frames to be sent. `new_receipt` makes receipt ids that were not used before.
+    pub fn begin(
+        poisons: Vec<Poison>,
+        broker: &Broker,
+        queue: &Queue,
+        mut new_receipt: impl FnMut() -> String,
+    ) -> (Self, Vec<Frame>) {
+        let transaction = broker.transacted_ack.then(|| format!("aside-{}", new_receipt()));
+        let begin = transaction.iter().map(|name| Frame::new(Command::Begin, &[("transaction", name)]));
+        let mut frames: Vec<Frame> = begin.collect();
+        let mut receipts = HashSet::new();
+        for poison in &poisons {
+            let receipt = new_receipt();
+            frames.push(send(poison, queue, transaction.as_deref(), &receipt));
+            receipts.insert(receipt);
         }
-        frames.push(send(&poison, queue, transaction.as_deref(), &receipt));
-        (Self { poison, step: Step::Sent, transaction, receipt }, frames)
+        (Self { poisons, transaction, is_committed: false, receipts }, frames)
     }
 
-    /// A RECEIPT or an ERROR came; `new_receipt` makes another receipt id.
+    /// A RECEIPT or an ERROR came.
     pub fn answered(mut self, frame: &Frame, new_receipt: impl FnOnce() -> String) -> Next {
-        if frame.header("receipt-id") != Some(self.receipt.as_str()) {
-            return Next::NotMine(self);
-        }
+        let is_mine = frame.header("receipt-id").is_some_and(|id| self.receipts.remove(id));
         let is_receipt = frame.command == Command::Receipt;
-        let transaction = self.transaction.clone();
-        match (self.step, transaction, is_receipt) {
-            (Step::Sent, Some(name), true) => {
-                self.step = Step::Committed;
-                self.receipt = new_receipt();
-                let ack = Frame::new(Command::Ack, &[("id", self.poison.ack()), ("transaction", &name)]);
-                let commit =
-                    Frame::new(Command::Commit, &[("transaction", &name), ("receipt", &self.receipt)]);
-                Next::Send(self, vec![ack, commit])
+        if !is_mine || is_receipt && !self.receipts.is_empty() {
+            return Next::Wait(self);
+        }
+        if !is_receipt {
+            let why = reason(frame);
+            if self.is_committed {
+                return Next::Unknown(why);
             }
-            // A crash before the ACK brings the message again, and a second one into the quarantine.
-            (Step::Sent, None, true) => {
-                let ack = Frame::new(Command::Ack, &[("id", self.poison.ack())]);
-                Next::Done(self.poison, vec![ack])
+            let abort = self.transaction.iter().map(|name| Frame::new(Command::Abort, &[("transaction", name)]));
+            return Next::Refused(self.poisons, why, abort.collect());
+        }
+        if self.is_committed {
+            return Next::Done(self.poisons, Vec::new());
+        }
+        let mut frames: Vec<Frame> =
+            self.poisons.iter().map(|poison| Frame::new(Command::Ack, &[("id", poison.ack())])).collect();
+        match &self.transaction {
+            // A crash before the ACK brings the messages again, and second ones into the quarantine.
+            None => Next::Done(self.poisons, frames),
+            Some(name) => {
+                frames.iter_mut().for_each(|ack| ack.headers.push("transaction", name));
+                let receipt = new_receipt();
+                frames.push(Frame::new(Command::Commit, &[("transaction", name), ("receipt", &receipt)]));
+                self.receipts.insert(receipt);
+                self.is_committed = true;
+                Next::Send(self, frames)
             }
-            (Step::Sent, name, false) => {
-                let abort = name.map(|name| Frame::new(Command::Abort, &[("transaction", &name)]));
-                Next::Refused(self.poison, reason(frame), abort.into_iter().collect())
-            }
-            (Step::Committed, _, true) => Next::Done(self.poison, Vec::new()),
-            (Step::Committed, _, false) => Next::Unknown(reason(frame)),
         }
     }
 }
@@ -169,8 +177,14 @@ mod tests {
         Queue { destination: "/queue/orders".into(), ..Queue::default() }
     }
 
-    fn begun(transacted_ack: bool) -> (Aside, Vec<Frame>) {
-        Aside::begin(poison(), &Broker { transacted_ack, ..Broker::default() }, &queue(), "r-1".into())
+    fn begun(transacted_ack: bool, count: usize) -> (Aside, Vec<Frame>) {
+        let poisons = (0..count).map(|_| poison()).collect();
+        let mut receipts = 0;
+        let new_receipt = || {
+            receipts += 1;
+            format!("r-{receipts}")
+        };
+        Aside::begin(poisons, &Broker { transacted_ack, ..Broker::default() }, &queue(), new_receipt)
     }
 
     fn answer(command: Command, receipt: &str) -> Frame {
@@ -182,44 +196,49 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_acknowledged_in_the_transaction_that_has_put_it_aside() {
-        let (aside, frames) = begun(true);
-        assert_eq!(words(&frames), ["BEGIN", "SEND"]);
+    fn messages_are_acknowledged_in_the_transaction_that_has_put_them_aside() {
+        let (aside, frames) = begun(true, 2);
+        assert_eq!(words(&frames), ["BEGIN", "SEND", "SEND"]);
         let sent = &frames[1];
         assert_eq!(sent.header("destination"), Some("/queue/orders.QUARANTINE"));
         assert_eq!((sent.header("x-orig-note"), sent.header("x-orig-ack")), (Some("a:b\n"), None));
         assert_eq!((sent.header("persistent"), &sent.body[..]), (Some("true"), &b"body"[..]));
         assert_eq!(sent.header("amq-msg-type"), Some("text"));
         assert!(is_readable(sent));
-        let Next::NotMine(aside) = aside.answered(&answer(Command::Receipt, "r-0"), String::new) else {
-            panic!("it is another's receipt")
+        let mut aside = aside;
+        // Somebody else's, the first, and the first again: the second is still waited for.
+        for receipt in ["r-0", "r-2", "r-2"] {
+            let Next::Wait(waiting) = aside.answered(&answer(Command::Receipt, receipt), String::new) else {
+                panic!("{receipt} is not enough")
+            };
+            aside = waiting;
+        }
+        let Next::Send(aside, frames) = aside.answered(&answer(Command::Receipt, "r-3"), || "r-4".into()) else {
+            panic!("both messages are at the broker")
         };
-        let Next::Send(aside, frames) = aside.answered(&answer(Command::Receipt, "r-1"), || "r-2".into()) else {
-            panic!("the message is at the broker")
-        };
-        assert_eq!(words(&frames), ["ACK", "COMMIT"]);
-        assert_eq!(frames[0].header("transaction"), frames[1].header("transaction"));
-        let done = aside.answered(&answer(Command::Receipt, "r-2"), String::new);
-        assert!(matches!(done, Next::Done(_, frames) if frames.is_empty()));
+        assert_eq!(words(&frames), ["ACK", "ACK", "COMMIT"]);
+        assert_eq!(frames[0].header("transaction"), frames[2].header("transaction"));
+        let done = aside.answered(&answer(Command::Receipt, "r-4"), String::new);
+        assert!(matches!(done, Next::Done(poisons, frames) if poisons.len() == 2 && frames.is_empty()));
     }
 
     #[test]
     fn what_the_broker_refuses_is_aborted_and_never_acknowledged_there() {
-        let (aside, _) = begun(true);
-        let Next::Refused(_, reason, frames) = aside.answered(&answer(Command::Error, "r-1"), String::new) else {
+        let (aside, _) = begun(true, 2);
+        let Next::Refused(both, reason, frames) = aside.answered(&answer(Command::Error, "r-2"), String::new) else {
             panic!("it was refused")
         };
-        assert_eq!((words(&frames), reason.as_str()), (vec!["ABORT"], "not allowed"));
-        let (aside, _) = begun(true);
-        let Next::Send(aside, _) = aside.answered(&answer(Command::Receipt, "r-1"), || "r-2".into()) else {
+        assert_eq!((both.len(), words(&frames), reason.as_str()), (2, vec!["ABORT"], "not allowed"));
+        let (aside, _) = begun(true, 1);
+        let Next::Send(aside, _) = aside.answered(&answer(Command::Receipt, "r-2"), || "r-3".into()) else {
             panic!("the message is at the broker")
         };
-        assert!(matches!(aside.answered(&answer(Command::Error, "r-2"), String::new), Next::Unknown(_)));
+        assert!(matches!(aside.answered(&answer(Command::Error, "r-3"), String::new), Next::Unknown(_)));
     }
 
     #[test]
     fn where_a_transacted_ack_is_ignored_it_stands_behind_the_receipt() {
-        let (aside, frames) = begun(false);
+        let (aside, frames) = begun(false, 1);
         assert_eq!((words(&frames), frames[0].header("transaction")), (vec!["SEND"], None));
         let Next::Done(_, frames) = aside.answered(&answer(Command::Receipt, "r-1"), String::new) else {
             panic!("the message is at the broker")
@@ -232,7 +251,7 @@ mod tests {
         let mut poison = poison();
         poison.message.headers.push("long", &"ü".repeat(5_000));
         (0..600).for_each(|n| poison.message.headers.push(&format!("h{n}"), "x"));
-        let (_, frames) = Aside::begin(poison, &Broker::default(), &queue(), "r".into());
+        let (_, frames) = Aside::begin(vec![poison], &Broker::default(), &queue(), || "r".into());
         let long = frames[1].header("x-orig-long").unwrap();
         assert!(long.len() == VALUE_BYTES_MAX && frames[1].headers.len() < 520, "{}", long.len());
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frames ─► take ─┬─► append (8 at a time) ── reached its level ──► ACK of each, in one write
-//!                 └─► poison ─► aside, one at a time, beside the rest
+//!                 └─► poison ─► aside, a transaction at a time, beside the rest
 //! ```
 //!
 //! | bound | value | when it is reached |
@@ -12,7 +12,8 @@
 //! | events on their way into the log | [`EVENTS_BYTES_MAX`], and a batch | the same |
 //! | the log | 90 % full | the same |
 //! | poison that waits | [`POISON_BYTES_MAX`] and one | further poison is left at the broker, and the session ends when what waits is done |
-//! | a message that is put aside | [`ASIDE_WITHIN`] | the session ends |
+//! | messages of a transaction that puts aside | [`ASIDE_MESSAGES_MAX`], 1 MiB or one larger one | the others wait |
+//! | time of such a transaction | [`ASIDE_WITHIN`] | the session ends |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,7 +46,11 @@ use crate::programs::{CoreData, LettersError};
 pub const EVENTS_BYTES_MAX: usize = 64 << 20;
 /// Bytes of messages that wait to be put aside.
 pub const POISON_BYTES_MAX: usize = 64 << 20;
-/// Longest time for one message.
+/// Messages that are put aside in one transaction.
+pub const ASIDE_MESSAGES_MAX: usize = 64;
+/// Their bytes.
+const ASIDE_BYTES_MAX: usize = 1 << 20;
+/// Longest time for one transaction.
 pub const ASIDE_WITHIN: Duration = Duration::from_secs(30);
 /// How often a log that is full is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -86,6 +91,8 @@ pub struct Work<'b> {
     poison: VecDeque<Poison>,
     poison_bytes: usize,
     aside: Option<(Aside, Instant)>,
+    /// So many of the next go one by one, since the broker refused one of them.
+    alone: usize,
     burying: Option<LocalBoxFuture<'static, Buried>>,
     /// Why poison was left at the broker.
     left: Option<String>,
@@ -123,6 +130,7 @@ impl<'b> Work<'b> {
             poison: VecDeque::new(),
             poison_bytes: 0,
             aside: None,
+            alone: 0,
             burying: None,
             left: None,
         }
@@ -317,14 +325,26 @@ impl<'b> Work<'b> {
         self.poison.push_back(poison);
     }
 
-    /// Begins with the next message to be put aside, if none is under way.
+    /// Begins with the next messages to be put aside, if none are under way.
     async fn put_next_aside(&mut self) -> Result<(), End> {
         if self.aside.is_some() || self.burying.is_some() {
             return Ok(());
         }
-        let Some(poison) = self.poison.pop_front() else { return Ok(()) };
-        let receipt = self.session.new_receipt();
-        let (aside, frames) = Aside::begin(poison, &self.plan.broker, &self.plan.queue, receipt);
+        let mut next: Vec<Poison> = Vec::new();
+        let mut bytes = 0;
+        while let Some(poison) = self.poison.front()
+            && (next.is_empty() || self.alone == 0 && bytes + poison.bytes() <= ASIDE_BYTES_MAX)
+            && next.len() < ASIDE_MESSAGES_MAX
+        {
+            bytes += poison.bytes();
+            next.extend(self.poison.pop_front());
+        }
+        if next.is_empty() {
+            return Ok(());
+        }
+        self.alone = self.alone.saturating_sub(1);
+        let (broker, queue) = (&self.plan.broker, &self.plan.queue);
+        let (aside, frames) = Aside::begin(next, broker, queue, || self.session.new_receipt());
         self.aside = Some((aside, Instant::now() + ASIDE_WITHIN));
         self.session.send(&frames).await.map_err(End::Lost)
     }
@@ -333,7 +353,7 @@ impl<'b> Work<'b> {
         let Some((aside, due)) = self.aside.take() else { return Ok(()) };
         let receipt = self.session.new_receipt();
         let frames = match aside.answered(frame, || receipt) {
-            Next::NotMine(aside) => {
+            Next::Wait(aside) => {
                 self.aside = Some((aside, due));
                 Vec::new()
             }
@@ -341,12 +361,21 @@ impl<'b> Work<'b> {
                 self.aside = Some((aside, due));
                 frames
             }
-            Next::Done(poison, frames) => {
-                self.done(&poison, |status| status.counts.quarantined += 1)?;
+            Next::Done(poisons, frames) => {
+                for poison in poisons {
+                    self.done(&poison, |status| status.counts.quarantined += 1)?;
+                }
                 frames
             }
-            Next::Refused(poison, why, frames) => {
-                self.bury(poison, &why);
+            Next::Refused(mut poisons, why, frames) => {
+                match poisons.len() {
+                    // That one, or all: each alone will show.
+                    2.. => {
+                        self.alone = poisons.len();
+                        poisons.into_iter().rev().for_each(|poison| self.poison.push_front(poison));
+                    }
+                    _ => poisons.drain(..).for_each(|poison| self.bury(poison, &why)),
+                }
                 frames
             }
             Next::Unknown(reason) => {

@@ -1,15 +1,17 @@
 //! A private ActiveMQ on a free port, killed when dropped.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::eventually;
-
+const START_WITHIN: Duration = Duration::from_secs(60);
 const HOME: &str = "/usr/share/activemq";
 
 /// How a broker is set up.
@@ -44,6 +46,19 @@ pub fn is_installed() -> bool {
     found
 }
 
+/// A port below those that the system hands out: it takes seconds until a broker has its port, and
+/// meanwhile another test would be given it.
+fn free_port() -> u16 {
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap();
+    loop {
+        let port = fastrand::u16(15_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && taken.insert(port) {
+            return port;
+        }
+    }
+}
+
 impl ActiveMq {
     /// One that takes anybody, or `None` if it is not installed.
     pub fn start() -> Option<Self> {
@@ -54,7 +69,7 @@ impl ActiveMq {
         if !is_installed() {
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut broker = Self { dir: tempfile::tempdir().unwrap(), port, setup, child: None };
         std::fs::create_dir_all(broker.dir.path().join("conf")).unwrap();
         broker.run();
@@ -74,7 +89,7 @@ impl ActiveMq {
         let output = File::create(self.dir.path().join("output")).unwrap();
         let class_path = format!("{}:{HOME}/lib/*:{HOME}/lib/optional/*", conf.display());
         let child = Command::new("java")
-            .args(["-Xmx512m", &format!("-Dactivemq.home={HOME}")])
+            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", &format!("-Dactivemq.home={HOME}")])
             .arg(format!("-Dactivemq.base={}", self.dir.path().display()))
             .arg(format!("-Dactivemq.conf={}", conf.display()))
             .args(["-cp", &class_path, "-jar", &format!("{HOME}/bin/activemq.jar"), "start"])
@@ -85,7 +100,12 @@ impl ActiveMq {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        eventually("the broker listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        // A virtual machine starts slowly beside three others.
+        let deadline = Instant::now() + START_WITHIN;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < deadline, "the broker does not listen within {START_WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `kill -9`.
@@ -139,12 +159,14 @@ impl ActiveMq {
             }
         };
         let port = self.port;
+        let data = self.dir.path().join("data");
+        let data = data.display();
         format!(
             r#"<beans xmlns="http://www.springframework.org/schema/beans"
  xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans-2.0.xsd http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
-<broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" brokerName="b" dataDirectory="${{activemq.base}}/data" schedulerSupport="false">
-<persistenceAdapter><kahaDB directory="${{activemq.base}}/data/kahadb"/></persistenceAdapter>
+<broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" brokerName="b" dataDirectory="{data}" schedulerSupport="false">
+<persistenceAdapter><kahaDB directory="{data}/kahadb"/></persistenceAdapter>
 {plugins}{ssl}
 <transportConnectors><transportConnector name="stomp" uri="{uri}://127.0.0.1:{port}"/></transportConnectors>
 </broker></beans>"#

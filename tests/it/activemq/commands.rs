@@ -31,6 +31,8 @@ fn a_message_is_seen_by_tail_within_a_second_and_in_the_log_s_status() {
 fn polling_reads_until_the_queue_is_empty_and_says_what_it_did() {
     let Some(broker) = ActiveMq::start() else { return };
     let world = world(&broker);
+    // Imports the programs.
+    assert!(world.start("up").stop().success());
     publish_orders(&broker, 0, 3_000);
     publish(broker.port, &[json!({ "to": "/queue/orders", "text": "poison" })]);
     let polled = world.json(&["bridge", "activemq", "--poll-seconds", "60"]);

@@ -57,7 +57,8 @@ fn a_bridge_that_panics_does_not_disturb_the_pixels_and_starts_again() {
         Plan { name: "campaigns".into(), broker: broker_config, queue, sink, dir: dir_of_attempts };
 
     actix_rt::System::new().block_on(async {
-        registry.import(programs::samples()).await.unwrap();
+        let samples = programs::samples().into_iter().map(|program| program.or_revision(0)).collect();
+        registry.import(samples).await.unwrap();
         let settings = tracker::Config {
             listen: ([127, 0, 0, 1], 0).into(),
             workers: 1,
