@@ -287,7 +287,11 @@ pub fn checked_message(answer: &Json) -> String {
     let result = match answer["becomes"].as_str() {
         Some("event") => format!("it becomes an event\n{}", fields(&answer["event"])),
         Some("quarantined") => {
-            format!("it would be put aside into {}: {}\n", cell(&answer["quarantine"]), cell(&answer["reason"]))
+            format!(
+                "it would be put aside into {}: {}\n",
+                cell(&answer["quarantine"]),
+                cell(&answer["reason"])
+            )
         }
         _ => "it becomes core data\n".to_owned(),
     };

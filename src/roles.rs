@@ -40,8 +40,8 @@ use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::Part;
 use crate::registry::AnyRegistry;
-use drain::Running;
 pub use activemq::poll;
+use drain::Running;
 pub use role::Role;
 use signals::Signals;
 

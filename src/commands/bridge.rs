@@ -68,7 +68,8 @@ pub fn check(
         Some(name) => queues.get(name),
         None => queues.values().next().filter(|_| queues.len() == 1),
     };
-    let queue = queue.ok_or_else(|| Failure::BadInput(format!("--queue must name one of: {}", known())))?.clone();
+    let queue =
+        queue.ok_or_else(|| Failure::BadInput(format!("--queue must name one of: {}", known())))?.clone();
     let headers = headers.into_iter().map(header).collect::<Result<Vec<_>, _>>()?;
     let message = activemq::message_of(&read(file)?, &headers);
     let message = message.map_err(|reason| Failure::BadInput(format!("{}: {reason}", file.display())))?;
@@ -90,7 +91,11 @@ pub fn check(
 }
 
 /// Asks the process that has the programs, as for a conversion with these parameters.
-fn decide(context: &mut Context, checked: &CheckedEvent, steps: &mut Vec<CheckStep>) -> Result<Json, Failure> {
+fn decide(
+    context: &mut Context,
+    checked: &CheckedEvent,
+    steps: &mut Vec<CheckStep>,
+) -> Result<Json, Failure> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(&checked.parameters);
     let prefix = &context.settings.tracker.prefixes.conversion;

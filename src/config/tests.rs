@@ -326,9 +326,13 @@ fn every_key_of_brokers_and_queues_can_be_set_by_the_value_that_it_shows() {
     let mut settings = read_both(BRIDGE, &[]).unwrap();
     for key in NAMED {
         let name = if key.pattern.contains(".brokers.") { "main" } else { "orders" };
-        assert_eq!(NamedKey::find(&key.of(name)).map(|(found, name)| (found.pattern, name)), Some((key.pattern, name)));
+        assert_eq!(
+            NamedKey::find(&key.of(name)).map(|(found, name)| (found.pattern, name)),
+            Some((key.pattern, name))
+        );
         if let Some(value) = key.shown(&settings, name) {
-            key.set(&mut settings, name, value.clone()).unwrap_or_else(|error| panic!("{}: {error}", key.pattern));
+            key.set(&mut settings, name, value.clone())
+                .unwrap_or_else(|error| panic!("{}: {error}", key.pattern));
             assert_eq!(key.shown(&settings, name), Some(value), "{}", key.pattern);
         }
         assert_eq!(key.bounds.is_some(), key.kind == field::Kind::Number, "{}", key.pattern);

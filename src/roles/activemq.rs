@@ -88,7 +88,8 @@ async fn judge(owner: &Arc<Owner>) -> Result<Judge, Failure> {
         None => {
             let registry = owner.registry().await.map_err(failed("cannot start the ActiveMQ bridge"))?;
             let catalog = Catalog::new(config.catalog, Arc::clone(registry), CatalogCounters::new());
-            let refreshing = keep_refreshing(catalog.clone(), Arc::clone(registry), RefresherAddress::default());
+            let refreshing =
+                keep_refreshing(catalog.clone(), Arc::clone(registry), RefresherAddress::default());
             actix_rt::spawn(refreshing);
             catalog
         }
@@ -102,7 +103,9 @@ async fn keep(owner: Arc<Owner>, letters: Vec<DeadLetter>) -> Result<u64, bridge
     let limits = owner.settings.bridge.dead_letters;
     let bytes: u64 = letters.iter().map(|letter| letter.payload.len() as u64).sum();
     if bytes > limits.bytes_max / 2 {
-        return Err(format!("a message of {bytes} bytes is more than half of bridge.dead_letters_bytes_max").into());
+        return Err(
+            format!("a message of {bytes} bytes is more than half of bridge.dead_letters_bytes_max").into()
+        );
     }
     let given = owner.table().await?.give_dead_letters(letters, limits).await?;
     Ok(given.discarded)
@@ -210,11 +213,13 @@ fn measure(status: &Status) {
         ("dead", counts.dead),
         ("ignored", counts.ignored),
     ] {
-        counter!("clickgate_activemq_messages_total", "queue" => queue.clone(), "outcome" => outcome).absolute(count);
+        counter!("clickgate_activemq_messages_total", "queue" => queue.clone(), "outcome" => outcome)
+            .absolute(count);
     }
     for reason in bridges::activemq::Unmappable::NAMES {
         let count = status.aside_by_reason.get(reason).copied().unwrap_or_default();
-        counter!("clickgate_activemq_aside_total", "queue" => queue.clone(), "reason" => reason).absolute(count);
+        counter!("clickgate_activemq_aside_total", "queue" => queue.clone(), "reason" => reason)
+            .absolute(count);
     }
     counter!("clickgate_activemq_sessions_total", "queue" => queue.clone()).absolute(status.sessions);
     gauge!("clickgate_activemq_connected", "queue" => queue.clone()).set(flag(status.endpoint.is_some()));

@@ -1,8 +1,8 @@
 //! The ActiveMQ bridge against the real broker of Debian, with publishers that we did not write: stomp-rs and
 //! stomp.py.
 
-mod broker;
 mod bodies;
+mod broker;
 mod clients;
 mod commands;
 mod connection;
@@ -28,6 +28,15 @@ fn world_at(url: &str) -> World {
         .with("bridge.activemq.queues.orders.destination", "/queue/orders")
         .with("bridge.activemq.queues.orders.program", "/program")
         .with("bridge.activemq.queues.orders.parameters", "utm_content=/n")
+}
+
+/// The same for a bridge alone, which has no programs.
+fn unvalidated(broker: &ActiveMq) -> World {
+    unvalidated_at(&broker.url())
+}
+
+fn unvalidated_at(url: &str) -> World {
+    world_at(url).with("bridge.activemq.queues.orders.validate", "false")
 }
 
 /// The body of message `n`.

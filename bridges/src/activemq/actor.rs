@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, WrapFuture,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, WrapFuture};
 use supervise::{ArbiterOwner, Backoff, Failure, Lifeline, causes, lifeline, now_ms};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;

@@ -102,7 +102,8 @@ impl Aside {
             if self.is_committed {
                 return Next::Unknown(why);
             }
-            let abort = self.transaction.iter().map(|name| Frame::new(Command::Abort, &[("transaction", name)]));
+            let abort =
+                self.transaction.iter().map(|name| Frame::new(Command::Abort, &[("transaction", name)]));
             return Next::Refused(self.poisons, why, abort.collect());
         }
         if self.is_committed {
@@ -213,7 +214,8 @@ mod tests {
             };
             aside = waiting;
         }
-        let Next::Send(aside, frames) = aside.answered(&answer(Command::Receipt, "r-3"), || "r-4".into()) else {
+        let Next::Send(aside, frames) = aside.answered(&answer(Command::Receipt, "r-3"), || "r-4".into())
+        else {
             panic!("both messages are at the broker")
         };
         assert_eq!(words(&frames), ["ACK", "ACK", "COMMIT"]);
@@ -225,7 +227,8 @@ mod tests {
     #[test]
     fn what_the_broker_refuses_is_aborted_and_never_acknowledged_there() {
         let (aside, _) = begun(true, 2);
-        let Next::Refused(both, reason, frames) = aside.answered(&answer(Command::Error, "r-2"), String::new) else {
+        let Next::Refused(both, reason, frames) = aside.answered(&answer(Command::Error, "r-2"), String::new)
+        else {
             panic!("it was refused")
         };
         assert_eq!((both.len(), words(&frames), reason.as_str()), (2, vec!["ABORT"], "not allowed"));

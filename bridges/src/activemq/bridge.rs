@@ -100,7 +100,8 @@ impl Bridge {
         };
         let thread = IoThread::start("activemq-io").map_err(io("cannot start a thread"))?;
         let attempts = Attempts::open(&plan.dir, &plan.name, plan.queue.prefetch);
-        let attempts = attempts.map_err(io(&format!("cannot open the attempts in {}", plan.dir.display())))?;
+        let attempts =
+            attempts.map_err(io(&format!("cannot open the attempts in {}", plan.dir.display())))?;
         let lane = LaneThread::start(&plan.sink.log, "activemq-lane", APPENDS_MAX)?;
         let backoff = Backoff::new(Duration::from_millis(plan.broker.retry_pause_ms_max));
         status.update(|status| {
@@ -136,7 +137,9 @@ impl Bridge {
         }
         match end {
             End::Asked => self.stopped(),
-            End::Lost(SessionError::BadFrame { .. }) if self.unreadable + 1 >= UNREADABLE_MAX && !is_useful => {
+            End::Lost(SessionError::BadFrame { .. })
+                if self.unreadable + 1 >= UNREADABLE_MAX && !is_useful =>
+            {
                 self.give_up(stop).await
             }
             End::Lost(error) => {
@@ -175,7 +178,10 @@ impl Bridge {
             let until = (*stop.borrow()).unwrap_or_else(|| Instant::now() + CLOSE_WITHIN);
             work.finish(until).await;
             if !work.close(CLOSE_WITHIN).await {
-                warn!(queue = self.plan.name, "the broker did not confirm the end; it may deliver some messages again");
+                warn!(
+                    queue = self.plan.name,
+                    "the broker did not confirm the end; it may deliver some messages again"
+                );
             }
         }
         end

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn every_step_up_to_the_event_is_said() {
-        let message = message_of(br#"{"program": "1", "sum": 2}"#, &[("message-id".into(), "ID:1".into())]).unwrap();
+        let message =
+            message_of(br#"{"program": "1", "sum": 2}"#, &[("message-id".into(), "ID:1".into())]).unwrap();
         let checked = check(&queue(), &message, 5);
         let names = ["body", "program", "amount", "time", "message id", "size"];
         assert_eq!(steps(&checked), names.map(|name| (name, true)));

@@ -151,7 +151,9 @@ impl Decoder {
     fn bound_of_head(&self, input: &[u8]) -> Result<(), BadFrame> {
         // Before the head is whole: garbage must not be collected up to the limit of a head.
         match memchr(b'\n', input) {
-            None if input.len() > COMMAND_BYTES_MAX => Err(BadFrame::Command(shown(&input[..COMMAND_BYTES_MAX]))),
+            None if input.len() > COMMAND_BYTES_MAX => {
+                Err(BadFrame::Command(shown(&input[..COMMAND_BYTES_MAX])))
+            }
             Some(at) if Command::of(without_cr(&input[..at.min(COMMAND_BYTES_MAX)])).is_none() => {
                 Err(BadFrame::Command(shown(&input[..at.min(COMMAND_BYTES_MAX)])))
             }

@@ -324,10 +324,21 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_read_and_shown_and_a_secret_in_it_is_not_repeated() {
-        for text in ["stomp://127.0.0.1:61613", "stomp+ssl://b-1.mq.eu-west-1.amazonaws.com:61614", "stomp://[::1]:1"] {
+        for text in
+            ["stomp://127.0.0.1:61613", "stomp+ssl://b-1.mq.eu-west-1.amazonaws.com:61614", "stomp://[::1]:1"]
+        {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
-        for text in ["", "tcp://a:1", "stomp://a", "stomp://a:0", "stomp://:1", "stomp://a:x", "stomp://a/b:1", "stomp://a:b:1"] {
+        for text in [
+            "",
+            "tcp://a:1",
+            "stomp://a",
+            "stomp://a:0",
+            "stomp://:1",
+            "stomp://a:x",
+            "stomp://a/b:1",
+            "stomp://a:b:1",
+        ] {
             assert!(text.parse::<Endpoint>().unwrap_err().contains("is not stomp://"), "{text}");
         }
         let error = "stomp://me:s3cret@a:1".parse::<Endpoint>().unwrap_err();

@@ -51,10 +51,10 @@ pub fn event(
         Some(Accepted::Unverified) | None => None,
     };
     let text = |of: fn(&Program) -> &str| program.map(of).unwrap_or_default().to_owned();
-    let parameters = draft.parameters.iter().map(|parameter| Parameter {
-        name: parameter.name.to_string(),
-        value: parameter.value.to_string(),
-    });
+    let parameters = draft
+        .parameters
+        .iter()
+        .map(|parameter| Parameter { name: parameter.name.to_string(), value: parameter.value.to_string() });
     TrackingEvent {
         programid: draft.program.as_str().to_owned(),
         checksum: text(Program::checksum),
@@ -153,7 +153,10 @@ mod tests {
             let read = TrackingEvent::decode(bytes.as_slice()).unwrap();
             assert_eq!(read, TrackingEvent { number, ..built.clone() });
         }
-        assert_eq!((built.programid.as_str(), built.program_name.is_empty(), built.is_valid), ("212312", false, true));
+        assert_eq!(
+            (built.programid.as_str(), built.program_name.is_empty(), built.is_valid),
+            ("212312", false, true)
+        );
         assert_eq!((built.visitor_id.as_str(), &built.payload[..], built.lane), ("v-1", &b"a\0b"[..], 3));
         assert_eq!(built.origin.unwrap().broker_message_id, "ID:1");
     }

@@ -93,7 +93,10 @@ impl Headers {
     }
 
     /// Adds a header whose name and value `write` appends to the text; it returns where the name ends.
-    pub(super) fn push_with<E>(&mut self, write: impl FnOnce(&mut String) -> Result<usize, E>) -> Result<(), E> {
+    pub(super) fn push_with<E>(
+        &mut self,
+        write: impl FnOnce(&mut String) -> Result<usize, E>,
+    ) -> Result<(), E> {
         let before = self.text.len();
         match write(&mut self.text) {
             Ok(name_end) => {

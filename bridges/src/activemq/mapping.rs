@@ -105,7 +105,9 @@ pub enum Unmappable {
     #[error("the core data cannot be read: {0}")]
     CoreData(String),
     /// The event would be larger than a record of the log may be.
-    #[error("the event would have {bytes} bytes, at most {max} are taken; payload = false leaves the body out")]
+    #[error(
+        "the event would have {bytes} bytes, at most {max} are taken; payload = false leaves the body out"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -161,8 +163,13 @@ impl Kind {
             "impression" => Ok(Self::Known(EventType::Impression)),
             "click" => Ok(Self::Known(EventType::Click)),
             "conversion" => Ok(Self::Known(EventType::Conversion)),
-            own if (1..=NAME_BYTES_MAX).contains(&own.len()) && own.bytes().all(fits) => Ok(Self::Custom(text)),
-            _ => Err(unfit("type", "is not impression, click, conversion or 1 to 64 letters, digits, '_', '.' and '-'")),
+            own if (1..=NAME_BYTES_MAX).contains(&own.len()) && own.bytes().all(fits) => {
+                Ok(Self::Custom(text))
+            }
+            _ => Err(unfit(
+                "type",
+                "is not impression, click, conversion or 1 to 64 letters, digits, '_', '.' and '-'",
+            )),
         }
     }
 
@@ -261,7 +268,8 @@ pub fn map(message: &Frame, queue: &Queue, watch: &mut impl Watch) -> Result<Dra
             draft("application/xml", &|path| Ok(xml::find(&document, path)))
         }
         Format::Pairs => {
-            let pairs = pairs::parse(&text).map_err(|reason| Unmappable::Body { format: "list of pairs", reason })?;
+            let pairs =
+                pairs::parse(&text).map_err(|reason| Unmappable::Body { format: "list of pairs", reason })?;
             draft("application/x-www-form-urlencoded", &|path| Ok(pairs::find(&pairs, path)))
         }
         Format::Text | Format::Bytes => unreachable!("they returned above"),
@@ -283,7 +291,8 @@ impl Looking<'_> {
         watch.body(self.payload_type);
         let fields = &self.queue.fields;
         let program = self.required("program", &fields.program, watch)?;
-        let program = ProgramId::try_from(program.as_str()).map_err(|error| unfit("program", &error.to_string()))?;
+        let program =
+            ProgramId::try_from(program.as_str()).map_err(|error| unfit("program", &error.to_string()))?;
         let kind = match &fields.kind {
             Some(source) => Kind::of(self.required("type", source, watch)?)?,
             None => Kind::Known(EventType::Legacy),
@@ -309,17 +318,37 @@ impl Looking<'_> {
         }
         let payload = if self.queue.payload { self.message.body.clone() } else { Bytes::new() };
         let payload_type = if payload.is_empty() { "" } else { self.payload_type };
-        Ok(Draft { program, kind, id, time_ms: time_ms.flatten().unwrap_or(0), parameters, payload, payload_type })
+        Ok(Draft {
+            program,
+            kind,
+            id,
+            time_ms: time_ms.flatten().unwrap_or(0),
+            parameters,
+            payload,
+            payload_type,
+        })
     }
 
-    fn required(&self, field: &'static str, source: &Source, watch: &mut impl Watch) -> Result<String, Unmappable> {
+    fn required(
+        &self,
+        field: &'static str,
+        source: &Source,
+        watch: &mut impl Watch,
+    ) -> Result<String, Unmappable> {
         let missing = || Unmappable::Missing { field, place: source.clone() };
         self.look(field, source, watch)?.ok_or_else(missing)
     }
 
-    fn look(&self, field: &str, source: &Source, watch: &mut impl Watch) -> Result<Option<String>, Unmappable> {
+    fn look(
+        &self,
+        field: &str,
+        source: &Source,
+        watch: &mut impl Watch,
+    ) -> Result<Option<String>, Unmappable> {
         let found = match source {
-            Source::Body(path) => (self.find)(path).map_err(|reason| unfit(field, &format!("{path} {reason}")))?,
+            Source::Body(path) => {
+                (self.find)(path).map_err(|reason| unfit(field, &format!("{path} {reason}")))?
+            }
             Source::Header(name) => self.message.header(name).map(str::to_owned),
             Source::Constant(value) => Some(value.clone()),
         };

@@ -132,7 +132,12 @@ impl Session {
     ///
     /// # Errors
     /// See [`SessionError`].
-    pub async fn open(io: &IoThread, broker: &Broker, queue: &Queue, endpoint: &Endpoint) -> Result<Self, SessionError> {
+    pub async fn open(
+        io: &IoThread,
+        broker: &Broker,
+        queue: &Queue,
+        endpoint: &Endpoint,
+    ) -> Result<Self, SessionError> {
         let within = broker.connect_timeout();
         let (broker, queue, at) = (broker.clone(), queue.clone(), endpoint.clone());
         let opening = io.run(async move {
@@ -166,7 +171,12 @@ impl Session {
         }
     }
 
-    async fn greet<S>(mut stream: S, broker: &Broker, queue: &Queue, endpoint: &Endpoint) -> Result<Self, SessionError>
+    async fn greet<S>(
+        mut stream: S,
+        broker: &Broker,
+        queue: &Queue,
+        endpoint: &Endpoint,
+    ) -> Result<Self, SessionError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -174,7 +184,8 @@ impl Session {
         let mut decoder = Decoder::new(Limits::default());
         let mut input = BytesMut::new();
         let subscription = format!("clickgate-{nonce}");
-        let mut talk = handshake::Talk { stream: &mut stream, decoder: &mut decoder, input: &mut input, endpoint };
+        let mut talk =
+            handshake::Talk { stream: &mut stream, decoder: &mut decoder, input: &mut input, endpoint };
         let pace = talk.log_in(broker, queue).await?;
         let early = talk.subscribe(queue, &subscription, &format!("{nonce}-0")).await?;
 

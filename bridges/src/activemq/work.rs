@@ -242,7 +242,13 @@ impl<'b> Work<'b> {
         Ok(())
     }
 
-    async fn take_message(&mut self, message: Frame, lane: Lane, now_ms: u64, batch: &mut Batch) -> Result<(), End> {
+    async fn take_message(
+        &mut self,
+        message: Frame,
+        lane: Lane,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) -> Result<(), End> {
         let queue = &self.plan.queue;
         let guards = self.attempts.is_guarding();
         // Costs a hash, and is needed only after a death.
@@ -394,7 +400,11 @@ impl<'b> Work<'b> {
 
     /// Into the local dead letters, as the broker did not take it for the reason `why`.
     fn bury(&mut self, poison: Poison, why: &str) {
-        warn!(queue = self.plan.name, error = why, "the broker takes no quarantined message; it becomes a dead letter");
+        warn!(
+            queue = self.plan.name,
+            error = why,
+            "the broker takes no quarantined message; it becomes a dead letter"
+        );
         let queue = &self.plan.queue;
         let id = identity::of_broker(queue, &poison.message);
         let letter = DeadLetter {
@@ -484,7 +494,10 @@ struct Batch {
 
 impl Batch {
     fn add(&mut self, message: &Frame, bytes: usize, id: Option<Uuid>) {
-        encode(&Frame::new(Command::Ack, &[("id", message.header("ack").unwrap_or_default())]), &mut self.acks);
+        encode(
+            &Frame::new(Command::Ack, &[("id", message.header("ack").unwrap_or_default())]),
+            &mut self.acks,
+        );
         self.messages += 1;
         self.bytes += bytes;
         self.ids.extend(id);

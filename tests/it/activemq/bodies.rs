@@ -15,7 +15,8 @@ fn by_key(world: &World) -> BTreeMap<String, Value> {
     let lines = world.ok(&["--json", "events", "query", "--program", "212312", "--limit", "1000"]);
     let events = lines.lines().map(|line| {
         let event: Value = serde_json::from_str(line).unwrap();
-        let key = event["parameters"].as_array().unwrap().iter().find(|pair| pair[0] == "k").unwrap()[1].clone();
+        let key =
+            event["parameters"].as_array().unwrap().iter().find(|pair| pair[0] == "k").unwrap()[1].clone();
         (key.as_str().unwrap().to_owned(), event)
     });
     events.collect()
@@ -31,7 +32,10 @@ fn binary_and_emoji_and_large_bodies_and_strange_headers_arrive_as_they_were_sen
     let world = world(&broker)
         .with("bridge.activemq.queues.orders.format", "bytes")
         .with("bridge.activemq.queues.orders.program", "=212312")
-        .with("bridge.activemq.queues.orders.parameters", "k=header:k,note=header:note,priority=header:priority");
+        .with(
+            "bridge.activemq.queues.orders.parameters",
+            "k=header:k,note=header:note,priority=header:priority",
+        );
     let to = |more: Value| {
         let mut message = json!({ "to": "/queue/orders" });
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -89,7 +89,12 @@ impl ActiveMq {
         let output = File::create(self.dir.path().join("output")).unwrap();
         let class_path = format!("{}:{HOME}/lib/*:{HOME}/lib/optional/*", conf.display());
         let child = Command::new("java")
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", &format!("-Dactivemq.home={HOME}")])
+            .args([
+                "-Xmx512m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                &format!("-Dactivemq.home={HOME}"),
+            ])
             .arg(format!("-Dactivemq.base={}", self.dir.path().display()))
             .arg(format!("-Dactivemq.conf={}", conf.display()))
             .args(["-cp", &class_path, "-jar", &format!("{HOME}/bin/activemq.jar"), "start"])
@@ -130,7 +135,8 @@ impl ActiveMq {
             );
         }
         if !plugins.is_empty() {
-            plugins = format!("<simpleAuthenticationPlugin><users>{plugins}</users></simpleAuthenticationPlugin>");
+            plugins =
+                format!("<simpleAuthenticationPlugin><users>{plugins}</users></simpleAuthenticationPlugin>");
         }
         if let Some(writer) = self.setup.quarantine_writer {
             let entry = |attribute: &str, writer: &str| {
@@ -140,7 +146,8 @@ impl ActiveMq {
                 plugins,
                 "<authorizationPlugin><map><authorizationMap><authorizationEntries>{}{}{}</authorizationEntries>\
                  </authorizationMap></map></authorizationPlugin>",
-                entry(r#"queue=">""#, "all"),
+                // Of all entries that fit, each grants; so none may fit everything.
+                entry(r#"queue="orders""#, "all"),
                 entry(r#"queue="*.QUARANTINE""#, writer),
                 entry(r#"topic=">""#, "all"),
             );

@@ -64,7 +64,8 @@ fn stomp_py(arguments: &[&str], input: &[Value]) -> String {
 pub fn publish_orders_by_stomp_rs(broker: &ActiveMq, from: usize, until: usize) {
     let address = format!("127.0.0.1:{}", broker.port);
     let publishing = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let client = Client::connect(ClientBuilder::new(address)).await.unwrap();
             for n in from..until {

@@ -101,12 +101,20 @@ fn check_says_what_a_message_becomes_step_by_step() {
     let up = world.start("up");
     let check = |world: &World, body: &str| {
         let file = world.write("message", body);
-        let output = world.run(&["bridge", "check", "--message", file.to_str().unwrap(), "--header", "message-id: ID:1"]);
+        let output = world.run(&[
+            "bridge",
+            "check",
+            "--message",
+            file.to_str().unwrap(),
+            "--header",
+            "message-id: ID:1",
+        ]);
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     };
     let said = check(&world, &order(7));
-    for part in ["application/json", "utm_content", "/n: \"7\"", "valid_now", "it becomes an event", "212313"] {
+    for part in ["application/json", "utm_content", "/n: \"7\"", "valid_now", "it becomes an event", "212313"]
+    {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
     let said = check(&world, r#"{"program": "nosuch"}"#);

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::broker::{ActiveMq, Setup};
 use super::clients::{publish_as, publish_orders};
-use super::{messages, order, world, world_at};
+use super::{messages, order, unvalidated, unvalidated_at};
 use crate::documents::{scrape, value};
 use crate::world::{Process, World, eventually, has};
 
@@ -29,7 +29,7 @@ fn lines_with(process: &Process, text: &str) -> usize {
 fn a_half_open_connection_is_noticed_within_two_and_a_half_heart_beats() {
     let Some(broker) = ActiveMq::start() else { return };
     let world =
-        world(&broker).with("bridge.activemq.brokers.main.heart_beat_ms", &HEART_BEAT_MS.to_string());
+        unvalidated(&broker).with("bridge.activemq.brokers.main.heart_beat_ms", &HEART_BEAT_MS.to_string());
     let bridge = world.start("bridge activemq");
     publish_orders(&broker, 0, 10);
     eventually("they are acknowledged", || messages(&bridge, "acknowledged") == 10);
@@ -51,23 +51,27 @@ fn a_half_open_connection_is_noticed_within_two_and_a_half_heart_beats() {
 #[test]
 fn heart_beats_keep_a_quiet_connection_for_longer_than_a_broker_waits() {
     let Some(broker) = ActiveMq::start() else { return };
-    let world = world(&broker).with("bridge.activemq.brokers.main.heart_beat_ms", "300");
+    let world = unvalidated(&broker).with("bridge.activemq.brokers.main.heart_beat_ms", "300");
     let bridge = world.start("bridge activemq");
     eventually("it is subscribed", || is_connected(&bridge));
     let quiet = Instant::now();
     eventually("twenty intervals are over", || quiet.elapsed() > Duration::from_millis(6_000));
     let scraped = scrape(&bridge);
-    assert_eq!(value(&scraped, "clickgate_activemq_sessions_total{queue=\"orders\"}"), 1.0, "{}", bridge.output());
+    assert_eq!(
+        value(&scraped, "clickgate_activemq_sessions_total{queue=\"orders\"}"),
+        1.0,
+        "{}",
+        bridge.output()
+    );
 }
 
 #[test]
 fn a_wrong_password_is_one_clear_line_and_a_pause_that_grows() {
     let setup = Setup { users: vec![("bridge", "right")], ..Setup::default() };
     let Some(broker) = ActiveMq::start_with(setup) else { return };
-    let world = world(&broker)
+    let mut world = unvalidated(&broker)
         .with("bridge.activemq.brokers.main.username", "bridge")
         .with("bridge.activemq.brokers.main.password", "wr0ng");
-    let mut world = world;
     let bridge = world.start("bridge activemq");
     let retries = "clickgate_bridge_retries_total{bridge=\"activemq:orders\"}";
     eventually("it has tried some times", || value(&scrape(&bridge), retries) >= 5.0);
@@ -97,8 +101,19 @@ impl Authority {
         let authority = Self { dir: dir.join(name) };
         std::fs::create_dir_all(&authority.dir).unwrap();
         authority.openssl(&[
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-            "-subj", "/CN=test authority",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test authority",
         ]);
         authority
     }
@@ -111,11 +126,33 @@ impl Authority {
         ]);
         std::fs::write(self.dir.join("ext"), format!("subjectAltName=DNS:{host}\n")).unwrap();
         self.openssl(&[
-            "x509", "-req", "-in", "b.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "ext", "-out", "b.pem",
+            "x509",
+            "-req",
+            "-in",
+            "b.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "ext",
+            "-out",
+            "b.pem",
         ]);
         self.openssl(&[
-            "pkcs12", "-export", "-in", "b.pem", "-inkey", "b.key", "-passout", "pass:secret", "-out", "b.p12",
+            "pkcs12",
+            "-export",
+            "-in",
+            "b.pem",
+            "-inkey",
+            "b.key",
+            "-passout",
+            "pass:secret",
+            "-out",
+            "b.p12",
         ]);
         self.dir.join("b.p12")
     }
@@ -136,7 +173,8 @@ impl Authority {
 }
 
 fn tls_world(broker: &ActiveMq, host: &str, ca_file: &str) -> World {
-    world_at(&format!("stomp+ssl://{host}:{}", broker.port)).with("bridge.activemq.brokers.main.ca_file", ca_file)
+    unvalidated_at(&format!("stomp+ssl://{host}:{}", broker.port))
+        .with("bridge.activemq.brokers.main.ca_file", ca_file)
 }
 
 #[test]
@@ -169,7 +207,7 @@ fn of_two_endpoints_the_one_that_listens_is_found_and_found_again() {
     let Some(mut other) = ActiveMq::start() else { return };
     other.kill();
     let urls = format!("stomp://127.0.0.1:{},{}", other.port, broker.url());
-    let world = world_at(&urls);
+    let world = unvalidated_at(&urls);
     let bridge = world.start("bridge activemq");
     publish_orders(&broker, 0, 10);
     eventually("the second is found", || messages(&bridge, "acknowledged") == 10);

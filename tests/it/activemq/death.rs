@@ -53,17 +53,13 @@ fn a_bridge_that_panics_does_not_disturb_the_pixels_and_starts_again() {
     let urls = vec![format!("stomp://127.0.0.1:{}", broker.port).parse().unwrap()];
     let broker_config = Broker { urls, ..Broker::default() };
     let dir_of_attempts = dir.path().join("activemq");
-    let plan =
-        Plan { name: "campaigns".into(), broker: broker_config, queue, sink, dir: dir_of_attempts };
+    let plan = Plan { name: "campaigns".into(), broker: broker_config, queue, sink, dir: dir_of_attempts };
 
     actix_rt::System::new().block_on(async {
         let samples = programs::samples().into_iter().map(|program| program.or_revision(0)).collect();
         registry.import(samples).await.unwrap();
-        let settings = tracker::Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            workers: 1,
-            ..tracker::Config::default()
-        };
+        let settings =
+            tracker::Config { listen: ([127, 0, 0, 1], 0).into(), workers: 1, ..tracker::Config::default() };
         let tracker = Tracker::bind(settings, log.clone(), Arc::clone(&registry)).unwrap();
         let (address, handle) = (tracker.admin().address(), tracker.handle());
         let serving = actix_rt::spawn(tracker.run());
@@ -81,7 +77,8 @@ fn a_bridge_that_panics_does_not_disturb_the_pixels_and_starts_again() {
             }
             served
         });
-        let served = tokio::time::timeout(Duration::from_secs(60), hits).await.expect("it starts again").unwrap();
+        let served =
+            tokio::time::timeout(Duration::from_secs(60), hits).await.expect("it starts again").unwrap();
         assert!(served >= 100);
         assert_eq!(deaths.load(SeqCst), 3);
         assert_eq!(status.get().restarts, 2);

@@ -70,7 +70,11 @@ fn nothing_is_missing_and_nothing_is_stored_twice_over_many_kills_of_bridge_and_
     let (status, said) = up.stop_and_read();
     assert_eq!(status.code(), Some(0), "{said}");
     assert_eq!(read_all(broker.port, "", "/queue/orders").len(), 0);
-    assert_eq!(read_all(broker.port, "", "/queue/orders.QUARANTINE").len(), 0, "a kill is no message's fault");
+    assert_eq!(
+        read_all(broker.port, "", "/queue/orders.QUARANTINE").len(),
+        0,
+        "a kill is no message's fault"
+    );
     let (found, events) = stored(&world);
     let reconciled = world.json(&["reconcile"]);
     let fates = &reconciled["totals"];

@@ -54,7 +54,8 @@ fn frames_of_a_real_broker_are_read_the_same_wherever_they_are_cut() {
 
 #[test]
 fn lines_may_end_with_cr_lf_and_frames_may_be_followed_by_line_ends() {
-    let frames = decode_all(b"\n\r\nMESSAGE\r\na:1\r\n\r\nbody\0\n\r\n\nRECEIPT\nreceipt-id:7\n\n\0\n", small());
+    let frames =
+        decode_all(b"\n\r\nMESSAGE\r\na:1\r\n\r\nbody\0\n\r\n\nRECEIPT\nreceipt-id:7\n\n\0\n", small());
     let frames = frames.unwrap();
     assert_eq!((frames[0].header("a"), &frames[0].body[..]), (Some("1"), &b"body"[..]));
     assert_eq!(frames[1].header("receipt-id"), Some("7"));
@@ -69,7 +70,8 @@ fn of_a_repeated_header_the_first_counts_and_spaces_are_kept() {
 
 #[test]
 fn the_handshake_is_not_escaped_and_everything_else_is() {
-    let frames = decode_all(b"CONNECTED\nsession:ID:host\\n1\n\n\0MESSAGE\nk\\ce\\ny:a\\c\\\\n:\n\n\0", small());
+    let frames =
+        decode_all(b"CONNECTED\nsession:ID:host\\n1\n\n\0MESSAGE\nk\\ce\\ny:a\\c\\\\n:\n\n\0", small());
     let frames = frames.unwrap();
     assert_eq!(frames[0].header("session"), Some("ID:host\\n1"));
     assert_eq!(frames[1].header("k:e\ny"), Some("a:\\n:"));
@@ -81,7 +83,8 @@ fn a_wrong_header_is_said_and_costs_neither_the_frame_nor_the_next() {
     let frames = decode_all(head, small()).unwrap();
     assert_eq!((frames.len(), frames[0].fault), (2, Some(HeadFault::NotUtf8)));
     assert_eq!((frames[0].header("ack"), &frames[0].body[..]), (Some("1"), &b"body"[..]));
-    let fault = |lines: &str| decode_all(format!("MESSAGE\n{lines}\n\n\0").as_bytes(), small()).unwrap()[0].fault;
+    let fault =
+        |lines: &str| decode_all(format!("MESSAGE\n{lines}\n\n\0").as_bytes(), small()).unwrap()[0].fault;
     assert_eq!(fault("a:1\nbroken"), Some(HeadFault::NoColon { line: 2 }));
     assert_eq!(fault("a:\\t"), Some(HeadFault::Escape { line: 1 }));
     assert_eq!(fault("a\\:1"), Some(HeadFault::Escape { line: 1 }));
@@ -112,7 +115,10 @@ fn every_limit_is_reached_and_named() {
     }
     assert_eq!(wrong(b"MESSAGE\ncontent-length:1\n\nab\0"), BadFrame::NoEnd(Command::Message));
     assert_eq!(wrong(b"HELLO\n\n\0"), BadFrame::Command("HELLO".into()));
-    assert!(matches!(wrong(&[b'x'; 40]), BadFrame::Command(_)), "garbage without a line end is not collected");
+    assert!(
+        matches!(wrong(&[b'x'; 40]), BadFrame::Command(_)),
+        "garbage without a line end is not collected"
+    );
 }
 
 #[test]

@@ -140,7 +140,10 @@ mod tests {
         let json = parse_map(text).unwrap();
         let read = |path: &str| json.find(path).unwrap();
         assert_eq!(read("/program").as_deref(), Some("212313"));
-        assert_eq!((read("/flag").as_deref(), read("/n").as_deref(), read("/x")), (Some("true"), Some("7"), None));
+        assert_eq!(
+            (read("/flag").as_deref(), read("/n").as_deref(), read("/x")),
+            (Some("true"), Some("7"), None)
+        );
         let one = parse_map(r#"{"map":{"entry":{"string":["a",212313]}}}"#).unwrap();
         assert_eq!(one.find("/a").unwrap().as_deref(), Some("212313"));
         assert!(parse_map(r#"{"a": 1}"#).is_err());

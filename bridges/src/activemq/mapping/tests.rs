@@ -13,7 +13,8 @@ fn source(text: &str) -> Source {
 }
 
 fn queue(format: Format) -> Queue {
-    let parameters = vec![("amount".to_owned(), source("/total")), ("shop".to_owned(), source("header:shop"))];
+    let parameters =
+        vec![("amount".to_owned(), source("/total")), ("shop".to_owned(), source("header:shop"))];
     let fields = Fields {
         program: source("/program"),
         kind: Some(source("=conversion")),
@@ -64,7 +65,10 @@ fn each_format_gives_the_same_event() {
         assert_eq!(draft.program.as_str(), "212313");
         assert_eq!((draft.kind.name(), draft.id.as_deref()), ("conversion", Some("77")), "{format:?}");
         assert_eq!(draft.time_ms, 1_790_000_000_000, "{format:?}");
-        assert_eq!((draft.parameters.get("amount"), draft.parameters.get("shop")), (Some("12.50"), Some("berlin")));
+        assert_eq!(
+            (draft.parameters.get("amount"), draft.parameters.get("shop")),
+            (Some("12.50"), Some("berlin"))
+        );
         assert_eq!((&draft.payload[..], draft.payload_type), (body, payload_type));
     }
 }

@@ -42,7 +42,15 @@ fn decode_modified(body: &[u8]) -> Option<String> {
                 behind
             }
             // Behind the fixed bits: 4 bits less 1, 6 bits, then 4 and 6 bits.
-            [0xed, high @ 0xa0..=0xaf, high_low @ 0x80..=0xbf, 0xed, low @ 0xb0..=0xbf, low_low @ 0x80..=0xbf, behind @ ..] => {
+            [
+                0xed,
+                high @ 0xa0..=0xaf,
+                high_low @ 0x80..=0xbf,
+                0xed,
+                low @ 0xb0..=0xbf,
+                low_low @ 0x80..=0xbf,
+                behind @ ..,
+            ] => {
                 let bits = |byte: u8, mask: u8| u32::from(byte & mask);
                 let high = bits(*high, 0x0f) << 6 | bits(*high_low, 0x3f);
                 let low = bits(*low, 0x0f) << 6 | bits(*low_low, 0x3f);

@@ -13,7 +13,8 @@ const NODES_MAX: u32 = 1_000_000;
 /// What the parser says, with line and column.
 pub fn parse(text: &str) -> Result<Document<'_>, String> {
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
-    Document::parse_with_options(text.trim_start_matches('\u{feff}'), options).map_err(|error| error.to_string())
+    Document::parse_with_options(text.trim_start_matches('\u{feff}'), options)
+        .map_err(|error| error.to_string())
 }
 
 /// The text of an element, with that of what is in it, or the value of an attribute.

@@ -30,8 +30,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let beat = broker.heart_beat_ms;
         let host = broker.virtual_host.as_deref().unwrap_or(&self.endpoint.host);
         let beats = format!("{beat},{beat}");
-        let mut connect =
-            Frame::new(Command::Connect, &[("accept-version", "1.2"), ("host", host), ("heart-beat", &beats)]);
+        let mut connect = Frame::new(
+            Command::Connect,
+            &[("accept-version", "1.2"), ("host", host), ("heart-beat", &beats)],
+        );
         let optional =
             [("login", &broker.username), ("passcode", &broker.password), ("client-id", &queue.client_id)];
         for (name, value) in optional {
@@ -58,7 +60,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     }
 
     /// Subscribes; returns what came before the receipt.
-    pub async fn subscribe(&mut self, queue: &Queue, id: &str, receipt: &str) -> Result<Vec<Frame>, SessionError> {
+    pub async fn subscribe(
+        &mut self,
+        queue: &Queue,
+        id: &str,
+        receipt: &str,
+    ) -> Result<Vec<Frame>, SessionError> {
         let prefetch = queue.prefetch.to_string();
         let mut subscribe = Frame::new(
             Command::Subscribe,
@@ -173,7 +180,8 @@ mod tests {
 
     #[test]
     fn of_a_refusal_one_line_is_repeated() {
-        let mut error = Frame::new(Command::Error, &[("message", "User name [x] or password is invalid.\n\tat java")]);
+        let mut error =
+            Frame::new(Command::Error, &[("message", "User name [x] or password is invalid.\n\tat java")]);
         assert_eq!(reason(&error), "User name [x] or password is invalid.at java");
         error.headers = Default::default();
         error.body = "first\nsecond".into();

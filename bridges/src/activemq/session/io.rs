@@ -185,7 +185,10 @@ impl<S: AsyncWrite> Writing<'_, S> {
                     return Err(SessionError::Io { endpoint: endpoint(), what: "writing failed", source });
                 }
                 Err(_late) => {
-                    return Err(SessionError::NotReading { endpoint: endpoint(), stuck_ms: within.as_millis() });
+                    return Err(SessionError::NotReading {
+                        endpoint: endpoint(),
+                        stuck_ms: within.as_millis(),
+                    });
                 }
             }
         }
