@@ -78,7 +78,11 @@ fn table_of(scraped: &str) -> String {
 
 #[test]
 fn the_metrics_page_lists_every_metric_that_a_scrape_finds_and_no_other() {
-    let world = World::new();
+    // A queue whose broker is not there has all its metrics.
+    let world = World::new()
+        .with("bridge.activemq.brokers.main.urls", "stomp://127.0.0.1:1")
+        .with("bridge.activemq.queues.orders.broker", "main")
+        .with("bridge.activemq.queues.orders.destination", "/queue/orders");
     let up = world.start("up");
     for target in ["/event/212312", "/i/212313.gif", "/c/212314", "/c/nosuch", "/nowhere"] {
         http::get(up.tracker, target);

@@ -7,11 +7,14 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+/// Key and value.
+type Pair<'t> = (Cow<'t, str>, Cow<'t, str>);
+
 /// Reads a text.
 ///
 /// # Errors
 /// The line without an equals sign.
-pub fn parse(text: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, String> {
+pub fn parse(text: &str) -> Result<Vec<Pair<'_>>, String> {
     let text = text.trim_matches(['\n', '\r', '\u{feff}']);
     let is_query = text.contains('&') && !text.contains('\n');
     let parts: Vec<&str> = if is_query { text.split('&').collect() } else { text.lines().collect() };
@@ -25,7 +28,7 @@ pub fn parse(text: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, String> {
 }
 
 /// The value of the first pair with this key; `path` is the key behind a slash.
-pub fn find(pairs: &[(Cow<'_, str>, Cow<'_, str>)], path: &str) -> Option<String> {
+pub fn find(pairs: &[Pair<'_>], path: &str) -> Option<String> {
     let key = path.strip_prefix('/')?;
     pairs.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone().into_owned())
 }
