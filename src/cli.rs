@@ -78,7 +78,7 @@ pub enum Command {
     Explain(Explain),
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Bridge {
     /// Put core data from the log `programs` into the registry, for every tracker
     #[command(after_help = "Core data comes into that log with `clickgate programs import --stream` and \
@@ -86,6 +86,33 @@ pub enum Bridge {
         new or was emptied only in part: import everything there once with `programs import`.\n\nExample:\n  \
         clickgate bridge programs --data ./core-data")]
     Programs,
+    /// Put the messages of the configured ActiveMQ queues into the log of events
+    #[command(after_help = "Brokers and queues are in the configuration: bridge.activemq.brokers.NAME and \
+        bridge.activemq.queues.NAME. Each message is acknowledged once its event is safe. What cannot be \
+        an event goes to a quarantine queue.\n\nExample:\n  \
+        clickgate bridge activemq --config clickgate.toml\n  \
+        clickgate bridge activemq --config clickgate.toml --poll-seconds 60")]
+    Activemq {
+        /// Read until the queues are empty, for this time at most, say what became of the messages, and
+        /// end; for a schedule
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        poll_seconds: Option<u64>,
+    },
+    /// Show step by step what a message of a queue becomes; nothing is recorded
+    #[command(after_help = "The file holds the body of a message, or a whole MESSAGE frame as it is on the \
+        wire.\n\nExample:\n  \
+        clickgate bridge check --config clickgate.toml --queue orders --message order.json --header 'shop: berlin'")]
+    Check {
+        /// The queue, by its name in the configuration; may be left out if there is one only
+        #[arg(long, value_name = "NAME")]
+        queue: Option<String>,
+        /// A file, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        message: PathBuf,
+        /// A header of the message, as 'name: value'
+        #[arg(long = "header", value_name = "HEADER")]
+        headers: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

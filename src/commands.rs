@@ -1,5 +1,6 @@
 //! From the command line to an operation, and from its answer to the terminal.
 
+mod bridge;
 mod events;
 mod programs;
 
@@ -73,8 +74,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tracker => Some(Role::Tracker),
         Command::Consumer => Some(Role::Consumer),
         Command::Bridge(cli::Bridge::Programs) => Some(Role::ProgramBridge),
+        Command::Bridge(cli::Bridge::Activemq { poll_seconds: None }) => Some(Role::ActiveMqBridge),
         _ => None,
     };
+    if role == Some(Role::ActiveMqBridge) {
+        bridge::require_queues(&settings)?;
+    }
     if let Some(role) = role {
         crate::diagnostics::start(&settings.log);
         warn(&warnings);
@@ -95,6 +100,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Log(command) => log(&mut context, &command),
         Command::Config(command) => show_config(&mut context, &command),
         Command::Explain(explain) => explained(&mut context, explain),
+        Command::Bridge(cli::Bridge::Activemq { poll_seconds: Some(seconds) }) => {
+            bridge::poll(context, seconds)
+        }
+        Command::Bridge(cli::Bridge::Check { queue, message, headers }) => {
+            bridge::check(&mut context, queue.as_deref(), &message, headers)
+        }
         Command::Up | Command::Tracker | Command::Consumer | Command::Bridge(_) => {
             unreachable!("roles were run above")
         }
@@ -255,11 +266,15 @@ fn show_config(context: &mut Context, command: &cli::Config) -> Result<(), Failu
     }
 }
 
-fn explained(context: &mut Context, explain: cli::Explain) -> Result<(), Failure> {
-    let header = |header: String| match header.split_once(':') {
+/// A header of a request or a message.
+fn header(header: String) -> Result<(String, String), Failure> {
+    match header.split_once(':') {
         Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
         None => Err(Failure::BadInput(format!("--header {header:?} is not 'Name: value'"))),
-    };
+    }
+}
+
+fn explained(context: &mut Context, explain: cli::Explain) -> Result<(), Failure> {
     let at_ms = explain.at.as_deref().map(moment_ms).transpose();
     let request = ExplainRequest {
         method: explain.method,

@@ -19,10 +19,12 @@ mod field;
 mod file;
 mod filter;
 mod keys;
+mod named;
 mod show;
 
 pub use filter::LogFilter;
 pub use keys::{KEYS, Key};
+pub use named::{ActiveMq, NAMED, NamedKey};
 pub use show::{keys_json, keys_markdown, keys_table, print};
 
 use crate::registry::RegistryKind;
@@ -55,6 +57,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Bridge {
     pub programs: bridges::programs::Config,
+    pub activemq: ActiveMq,
     /// Of what all bridges cannot read.
     pub dead_letters: consumers::GivenLimits,
 }
@@ -246,9 +249,10 @@ fn read(
     let mut settings = Settings::default();
     let mut places = BTreeMap::new();
     for Given { key, place, value } in given {
-        let set = match Key::find(&key) {
-            Some(known) => value.and_then(|value| known.set(&mut settings, value)),
-            None => Err(unknown(&key, &place)),
+        let set = match (Key::find(&key), NamedKey::find(&key)) {
+            (Some(known), _) => value.and_then(|value| known.set(&mut settings, value)),
+            (None, Some((known, name))) => value.and_then(|value| known.set(&mut settings, name, value)),
+            (None, None) => Err(unknown(&key, &place)),
         };
         match set {
             Ok(()) => drop(places.insert(key, place)),
@@ -282,6 +286,9 @@ fn read(
     for error in settings.registry.redis.check() {
         refuse(format!("registry.redis.{}", error.field), error.reason);
     }
+    for (key, reason) in named::errors(&settings.bridge.activemq) {
+        refuse(key, reason);
+    }
     let hits = settings.tracker.listen;
     let admin = settings.admin.listen;
     if are_addresses_read && addresses::clash(hits, admin) {
@@ -305,12 +312,28 @@ fn read(
 
 /// The message for an unknown key, in the spelling of its place.
 fn unknown(key: &str, place: &Place) -> String {
+    if let Some(nearest) = nearest_named(key) {
+        return match place {
+            Place::Variable(_) => format!("unknown key; did you mean {}?", keys::variable(&nearest)),
+            _ => format!("unknown key; did you mean {nearest}?"),
+        };
+    }
     let nearest = similar::nearest(key, KEYS.iter().map(|known| known.name)).and_then(Key::find);
     match (nearest, place) {
         (Some(nearest), Place::Variable(_)) => format!("unknown key; did you mean {}?", nearest.variable()),
         (Some(nearest), _) => format!("unknown key; did you mean {}?", nearest.name),
         (None, _) => "unknown key; `clickgate config keys` lists all".to_owned(),
     }
+}
+
+/// The nearest key of the broker or queue that `key` names.
+fn nearest_named(key: &str) -> Option<String> {
+    let mut parts = key.split('.');
+    let family = [parts.next()?, parts.next()?, parts.next()?].join(".");
+    let name = parts.next()?;
+    let of_family = NAMED.iter().filter(|known| known.pattern.starts_with(&format!("{family}.*.")));
+    let known: Vec<String> = of_family.map(|known| known.of(name)).collect();
+    similar::nearest(key, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// Why the token does not protect an address that others reach.

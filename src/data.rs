@@ -128,6 +128,11 @@ impl DataDir {
         settings.table.path.clone().unwrap_or_else(|| self.0.join("table.redb"))
     }
 
+    /// What the ActiveMQ bridges remember of messages over which they died.
+    pub fn activemq(&self) -> PathBuf {
+        self.0.join("activemq")
+    }
+
     fn run_file(&self) -> PathBuf {
         self.0.join("run.json")
     }

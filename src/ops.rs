@@ -11,7 +11,7 @@
 mod call;
 mod dead_letters;
 mod error;
-mod event_json;
+pub mod event_json;
 mod events;
 mod log;
 mod programs;

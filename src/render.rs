@@ -275,3 +275,40 @@ pub fn explanation(answer: &Json) -> String {
     };
     format!("{} at {}\n{table}{result}\n", cell(&answer["route"]), cell(&answer["at"]))
 }
+
+/// What bridges did.
+pub fn bridges(answer: &Json) -> String {
+    let mut table = Table::new(&["queue", "received", "acknowledged", "quarantined", "dead letters"]);
+    for bridge in answer.as_array().into_iter().flatten() {
+        let count = |name: &str| cell(&bridge["counts"][name]);
+        table.row([
+            cell(&bridge["queue"]),
+            count("received"),
+            count("acknowledged"),
+            count("quarantined"),
+            count("dead"),
+        ]);
+    }
+    table.to_string()
+}
+
+/// What a message becomes.
+pub fn checked_message(answer: &Json) -> String {
+    let mut table = Table::new(&["check", "", "found"]);
+    for step in items(answer, "steps") {
+        let passed = if step["passed"] == true { "ok" } else { "NO" };
+        table.row([cell(&step["check"]), passed.to_owned(), cell(&step["detail"])]);
+    }
+    let result = match answer["becomes"].as_str() {
+        Some("event") => format!("it becomes an event\n{}", fields(&answer["event"])),
+        Some("quarantined") => {
+            format!(
+                "it would be put aside into {}: {}\n",
+                cell(&answer["quarantine"]),
+                cell(&answer["reason"])
+            )
+        }
+        _ => "it becomes core data\n".to_owned(),
+    };
+    format!("{table}{result}")
+}

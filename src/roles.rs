@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! claim ─► log (recovery) ─► table ─► admin address ─► registry ─► tracker's address
-//!       ─► shipper, consumer thread, program bridge ─► run.json ─► tracker workers
+//!       ─► shipper, consumer thread, program bridge, a bridge per queue ─► run.json ─► tracker workers
 //!       ─► … a signal, or a part dies …
 //!       ─► drain: not ready ─► linger ─► no new connections ─► hits finish ─► lanes closed
 //!       ─► shipper, consumer and bridge catch up, within drain.grace_ms ─► rescue, if the disk ends with us
@@ -14,6 +14,7 @@
 //! that none waits for another. A part that dies ends the process, the others being
 //! drained first; but a program bridge that dies is started again, and the hits go on.
 
+mod activemq;
 mod admin;
 mod consumer;
 mod drain;
@@ -41,6 +42,7 @@ use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::Part;
 use crate::registry::AnyRegistry;
+pub use activemq::poll;
 use drain::Running;
 pub use role::Role;
 use signals::Signals;
@@ -79,6 +81,9 @@ async fn start_parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>
     }
     if role.bridges_programs() {
         parts.push(Box::new(program_bridge::ProgramBridgePart::start(owner).await?));
+    }
+    if role.bridges_activemq() && !owner.settings.bridge.activemq.queues.is_empty() {
+        parts.push(Box::new(activemq::ActiveMqPart::start(owner).await?));
     }
     Ok(parts)
 }

@@ -1,6 +1,7 @@
 //! Bridges from external sources into Clickgate.
 //!
-//! [`programs`] carries core data into the registry.
+//! [`programs`] carries core data into the registry, [`activemq`] the messages of legacy queues into
+//! the log of events.
 //!
 //! | what waits | bound | when it is full |
 //! |---|---|---|
@@ -9,8 +10,13 @@
 //! | batches between log and registry | `batch_bytes_max` (1 MiB) and one batch | the bridge reads no more until the registry has them |
 //! | an unavailable registry | – | the cursor waits; retries go on for ever, at most `retry_pause_ms_max` (2 s) apart |
 //! | messages that cannot be read | `bridge.dead_letters_max` (10,000), `bridge.dead_letters_bytes_max` (256 MiB) | the oldest are discarded and counted |
+//! | messages of a queue that wait for their level | `prefetch` (2,000), 64 MiB, the log 90 % full | the broker keeps the others |
+//! | messages that are to be put aside | 64 MiB and one | further ones are left at the broker |
 //!
 //! No hit depends on a bridge. A bridge that dies is restarted; meanwhile hits are checked against
 //! the programs that the trackers hold.
 
+pub mod activemq;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod programs;

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 
 use super::field::Value;
-use super::{Given, KEYS, Key, Place};
+use super::{Given, KEYS, Key, NamedKey, Place};
 
 /// What a variable of ours begins with.
 pub const PREFIX: &str = "CLICKGATE__";
@@ -19,10 +19,11 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<Given>
         .filter_map(|(name, text)| {
             let name = name.into_string().ok()?;
             let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-            let value = match (text.into_string(), Key::find(&key)) {
-                (Ok(text), Some(known)) => known.value_of(&text),
-                (Ok(text), None) => Ok(Value::Text(text)),
-                (Err(_), _) => Err("is not UTF-8".to_owned()),
+            let value = match (text.into_string(), Key::find(&key), NamedKey::find(&key)) {
+                (Ok(text), Some(known), _) => known.value_of(&text),
+                (Ok(text), None, Some((known, _))) => known.kind.parse(&text),
+                (Ok(text), None, None) => Ok(Value::Text(text)),
+                (Err(_), ..) => Err("is not UTF-8".to_owned()),
             };
             Some(Given { key, place: Place::Variable(name), value })
         })

@@ -68,7 +68,7 @@ pub trait Field: Sized {
     fn show(&self) -> Option<Value>;
 }
 
-fn mistaken(value: &Value, kind: Kind) -> String {
+pub fn mistaken(value: &Value, kind: Kind) -> String {
     let given = match value {
         Value::Number(number) => format!("the number {number}"),
         Value::Flag(flag) => flag.to_string(),
@@ -257,6 +257,8 @@ macro_rules! word_fields {
         }
     )+};
 }
+pub(super) use word_fields;
+
 word_fields! {
     Level { "memory" => Level::Memory, "written" => Level::Written, "synced" => Level::Synced, "stream" => Level::Stream }
     TableKind { "auto" => TableKind::Auto, "local" => TableKind::Local, "none" => TableKind::None }

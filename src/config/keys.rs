@@ -39,7 +39,7 @@ impl Key {
 
     /// The variable of the environment that sets it.
     pub fn variable(&self) -> String {
-        format!("{}{}", PREFIX, self.name.replace('.', "__").to_ascii_uppercase())
+        variable(self.name)
     }
 
     /// Reads the text of a variable.
@@ -70,6 +70,11 @@ impl Key {
     pub fn shown(&self, settings: &Settings) -> Option<Value> {
         (self.read)(settings)
     }
+}
+
+/// The variable of the environment that sets `key`.
+pub fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
 fn set<F: Field>(field: &mut F, value: Value) -> Result<(), String> {

@@ -3,7 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::field::Value;
-use super::{KEYS, Key, Settings};
+use super::keys::variable;
+use super::named::names;
+use super::{KEYS, Key, NAMED, Settings};
 use crate::output::Table;
 use crate::visible::escaped_json;
 
@@ -19,6 +21,11 @@ pub fn keys_table() -> Table {
         let bounds = bounds_of(key);
         table.row([key.name.into(), key.kind.name().into(), default, bounds, key.doc.into()]);
     }
+    for key in NAMED {
+        let default = key.default().map_or_else(|| "–".to_owned(), |value| short(&toml_of(&value)));
+        let bounds = bounds_text(key.bounds);
+        table.row([key.pattern.into(), key.kind.name().into(), default, bounds, key.doc.into()]);
+    }
     table
 }
 
@@ -30,6 +37,12 @@ pub fn keys_markdown() -> String {
         let default = key.shown(&defaults).map_or_else(|| "–".to_owned(), |it| format!("`{}`", toml_of(&it)));
         let bounds = bounds_of(key);
         let cells = [format!("`{}`", key.name), default, bounds, key.doc.to_owned()];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    for key in NAMED {
+        let default = key.default().map_or_else(|| "–".to_owned(), |it| format!("`{}`", toml_of(&it)));
+        let cells = [format!("`{}`", key.pattern), default, bounds_text(key.bounds), key.doc.to_owned()];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
@@ -51,7 +64,19 @@ pub fn keys_json() -> Json {
             "doc": key.doc,
         })
     };
-    KEYS.iter().map(key).collect()
+    let named = NAMED.iter().map(|key| {
+        json!({
+            "key": key.pattern,
+            "variable": variable(key.pattern),
+            "type": key.kind.name(),
+            "default": key.default().map(|value| json_of(&value)),
+            "least": key.bounds.map(|bounds| bounds.0),
+            "most": key.bounds.map(|bounds| bounds.1),
+            "secret": key.is_secret(),
+            "doc": key.doc,
+        })
+    });
+    KEYS.iter().map(key).chain(named).collect()
 }
 
 /// The settings as a TOML file; secrets are not shown.
@@ -72,11 +97,33 @@ pub fn print(settings: &Settings) -> String {
         };
         text.push_str(&line);
     }
+    print_named(settings, &mut text);
     text
 }
 
+/// Brokers and queues, each as a table of its own.
+fn print_named(settings: &Settings, text: &mut String) {
+    for family in ["bridge.activemq.brokers.", "bridge.activemq.queues."] {
+        for name in names(&settings.bridge.activemq, family) {
+            text.push_str(&format!("\n[{family}{name}]\n"));
+            for key in NAMED.iter().filter(|key| key.pattern.starts_with(family)) {
+                let (_, field) = key.pattern.rsplit_once('.').expect("every pattern has a field");
+                text.push_str(&match key.shown(settings, &name) {
+                    Some(_) if key.is_secret() => format!("# {field} is set, and not shown\n"),
+                    Some(value) => format!("{field} = {}\n", toml_of(&value)),
+                    None => format!("# {field} is not set\n"),
+                });
+            }
+        }
+    }
+}
+
 fn bounds_of(key: &Key) -> String {
-    key.bounds().map_or_else(String::new, |(least, most)| format!("{least} to {most}"))
+    bounds_text(key.bounds())
+}
+
+fn bounds_text(bounds: Option<(u64, u64)>) -> String {
+    bounds.map_or_else(String::new, |(least, most)| format!("{least} to {most}"))
 }
 
 /// As much as fits into a column.

@@ -273,3 +273,68 @@ fn every_number_of_the_tracker_has_bounds() {
         assert_eq!(key.bounds().is_some(), key.kind == field::Kind::Number, "{}", key.name);
     }
 }
+
+const BRIDGE: &str = "\
+    [bridge.activemq.brokers.main]\n\
+    urls = [\"stomp+ssl://b-1:61614\", \"stomp+ssl://b-2:61614\"]\n\
+    username = \"bridge\"\n\
+    [bridge.activemq.queues.orders]\n\
+    broker = \"main\"\n\
+    destination = \"/queue/orders\"\n\
+    format = \"xml\"\n\
+    program = \"/order/@program\"\n\
+    parameters = [\"amount=/order/sum\", \"shop=header:shop\", \"kind==x=y\"]\n";
+
+#[test]
+fn brokers_and_queues_have_names_and_the_password_comes_from_the_environment() {
+    let password = [("CLICKGATE__BRIDGE__ACTIVEMQ__BROKERS__MAIN__PASSWORD", "s3cret")];
+    let settings = read_both(BRIDGE, &password).unwrap();
+    let main = &settings.bridge.activemq.brokers["main"];
+    assert_eq!((main.urls.len(), main.password.as_deref()), (2, Some("s3cret")));
+    let orders = &settings.bridge.activemq.queues["orders"];
+    assert_eq!((orders.prefetch, orders.level), (2_000, stream::Level::Stream));
+    assert_eq!(orders.fields.parameters[2].1, bridges::activemq::Source::Constant("x=y".into()));
+    let printed = print(&settings);
+    assert!(!printed.contains("s3cret") && printed.contains("# password is set, and not shown"), "{printed}");
+    assert_eq!(print(&read_both(&printed, &password).unwrap()), printed);
+}
+
+#[test]
+fn what_is_wrong_with_brokers_and_queues_is_said_at_once_with_its_place() {
+    let file = "[bridge.activemq.brokers.Main]\nurls = [\"stomp://a:1\"]\n\
+                [bridge.activemq.brokers.main]\nurls = [\"tcp://a:1\", \"stomp://u:s3cret@a:1\"]\n\
+                [bridge.activemq.queues.a]\nbroker = \"man\"\ndestination = \"orders\"\nformt = \"json\"\n\
+                prefetch = 0\nparameters = [\"s3cret\"]\n";
+    let errors = read_both(file, &[]).unwrap_err();
+    let starts = [
+        "edge.toml:2: bridge.activemq.brokers.Main.urls: \"Main\" is no name",
+        "edge.toml:4: bridge.activemq.brokers.main.urls: [0] \"tcp://a:1\" is not stomp://host:port",
+        "edge.toml:8: bridge.activemq.queues.a.formt: unknown key; did you mean bridge.activemq.queues.a.format?",
+        "edge.toml:9: bridge.activemq.queues.a.prefetch: 0 is not between 1 and 100000",
+        "edge.toml:10: bridge.activemq.queues.a.parameters: [0] is not name=value",
+        "edge.toml:6: bridge.activemq.queues.a.broker: \"man\" is none of the brokers",
+        "edge.toml:7: bridge.activemq.queues.a.destination: must be /queue/NAME or /topic/NAME",
+    ];
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+    for (error, start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start) && !error.contains("s3cret"), "{error:?}");
+    }
+}
+
+#[test]
+fn every_key_of_brokers_and_queues_can_be_set_by_the_value_that_it_shows() {
+    let mut settings = read_both(BRIDGE, &[]).unwrap();
+    for key in NAMED {
+        let name = if key.pattern.contains(".brokers.") { "main" } else { "orders" };
+        assert_eq!(
+            NamedKey::find(&key.of(name)).map(|(found, name)| (found.pattern, name)),
+            Some((key.pattern, name))
+        );
+        if let Some(value) = key.shown(&settings, name) {
+            key.set(&mut settings, name, value.clone())
+                .unwrap_or_else(|error| panic!("{}: {error}", key.pattern));
+            assert_eq!(key.shown(&settings, name), Some(value), "{}", key.pattern);
+        }
+        assert_eq!(key.bounds.is_some(), key.kind == field::Kind::Number, "{}", key.pattern);
+    }
+}

@@ -8,6 +8,7 @@ pub enum Role {
     Tracker,
     Consumer,
     ProgramBridge,
+    ActiveMqBridge,
 }
 
 impl Role {
@@ -18,6 +19,7 @@ impl Role {
             Self::Tracker => "tracker",
             Self::Consumer => "consumer",
             Self::ProgramBridge => "bridge programs",
+            Self::ActiveMqBridge => "bridge activemq",
         }
     }
 
@@ -31,11 +33,16 @@ impl Role {
 
     /// Whether events are appended here, and so taken to a stream if one is configured.
     pub fn ships(self) -> bool {
-        self.tracks()
+        self.tracks() || self == Self::ActiveMqBridge
     }
 
     /// Whether core data goes from the log into the registry here.
     pub fn bridges_programs(self) -> bool {
         matches!(self, Self::Up | Self::ProgramBridge)
+    }
+
+    /// Whether messages of the configured queues are read here.
+    pub fn bridges_activemq(self) -> bool {
+        matches!(self, Self::Up | Self::ActiveMqBridge)
     }
 }

@@ -78,9 +78,13 @@ fn table_of(scraped: &str) -> String {
 
 #[test]
 fn the_metrics_page_lists_every_metric_that_a_scrape_finds_and_no_other() {
-    // With every part. Its shipper finds nobody, and it counts all the same.
+    // With every part. Its shipper and its bridge find nobody, and count all the same.
     let nobody = "http://127.0.0.1:1";
-    let world = crate::shipper::region::machine("nowhere", nobody).with("table.kind", "local");
+    let world = crate::shipper::region::machine("nowhere", nobody)
+        .with("table.kind", "local")
+        .with("bridge.activemq.brokers.main.urls", "stomp://127.0.0.1:1")
+        .with("bridge.activemq.queues.orders.broker", "main")
+        .with("bridge.activemq.queues.orders.destination", "/queue/orders");
     let up = world.start("up");
     for target in ["/event/212312", "/i/212313.gif", "/c/212314", "/c/nosuch", "/nowhere"] {
         http::get(up.tracker, target);

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod activemq;
 mod admin_clients;
 mod aws_json;
 #[allow(dead_code, reason = "the shipper's tests use the rest")]

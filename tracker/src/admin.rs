@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use programs::ProgramId;
-use programs::catalog::CatalogStatistics;
+use programs::catalog::{Catalog, CatalogStatistics};
 use programs::refresher::{FillError, RefresherAddress};
 
 use crate::{
@@ -44,6 +44,11 @@ impl TrackerAdmin {
     /// The latencies of answers, a histogram per route.
     pub fn latencies(&self) -> Vec<Histogram> {
         self.latencies.histograms()
+    }
+
+    /// The programs that hits are checked against, for what else is judged in this process.
+    pub fn programs(&self) -> Catalog {
+        self.site.decider.catalog.clone()
     }
 
     /// The catalog's statistics.

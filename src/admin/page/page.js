@@ -50,6 +50,9 @@ trying.start(() => stats?.hits);
 await pollStats().catch(() => {});
 every(1000, pollStats);
 every(400, () => events.poll(stats));
-every(1000, () => panel("lanes-problem", "/log", panels.log));
+every(1000, () => panel("lanes-problem", "/log", (log) => {
+  panels.log(log);
+  panels.bridges(log);
+}));
 every(2000, pollLedger);
 every(5000, programs.poll);

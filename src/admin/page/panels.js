@@ -104,6 +104,23 @@ function shipped(shipper) {
     ...again.map(([cause, number]) => rowOf(`sent again: ${words(cause)}`, number)));
 }
 
+/** From /log: the queues of ActiveMQ, if any is configured. */
+export function bridges({ activemq = [] }) {
+  byId("bridges-card").hidden = activemq.length === 0;
+  const failing = activemq.find((bridge) => bridge.error);
+  problem("bridges-problem", failing && `${failing.queue}: ${failing.error.reason}`);
+  fill("bridges", activemq.map((bridge) => {
+    const { received, acknowledged, quarantined, dead } = bridge.counts;
+    const state = bridge.stopped ? "stopped" : bridge.endpoint ? "subscribed" : "not connected";
+    return el("tr", {},
+      el("th", { scope: "row", title: `${bridge.destination} at ${bridge.broker}` }, bridge.queue),
+      el("td", { class: bridge.endpoint ? "" : "bad", title: bridge.endpoint ?? "" }, state),
+      el("td", {}, count(received)), el("td", {}, count(acknowledged)),
+      el("td", { class: quarantined + dead > 0 ? "warn" : "" }, count(quarantined + dead)),
+      el("td", {}, count(bridge.in_flight)));
+  }));
+}
+
 const PLACES = [
   ["stored", "stored, each once"], ["duplicates", "came again, kept once"], ["rejected", "refused hits, kept 7 days"],
   ["reports", "reports of the lanes"], ["in_log", "in the log, not stored yet"], ["dead_letters", "dead letters"],

@@ -38,11 +38,20 @@ impl Settings {
         }
     }
 
+    /// Whether it is the variable of a key; those of a broker or a queue have a name in them.
+    fn is_variable(&self, word: &str) -> bool {
+        let fits = |variable: &String| match variable.split_once('*') {
+            Some((before, behind)) => word.strip_prefix(before).is_some_and(|rest| rest.ends_with(behind)),
+            None => word == variable,
+        };
+        self.variables.iter().any(fits)
+    }
+
     fn unknown_in(&self, document: &Document) -> Vec<String> {
         let names = document.spans.iter().map(|(_, span)| span.split(" = ").next().unwrap());
         let keys = names.filter(|name| self.is_meant(name) && !self.exists(name)).map(str::to_owned);
         let variables = words_from(&document.text, "CLICKGATE__").into_iter().map(|(word, _)| word);
-        let variables = variables.filter(|word| word != "CLICKGATE__" && !self.variables.contains(word));
+        let variables = variables.filter(|word| word != "CLICKGATE__" && !self.is_variable(word));
         keys.chain(variables).map(|name| format!("{}: there is no setting {name}", document.name)).collect()
     }
 }

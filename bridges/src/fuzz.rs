@@ -1,0 +1,48 @@
+//! Invariants that hold for any bytes that a broker sends, checked by the fuzz targets in `fuzz/`
+//! and by property tests.
+//!
+//! Each function panics if an invariant is broken.
+
+use bytes::BytesMut;
+
+use crate::activemq::codec::{BadFrame, Decoder, Limits, encode};
+use crate::activemq::frame::{Command, Frame};
+
+const LIMITS: Limits = Limits { head_bytes_max: 512, headers_max: 8, body_bytes_max: 256 };
+
+/// Frames are the same however they are cut, within their limits, and read back as they are
+/// written. The first byte is the size of the pieces.
+pub fn stomp(bytes: &[u8]) {
+    let Some((piece, sent)) = bytes.split_first() else { return };
+    let (frames, fault) = frames(sent, sent.len());
+    let (in_pieces, fault_in_pieces) = self::frames(sent, usize::from(*piece));
+    assert_eq!(frames, in_pieces);
+    // Which limit is named may depend on how much had come; that there is one may not.
+    assert_eq!(fault.is_some(), fault_in_pieces.is_some(), "{fault:?} {fault_in_pieces:?}");
+    for frame in &frames {
+        assert!(frame.headers.len() <= LIMITS.headers_max && frame.body.len() <= LIMITS.body_bytes_max);
+        if frame.fault.is_none() && frame.command == Command::Message {
+            let mut written = BytesMut::new();
+            encode(frame, &mut written);
+            let again = self::frames(&written, written.len());
+            assert_eq!(again.0.first().map(|frame| &frame.body), Some(&frame.body));
+        }
+    }
+}
+
+fn frames(sent: &[u8], piece: usize) -> (Vec<Frame>, Option<BadFrame>) {
+    let mut decoder = Decoder::new(LIMITS);
+    let mut input = BytesMut::new();
+    let mut frames = Vec::new();
+    for part in sent.chunks(piece.max(1)) {
+        input.extend_from_slice(part);
+        loop {
+            match decoder.next(&mut input) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(fault) => return (frames, Some(fault)),
+            }
+        }
+    }
+    (frames, None)
+}
