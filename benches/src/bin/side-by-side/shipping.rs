@@ -22,6 +22,8 @@ use crate::{Bench, SHIPPING};
 pub const CONNECTIONS: u64 = 64;
 const WARM_UP: Duration = Duration::from_secs(1);
 const LOAD: Duration = Duration::from_secs(3);
+/// Repetitions of a round that other processes disturbed.
+const REPEATS_MAX: usize = 1;
 
 /// The shipper alone, in a process that does nothing else.
 pub struct Alone {
@@ -31,7 +33,8 @@ pub struct Alone {
     pub took: Duration,
     /// user+sys of the process meanwhile.
     pub cpu: Duration,
-    pub resident_bytes: u64,
+    pub resident_before: u64,
+    pub resident_after: u64,
     pub disturbed: bool,
 }
 
@@ -72,16 +75,35 @@ pub fn measure(bench: &Bench) -> io::Result<Shipping> {
         if bench.arguments.measures(Rows::Shipper) {
             let prepared = Prepared::of(bench)?;
             bench.say(&format!("shipper, round {at}: {} events", prepared.events));
-            shipping.alone.push(alone(bench, prepared)?);
+            let round = undisturbed(bench, || alone(bench, prepared), |round| round.disturbed)?;
+            shipping.alone.push(round);
         }
         if bench.arguments.measures(Rows::Shipping) {
             bench.say(&format!("tracker and shipper, round {at}"));
-            shipping.together.push(nginx(bench)?);
-            shipping.together.push(together(bench)?);
+            for contestant in [nginx, together] {
+                let round = undisturbed(bench, || contestant(bench), |round| round.disturbed)?;
+                shipping.together.push(round);
+            }
         }
     }
     clear(bench)?;
     Ok(shipping)
+}
+
+/// Repeats a round while others use the machine, as far as there is time.
+fn undisturbed<R>(
+    bench: &Bench,
+    round: impl Fn() -> io::Result<R>,
+    disturbed: impl Fn(&R) -> bool,
+) -> io::Result<R> {
+    for _ in 0..REPEATS_MAX {
+        let done = round()?;
+        if !disturbed(&done) || !bench.may_repeat(SHIPPING) {
+            return Ok(done);
+        }
+        bench.say("disturbed by other processes, once more");
+    }
+    round()
 }
 
 /// `log ship` of a prepared log, carried out by a tracker without hits: so nothing of its start is
@@ -94,16 +116,17 @@ fn alone(bench: &Bench, prepared: &Prepared) -> io::Result<Alone> {
     let server = tracker(bench, &kinesis, &[])?;
     bench.wait_for_quiet(SHIPPING)?;
     let watch = bench.quiet.watch()?;
+    let resident_before = server.resident_bytes()?;
     let cpu_before = server.cpu()?;
     let start = Instant::now();
     output_of(Clickgate::command(bench).args(["log", "ship"]).arg(&dir))?;
     let took = start.elapsed();
     let cpu = server.cpu()? - cpu_before;
     let disturbed = watch.disturbed()?;
-    let resident_bytes = server.resident_bytes()?;
+    let resident_after = server.resident_bytes()?;
     server.stop()?;
     let events = got(&kinesis, Events::exactly(prepared.events))?;
-    Ok(Alone { events, took, cpu, resident_bytes, disturbed })
+    Ok(Alone { events, took, cpu, resident_before, resident_after, disturbed })
 }
 
 fn nginx(bench: &Bench) -> io::Result<Together> {

@@ -25,20 +25,21 @@ fn alone(out: &mut String, rounds: &[Alone]) {
          (`log ship`), into a Kinesis on the other core that takes everything: the CPU is that of the tracker's\n\
          process from the command to its end, so nothing of its start is in it. Kinesis decoded all that came and\n\
          counted as many events as the log held.\n\n\
-         | events in the log, and in Kinesis | s | events/s | µs CPU/event | events per CPU second | MiB | |\n\
+         | events in the log, and in Kinesis | s | events/s | µs CPU/event | events per CPU second | MiB before, after | |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for round in rounds {
-        let Alone { events, took, cpu, resident_bytes, disturbed: was } = round;
+        let Alone { events, took, cpu, resident_before, resident_after, disturbed: was } = round;
         let (took, cpu) = (took.as_secs_f64(), cpu.as_secs_f64());
         line(
             out,
             format_args!(
-                "| {events} | {took:.2} | {:.0} | {:.2} | {:.0} | {:.1} | {} |",
+                "| {events} | {took:.2} | {:.0} | {:.2} | {:.0} | {:.1}, {:.1} | {} |",
                 *events as f64 / took,
                 cpu * 1e6 / *events as f64,
                 round.per_cpu_second(),
-                *resident_bytes as f64 / MIB,
+                *resident_before as f64 / MIB,
+                *resident_after as f64 / MIB,
                 disturbed(*was),
             ),
         );
@@ -80,8 +81,8 @@ fn put_records(out: &mut String, runs: &[PutRecords]) {
     out.push_str(
         "\n## PutRecords, for a million events\n\n\
          What does Kinesis charge for? Counted by the endpoint; a payload unit is 25 KiB of a record's data, begun ones\n\
-         count as whole. At a low rate `shipper.linger_ms` decides how many events share a record. Lane reports are in\n\
-         the figures, once a lane and in a while.\n\n\
+         count as whole. At a low rate `shipper.linger_ms` decides how many events share a record. Lane reports, one in\n\
+         10 s, are in the figures.\n\n\
          | `shipper.aggregate` | hits/s | events | requests | Kinesis records | payload units | MB of data | MB of requests |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
