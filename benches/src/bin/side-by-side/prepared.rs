@@ -49,7 +49,7 @@ impl Prepared {
     /// A copy of it, in place of whatever is there.
     pub fn copy_to(&self, to: &Path) -> io::Result<()> {
         match fs::remove_dir_all(to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => copy(&self.dir, to),
         }
     }

@@ -199,3 +199,16 @@ pub fn got(kinesis: &NullKinesis, sent: Events) -> io::Result<u64> {
         Err(io::Error::other(format!("{sent:?}, but Kinesis got {events} and {undecodable} undecodable")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_fails_if_events_are_missing_in_kinesis() {
+        let kinesis = counting().unwrap();
+        assert_eq!(got(&kinesis, Events::exactly(0)).unwrap(), 0);
+        let missing = got(&kinesis, Events { acknowledged: 1, sent: 2 }).unwrap_err().to_string();
+        assert!(missing.contains("Kinesis got 0"), "{missing}");
+    }
+}
