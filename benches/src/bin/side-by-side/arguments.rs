@@ -29,6 +29,12 @@ pub enum Rows {
     Up,
     /// From a change in Redis to the tracker that shows it
     Publish,
+    /// The shipper, from a prepared log into a Kinesis that takes everything
+    Shipper,
+    /// Tracker and shipper together against nginx, from the hit to Kinesis
+    Shipping,
+    /// What a million events cost in Kinesis: requests, records, payload units
+    PutRecords,
 }
 
 impl Arguments {
@@ -53,7 +59,10 @@ mod tests {
     #[test]
     fn only_all_rows_with_enough_rounds_are_complete() {
         assert!(arguments("side-by-side").is_complete());
-        assert!(arguments("side-by-side --rows pixel,mixed,consumer,up,publish").is_complete());
+        assert!(
+            arguments("side-by-side --rows pixel,mixed,consumer,up,publish,shipper,shipping,put-records")
+                .is_complete()
+        );
         assert!(!arguments("side-by-side --rounds 4").is_complete());
         let some = arguments("side-by-side --rows mixed,up");
         assert!(!some.is_complete() && some.measures(Rows::Up) && !some.measures(Rows::Pixel));

@@ -9,7 +9,7 @@
 //! loopback. Contestants take turns, each round begins with an empty log, and a round in which
 //! other processes used the machine is repeated; ratios within one run are what counts. After
 //! each round the log is read and must hold every event that was acknowledged. Needs nginx and
-//! wrk (`apt-get install -y nginx wrk`) and nine minutes, twelve at most. The row about Redis
+//! wrk (`apt-get install -y nginx wrk`) and eleven minutes, sixteen at most. The row about Redis
 //! needs redis-server, else it says so. `side-by-side --rows mixed,up --rounds 1`
 //! measures some rows quickly and writes nothing.
 
@@ -17,14 +17,19 @@ mod arguments;
 mod chart;
 mod contestant;
 mod full_speed;
+mod lag;
 mod latency;
 mod load;
 mod machine;
+mod prepared;
 mod publish;
+mod put_records;
 mod quiet;
 mod report;
+mod shipping;
 mod storing;
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -34,11 +39,12 @@ use arguments::{Arguments, Rows};
 use clap::Parser;
 use contestant::Clickgate;
 use load::Script;
+use prepared::Prepared;
 use quiet::Quiet;
 use world::requests::{mix, pixels};
 
 /// The time limits of a phase of the run, in seconds from the start of the run. All of it ends
-/// within twelve minutes.
+/// within sixteen minutes.
 #[derive(Clone, Copy)]
 struct Phase {
     /// Until then it waits for a quiet machine and repeats disturbed rounds.
@@ -51,6 +57,7 @@ const FULL_SPEED: Phase = Phase { repeats_until: 300, until: 360 };
 const LATENCY: Phase = Phase { repeats_until: 480, until: 540 };
 const STORING: Phase = Phase { repeats_until: 590, until: 640 };
 const PUBLISH: Phase = Phase { repeats_until: 670, until: 690 };
+const SHIPPING: Phase = Phase { repeats_until: 850, until: 900 };
 
 /// State shared by all phases of the run.
 struct Bench {
@@ -60,6 +67,8 @@ struct Bench {
     pixels: Script,
     mix: Script,
     quiet: Quiet,
+    /// Made by the first row that needs it.
+    prepared: OnceCell<Prepared>,
     started: Instant,
 }
 
@@ -89,9 +98,12 @@ fn run(arguments: Arguments) -> io::Result<()> {
         true => Some(publish::measure(&bench)?),
         false => None,
     };
+    let shipping = shipping::measure(&bench)?;
+    let put_records = put_records::measure(&bench)?;
     let machine = machine::describe(workspace)?;
     let took = bench.started.elapsed();
-    let report = report::Report { machine, full_speed, latency, storing, publish, took };
+    let report =
+        report::Report { machine, full_speed, latency, storing, publish, shipping, put_records, took };
     if bench.arguments.is_complete() {
         std::fs::write(workspace.join("benches/results.svg"), chart::svg(&report))?;
         std::fs::write(workspace.join("benches/RESULTS.md"), report.markdown())?;
@@ -119,7 +131,8 @@ fn prepare(arguments: Arguments, workspace: &Path) -> io::Result<Bench> {
     let pixels = Script::write(dir.path().join("pixels.lua"), &pixels())?;
     let mix = Script::write(dir.path().join("mix.lua"), &mix())?;
     let started = Instant::now();
-    let bench = Bench { arguments, clickgate, dir, pixels, mix, quiet: Quiet, started };
+    let prepared = OnceCell::new();
+    let bench = Bench { arguments, clickgate, dir, pixels, mix, quiet: Quiet, prepared, started };
     let import = ["programs", "import", &file.display().to_string()].map(str::to_owned);
     machine::output_of(Clickgate::command(&bench).args(import))?;
     Ok(bench)

@@ -1,6 +1,7 @@
 //! `RESULTS.md`: every promised row with what was measured, and every round.
 
 mod rounds;
+mod shipping;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use crate::full_speed::{Contestant, Round, Rounds, median};
 use crate::latency::Latency;
 use crate::machine::Machine;
 use crate::publish::Publish;
+use crate::put_records::PutRecords;
+use crate::shipping::{Alone, Shipping, Together};
 use crate::storing::{EndToEnd, Storing};
 
 const MIB: f64 = 1_048_576.0;
@@ -21,6 +24,8 @@ pub struct Report {
     pub storing: Storing,
     /// Without rounds if there was no redis-server.
     pub publish: Option<Vec<Publish>>,
+    pub shipping: Shipping,
+    pub put_records: Vec<PutRecords>,
     pub took: Duration,
 }
 
@@ -67,6 +72,7 @@ impl Report {
             let p99 = median(publish.iter().map(|round| round.p99).collect());
             rows.push(at_most("PUBLISH to visible in another process's L1, p99", p99, "ms", 10.0, 2.0));
         }
+        self.shipping_rows(&mut rows);
         rows
     }
 
@@ -138,6 +144,25 @@ impl Report {
             rows.push(unpromised("`up` on one core, answered while it stores", answered, "requests/s"));
             rows.push(unpromised("`up` on one core, from the first hit to all stored", stored, "events/s"));
             rows.push(unpromised("`up` on one core, CPU per hit, from the hit to stored", cpu, "µs"));
+        }
+    }
+
+    fn shipping_rows(&self, rows: &mut Vec<Row>) {
+        let Shipping { alone, together } = &self.shipping;
+        if !alone.is_empty() {
+            let rate = median(alone.iter().map(Alone::per_cpu_second).collect());
+            let what = "shipper into a Kinesis that takes everything, per CPU second";
+            rows.push(at_least(what, rate, "events", 125_000.0, 200_000.0));
+        }
+        if !together.is_empty() {
+            let cpu = |contestant| {
+                let of = together.iter().filter(|round| round.contestant == contestant);
+                median(of.map(Together::cpu_us_per_hit).collect())
+            };
+            let (ours, nginx) = (cpu(Contestant::Written), cpu(Contestant::Nginx));
+            let what = "tracker and shipper, from the hit to Kinesis, CPU per hit against nginx";
+            rows.push(at_most(what, ours / nginx, "x", 2.5, 1.8));
+            rows.push(unpromised("the same, CPU per hit", ours, "µs"));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The tables with every round.
 
-use super::{MIB, Report, line};
+use super::{MIB, Report, line, shipping};
 use crate::full_speed::Rounds;
 use crate::latency::{self, Latency};
 use crate::publish::Publish;
@@ -19,6 +19,7 @@ pub fn write(out: &mut String, report: &Report) {
     if let Some(rounds) = &report.publish {
         publish(out, rounds);
     }
+    shipping::write(out, &report.shipping, &report.put_records);
 }
 
 fn full_speed(out: &mut String, rounds: &Rounds) {
@@ -126,6 +127,6 @@ fn publish(out: &mut String, rounds: &[Publish]) {
     }
 }
 
-fn disturbed(disturbed: bool) -> &'static str {
+pub fn disturbed(disturbed: bool) -> &'static str {
     if disturbed { "disturbed" } else { "" }
 }
