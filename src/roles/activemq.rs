@@ -20,7 +20,9 @@ use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::shipper::ShipperPart;
 use crate::admin::metrics::flag;
+use crate::cursors::EventSinks;
 use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::{DrainLimits, Part, Report, Stage};
@@ -132,6 +134,24 @@ const QUIET: Duration = Duration::from_secs(2);
 /// # Errors
 /// A bridge cannot begin.
 pub async fn poll(owner: &Arc<Owner>, budget: Duration) -> Result<Vec<Status>, Failure> {
+    // At level stream a message is acknowledged once the stream has it.
+    let shipper = match EventSinks::of(&owner.settings).stream {
+        true => Some(Box::new(ShipperPart::start(owner).await?)),
+        false => None,
+    };
+    let statuses = poll_queues(owner, budget).await?;
+    if let Some(shipper) = shipper {
+        let log = owner.log().await.map_err(failed("the log is gone"))?.clone();
+        let closing = actix_rt::task::spawn_blocking(move || log.close());
+        closing.await.map_err(failed("cannot close the log"))?;
+        let grace = Duration::from_millis(owner.settings.drain.grace_ms);
+        // What it leaves is in the log, for the next poll.
+        let _ = shipper.drain(DrainLimits { linger: None, grace }).await;
+    }
+    Ok(statuses)
+}
+
+async fn poll_queues(owner: &Arc<Owner>, budget: Duration) -> Result<Vec<Status>, Failure> {
     let until = Instant::now() + budget;
     let (stop, stopped) = watch::channel(None);
     let mut polls = Vec::new();

@@ -6,7 +6,7 @@
 //! log ── read ─► pack ─────► outbox ─────► PutRecords ─► answer, entry by entry
 //!  ▲    256 KiB  ≤ 50 KiB    ≤ 16 MiB      ≤ 8 at once      │
 //!  │             aggregates  with what      ≤ 500 records   ├ stored ──► progress ─► Log::advance_stream,
-//!  │                         waits again    ≤ 4 MiB         │                        the cursor each second
+//!  │                         waits again    ≤ 1 MiB         │                        the cursor each second
 //!  └─ reading stops when ◄──────────────────────────────────┼ throttled, failed ──► again, after a pause
 //!     the outbox is full                                    └ refused ──► halved, down to one record
 //!                                                                         ──► dead letters

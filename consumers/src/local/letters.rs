@@ -108,7 +108,9 @@ fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> R
         return Ok(Replayed::StillDead("it is a bridge's, and goes back into the bridge's log".to_owned()));
     }
     if tx.open_table(KEPT)?.get(sequence)?.is_some() {
-        return Ok(Replayed::StillDead("the shipper or a bridge gave it, and its record does not belong in this table".to_owned()));
+        return Ok(Replayed::StillDead(
+            "the shipper or a bridge gave it, and its record does not belong in this table".to_owned(),
+        ));
     }
     let mut writer = Writer::new(tx, store)?;
     let Some(letter) = writer.take_letter(sequence)? else {

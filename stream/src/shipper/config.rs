@@ -23,14 +23,16 @@ pub struct ShipperConfig {
     pub aws: AwsConfig,
     /// How many events share a Kinesis record.
     pub aggregate: Aggregation,
-    /// Bytes of a Kinesis record made of several; one of our records alone may be larger. The KPL
+    /// Bytes of a Kinesis record made of several, key and data; one of our records alone may be larger. The KPL
     /// makes 51,200, and so do we: two payload units of 25 KiB.
     pub aggregate_bytes_max: usize,
     /// What decides the shard of an event.
     pub partition_by: PartitionBy,
     /// Kinesis records of a request; at most 500.
     pub request_records_max: usize,
-    /// Bytes of a request, keys and data; at most 5 MiB.
+    /// Bytes of a request, keys and data; at most 5 MiB. 1 MiB unless set: with 4 MiB the process grew
+    /// by 98 MiB while it shipped a backlog, with 1 MiB by 66, at the same cost per event
+    /// (`side-by-side --rows shipper`).
     pub request_bytes_max: usize,
     /// Requests that are not answered yet: the window.
     pub requests_max: usize,
@@ -96,7 +98,7 @@ impl Default for ShipperConfig {
             aggregate_bytes_max: 51_200,
             partition_by: PartitionBy::None,
             request_records_max: REQUEST_RECORDS_MAX,
-            request_bytes_max: 4 << 20,
+            request_bytes_max: 1 << 20,
             requests_max: 8,
             in_flight_bytes_max: 16 << 20,
             held_back_bytes_max: 8 << 20,

@@ -94,7 +94,9 @@ impl Packer {
 
     fn add_to_group(&mut self, group: Group, data: &[u8], piece: PieceId, ready: &mut Vec<Entry>) {
         let open = self.open.entry(group).or_insert_with(|| Open::new(group));
-        if open.aggregate.records() > 0 && open.aggregate.bytes_with(data.len()) > self.bytes_max {
+        // The key counts as well: a byte more would be a payload unit more.
+        let bytes = open.aggregate.bytes_with(data.len()) + open.partition_key.len();
+        if open.aggregate.records() > 0 && bytes > self.bytes_max {
             ready.push(std::mem::replace(open, Open::new(group)).close(group));
         }
         open.add(data, piece);

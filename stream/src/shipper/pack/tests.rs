@@ -65,7 +65,7 @@ fn an_aggregate_is_one_lanes_contiguous_range_of_at_most_50_kib() {
     let entries = pack(ShipperConfig::default(), vec![events(0, 400), events(1, 400)]);
     let mut next = [0, 0];
     for entry in &entries {
-        assert!(entry.data.len() <= 51_200, "{}", entry.data.len());
+        assert!(entry.bytes() <= 51_200, "{}", entry.bytes());
         let records = contents(entry);
         assert_eq!(records.len() as u32, entry.records());
         let lane = records[0].0 as usize;
