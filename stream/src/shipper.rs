@@ -42,6 +42,7 @@ mod outbox;
 mod pack;
 mod progress;
 mod rate;
+mod refuse;
 mod status;
 mod trouble;
 mod work;
@@ -108,7 +109,7 @@ impl Destination {
     /// # Errors
     /// Why it is not in the stream.
     pub async fn resend(&self, letter: &DeadLetter) -> Result<(), String> {
-        work::resend(&self.client, &self.config, letter).await
+        refuse::resend(&self.client, &self.config, letter).await
     }
 
     fn shipper<L: Letters>(
