@@ -31,7 +31,7 @@ pub struct ShipperConfig {
     /// Kinesis records of a request; at most 500.
     pub request_records_max: usize,
     /// Bytes of a request, keys and data; at most 5 MiB. 1 MiB unless set: with 4 MiB the process grew
-    /// by 98 MiB while it shipped a backlog, with 1 MiB by 66, at the same cost per event
+    /// by about 98 MiB while it shipped a backlog, with 1 MiB by about 80, at the same cost per event
     /// (`side-by-side --rows shipper`).
     pub request_bytes_max: usize,
     /// Requests that are not answered yet: the window.
