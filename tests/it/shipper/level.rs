@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{Message, TrackingEvent};
-
 use crate::aws_proxy::{Fault, Outage, Rule};
 use crate::http;
 use crate::kinesis::consumers::ids_by_record;
@@ -54,6 +52,4 @@ fn while_kinesis_is_away_such_a_hit_is_refused_in_time_and_is_shipped_all_the_sa
     eventually("the refused one and its retry are there, under one id", || {
         ids_by_record(&region.stream.records()).iter().filter(|(_, known)| *known == id).count() == 2
     });
-    let one = TrackingEvent { message_id: id, ..TrackingEvent::default() };
-    assert!(one.encoded_len() > 0);
 }
