@@ -41,8 +41,9 @@ pub struct Settings {
     /// The table `log`: both logs. Their cursors follow from the sinks (module `cursors`).
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
-    /// Its `aws` is the table `aws`.
     pub shipper: Shipper,
+    /// How Kinesis and DynamoDB are reached.
+    pub aws: stream::AwsConfig,
     pub consumer: consumers::Config,
     pub bridge: Bridge,
     pub table: Table,
@@ -132,6 +133,7 @@ impl Default for Settings {
             tracker: tracker::Config::default(),
             stream: stream::LogConfig::default(),
             shipper: Shipper::default(),
+            aws: stream::AwsConfig::default(),
             consumer: consumers::Config::default(),
             bridge: Bridge::default(),
             table: Table::default(),
@@ -276,8 +278,10 @@ fn read(
         refuse(format!("log.{key}"), reason);
     }
     for (key, reason) in settings.shipper.config.errors() {
-        let table = if key == "kinesis_endpoint" { "aws" } else { "shipper" };
-        refuse(format!("{table}.{key}"), reason);
+        refuse(format!("shipper.{key}"), reason);
+    }
+    for (key, reason) in settings.aws.errors() {
+        refuse(format!("aws.{key}"), reason);
     }
     if settings.table.kind == TableKind::None && settings.shipper.config.stream.is_none() {
         let reason = "\"none\" leaves events nowhere to go; set shipper.stream too, or leave it out";

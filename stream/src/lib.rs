@@ -30,6 +30,7 @@
 //! repairs and refuses, `wire` the form in which a lane travels through a stream.
 //! [`LaneStatus`] has the numbers that reconciling works with.
 
+mod aws;
 mod check;
 mod config;
 mod cursor;
@@ -48,6 +49,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aws::{AwsConfig, sdk_config as aws_sdk_config};
 pub use check::{SegmentReport, check};
 pub use config::LogConfig;
 pub use format::{FORMAT_VERSION, WrittenByNewer};
@@ -58,9 +60,9 @@ pub use log::{LaneError, Log, OpenError, RemoveCursorError, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use shipper::{
-    Aggregation, AwsConfig, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper,
-    ShipError, ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
+    Aggregation, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper, ShipError,
+    ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
 };
-pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};
+pub use source::{Batch, Checkpoint, ForeignRecord, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};
 pub use wire::{LaneItem, UNREAD_ENVELOPE, WireError};

@@ -78,6 +78,8 @@ mod local {
             letters_are_bounded_by_their_bytes_too,
             letters_of_bridges_take_no_room_of_the_consumer,
             a_letter_that_is_given_again_is_known,
+            a_record_that_no_lane_wrote_is_a_letter_once_and_in_no_ledger,
+            a_foreign_record_that_is_understood_later_is_stored_in_its_lane,
             letters_of_the_shipper_are_refused_and_never_discarded,
         }
         redelivery::{ distinct_ids_are_the_items_are_the_ledger }
