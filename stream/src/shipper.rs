@@ -45,7 +45,7 @@ mod progress;
 mod rate;
 mod refuse;
 mod status;
-mod trouble;
+pub(crate) mod trouble;
 mod work;
 
 pub use actor::RunningShipper;
