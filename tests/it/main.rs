@@ -19,12 +19,15 @@ mod disk_full;
 mod documents;
 mod drain;
 mod drain_states;
+mod dynamodb;
 mod fault_proxy;
 mod files;
 mod greedy;
 mod http;
 #[allow(dead_code, reason = "the shipper's tests use the rest")]
 mod kinesis;
+#[path = "../../consumers/tests/it/ministack.rs"]
+mod ministack;
 mod mistakes;
 mod newcomer;
 mod operators;
