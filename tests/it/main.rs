@@ -40,4 +40,5 @@ mod usage;
 #[path = "../../tracker/tests/it/wire.rs"]
 #[allow(dead_code, reason = "the tracker's own tests use the rest")]
 mod wire;
+mod worker;
 mod world;

@@ -96,6 +96,34 @@ async fn a_letter_that_was_dropped_does_not_come_back_by_a_worker_that_is_late()
     assert_eq!(fates(&table).await, Fates { stored: 1, dropped: 1, ..Fates::default() });
 }
 
+#[tokio::test]
+async fn what_dynamodb_does_not_take_is_a_letter_and_the_id_that_it_has_taken_is_named() {
+    let Some(region) = Region::new().await else { return };
+    let table = region.open();
+    write(&table, &[Batch::of_lane(boot(1), 0, vec![record(0, &hit(0))])]).await.unwrap();
+    region.proxy.add(Rule::next(1, Fault::refuse(400, "ValidationException")).on("BatchWriteItem"));
+    let spoil = |request: &mut serde_json::Value| {
+        let item = request["Item"].as_object_mut().unwrap();
+        let is_order = item.get("sk").is_some_and(|sk| sk["S"].as_str().unwrap().contains("-8"));
+        if item.contains_key("event") && is_order && !item["pk"]["S"].as_str().unwrap().starts_with("id#") {
+            item.remove("sk");
+        }
+    };
+    let order = conversion("order", 1);
+    let id: proto::Uuid = order.message_id.parse().unwrap();
+    region.proxy.add(Rule::next(2, Fault::edit_request(spoil)).on("PutItem"));
+    let batch = [Batch::of_lane(boot(1), 0, vec![record(1, &order)])];
+    let written = write(&table, &batch).await.unwrap();
+    assert_eq!((written.fates, written.left), (Fates { dead_letters: 1, ..Fates::default() }, vec![]));
+    let (letter_id, letter) = table.dead_letters(Start::Oldest, 1).await.unwrap().items.remove(0);
+    assert!(letter.reason.contains("DynamoDB refuses"), "{}", letter.reason);
+    let again = [Batch::of_lane(boot(2), 0, vec![record(0, &conversion("order", 2))])];
+    assert_eq!(write(&table, &again).await.unwrap().fates.duplicates, 1);
+    assert_eq!(table.orphaned_by(&letter).await.unwrap(), Some(id));
+    assert_eq!(table.replay_dead_letter(&letter_id, now()).await.unwrap(), Replayed::Stored);
+    assert_eq!(items(&table).await, 2);
+}
+
 /// A letter whose record a newer version understands, as an older one left it.
 async fn old_letter(region: &Region) {
     let unknown =
