@@ -179,7 +179,14 @@ pub fn dead_letters(answer: &Json) -> String {
 
 /// What became of one dead letter.
 pub fn dead_letter_result(answer: &Json) -> String {
-    format!("dead letter {}: {}", cell(&answer["id"]), cell(&answer["result"]))
+    let orphaned = match answer["orphaned"].as_str() {
+        Some(id) => format!(
+            "; its record had the sender's id {id}, which no event has now: what came with that id otherwise was \
+             counted as a duplicate of it"
+        ),
+        None => String::new(),
+    };
+    format!("dead letter {}: {}{orphaned}", cell(&answer["id"]), cell(&answer["result"]))
 }
 
 /// A table of segment files.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use consumers::{
-    Checked, Count, Cursor, DynamoTable, Given, GivenLimits, LedgerRow, LettersHeld, Listing, LocalTable,
-    Query, Replayed, Start, Table, TableError, WhenFull, WriteBatch, Written,
+    Checked, Cost, Count, Cursor, DynamoTable, Given, GivenLimits, LedgerRow, LettersHeld, Listing,
+    LocalTable, Query, Replayed, Start, Table, TableError, WhenFull, WriteBatch, Written,
 };
 use proto::{DeadLetter, Rejected, TrackingEvent, Uuid};
 use stream::aws_sdk_config;
@@ -39,6 +39,16 @@ impl AnyTable {
         match self {
             Self::Local(_) => Checked::Fit,
             Self::Dynamo(table) => table.check().await,
+        }
+    }
+}
+
+impl AnyTable {
+    /// What this process has spent; a file costs nothing.
+    pub fn cost(&self) -> Option<Cost> {
+        match self {
+            Self::Local(_) => None,
+            Self::Dynamo(table) => Some(table.cost()),
         }
     }
 }
@@ -114,6 +124,10 @@ impl Table for AnyTable {
 
     async fn replay_dead_letter(&self, id: &Cursor, now_ms: u64) -> Result<Replayed, TableError> {
         ask!(self.replay_dead_letter(id, now_ms))
+    }
+
+    async fn orphaned_by(&self, letter: &DeadLetter) -> Result<Option<Uuid>, TableError> {
+        ask!(self.orphaned_by(letter))
     }
 
     async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {

@@ -189,6 +189,17 @@ fn clipped(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+/// The sender's id in the event of a letter of a lane, and the event's program.
+pub(crate) fn senders_id_in(letter: &DeadLetter) -> Option<(String, Uuid)> {
+    let is_event = RecordKind::from_code(u8::try_from(letter.record_kind).ok()?) == RecordKind::Event;
+    if letter.stage() != Stage::Consumer || is_foreign(letter) || !is_event {
+        return None;
+    }
+    let event = TrackingEvent::decode(letter.payload.as_slice()).ok()?;
+    let id = Uuid::try_parse(&event.message_id).ok().filter(ids::is_from_sender)?;
+    (1..=PROGRAM_BYTES_MAX).contains(&event.programid.len()).then_some((event.programid, id))
+}
+
 /// Whether the letter is of a record that no lane wrote, and so in no ledger.
 pub(crate) fn is_foreign(letter: &DeadLetter) -> bool {
     letter.stage() == Stage::Consumer && letter.origin.is_some()

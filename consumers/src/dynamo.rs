@@ -234,6 +234,10 @@ impl Table for DynamoTable {
         Ok(self.replay(id, now_ms).await?)
     }
 
+    async fn orphaned_by(&self, letter: &DeadLetter) -> Result<Option<Uuid>, TableError> {
+        Ok(self.orphan_of(letter).await?)
+    }
+
     async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
         Ok(self.drop_letter(id).await?)
     }

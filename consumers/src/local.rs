@@ -173,6 +173,11 @@ impl Table for LocalTable {
         self.ask(move |store| store.replay_dead_letter(&id, now_ms)).await
     }
 
+    async fn orphaned_by(&self, letter: &DeadLetter) -> Result<Option<Uuid>, TableError> {
+        let letter = letter.clone();
+        self.ask(move |store| store.orphaned_by(&letter)).await
+    }
+
     async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
         let id = id.clone();
         self.ask(move |store| store.drop_dead_letter(&id)).await

@@ -136,6 +136,16 @@ pub trait Table: Clone + Send + Sync + 'static {
         now_ms: u64,
     ) -> impl Future<Output = Result<Replayed, TableError>> + Send;
 
+    /// The sender's id of which the table says that the record of this letter has it. Once the letter is
+    /// dropped, no event has that id, and other records of it were counted as duplicates.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn orphaned_by(
+        &self,
+        letter: &DeadLetter,
+    ) -> impl Future<Output = Result<Option<Uuid>, TableError>> + Send;
+
     /// Drops a dead letter; false if there is none of this id. Durable on return.
     ///
     /// # Errors

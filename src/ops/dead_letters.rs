@@ -85,8 +85,13 @@ async fn replay_core_data(owner: &Owner, id: &Cursor, letter: &DeadLetter) -> Re
 }
 
 pub async fn drop(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
-    if owner.table().await?.drop_dead_letter(id).await? {
-        Ok(json!({ "id": id, "result": "dropped" }))
+    let table = owner.table().await?;
+    let orphaned = match table.dead_letter(id).await? {
+        Some(letter) => table.orphaned_by(&letter).await?,
+        None => None,
+    };
+    if table.drop_dead_letter(id).await? {
+        Ok(json!({ "id": id, "result": "dropped", "orphaned": orphaned }))
     } else {
         Err(none(id))
     }

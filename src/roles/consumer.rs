@@ -58,7 +58,12 @@ impl ConsumerPart {
             let worker = reading::events(owner).await.map_err(failed("cannot start the consumer"))?;
             look_at(&worker).await?;
             let stream = WorkerStatusHandle::new();
-            let report = ConsumerReport { status, from: From::Stream(stream.clone()), started_at_ms };
+            let report = ConsumerReport {
+                status,
+                from: From::Stream(stream.clone()),
+                table: table.clone(),
+                started_at_ms,
+            };
             let (controlling, control) = oneshot::channel();
             start_thread(ending, async move {
                 let (source, control) = worker.start(stream);
@@ -71,7 +76,8 @@ impl ConsumerPart {
         }
         let log = owner.log().await.map_err(failed("cannot start the consumer"))?;
         let source = log.source(cursors::TABLE).map_err(failed("cannot start the consumer"))?;
-        let report = ConsumerReport { status, from: From::Log(log.clone()), started_at_ms };
+        let report =
+            ConsumerReport { status, from: From::Log(log.clone()), table: table.clone(), started_at_ms };
         start_thread(ending, async move { work(source, table, &config, stopped, &loop_status).await })?;
         Ok(Self { stop, ended, control: None, report })
     }
@@ -190,6 +196,7 @@ impl Part for ConsumerPart {
 struct ConsumerReport {
     status: StatusHandle,
     from: From,
+    table: AnyTable,
     started_at_ms: u64,
 }
 
@@ -226,6 +233,12 @@ impl Report for ConsumerReport {
         gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
         gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
+        if let Some(cost) = self.table.cost() {
+            counter!("clickgate_table_write_units_total").absolute(cost.write_units as u64);
+            counter!("clickgate_table_read_units_total").absolute(cost.read_units as u64);
+            counter!("clickgate_table_throttled_total").absolute(cost.throttled);
+            counter!("clickgate_table_repeated_total").absolute(cost.repeated);
+        }
         std::future::ready(()).boxed_local()
     }
 }

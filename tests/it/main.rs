@@ -19,6 +19,7 @@ mod disk_full;
 mod documents;
 mod drain;
 mod drain_states;
+mod dynamodb;
 mod fault_proxy;
 mod files;
 mod greedy;
@@ -26,7 +27,6 @@ mod http;
 #[allow(dead_code, reason = "the shipper's tests use the rest")]
 mod kinesis;
 #[path = "../../consumers/tests/it/ministack.rs"]
-#[allow(dead_code, reason = "the consumer's own tests use the rest")]
 mod ministack;
 mod mistakes;
 mod newcomer;

@@ -1,12 +1,12 @@
 //! What operators and givers do with dead letters.
 
-use proto::{DeadLetter, Message};
+use proto::{DeadLetter, Message, Uuid};
 
 use super::DynamoTable;
 use super::fault::Fault;
 use super::keys::{Place, letter_place};
 use super::letters::{Head, Kind, Put, Room, page};
-use crate::decode::{Decoded, WriteBatch, batch_of, decode, is_foreign};
+use crate::decode::{Decoded, WriteBatch, batch_of, decode, is_foreign, senders_id_in};
 use crate::ledger::{Fate, Fates};
 use crate::table::{
     Cursor, Given, GivenLimits, LettersHeld, Listing, PAGE_MAX, Replayed, Start, TableError, WhenFull,
@@ -144,6 +144,18 @@ impl DynamoTable {
             self.db.rewrite(head, &DeadLetter { reason: reason.clone(), ..letter }).await?;
         }
         Ok(Replayed::StillDead(reason))
+    }
+
+    /// The sender's id whose identity entry names the record of this letter: what DynamoDB did not
+    /// take has taken its id before.
+    pub(super) async fn orphan_of(&self, letter: &DeadLetter) -> Result<Option<Uuid>, Fault> {
+        let Some((program, id)) = senders_id_in(letter) else { return Ok(None) };
+        let held = self.db.identity(&program, id, self.now_ms()).await?;
+        let is_this = |place: Place| {
+            (place.boot.as_bytes().as_slice(), place.lane, place.number)
+                == (letter.boot.as_slice(), letter.lane, letter.number)
+        };
+        Ok(held.filter(|held| is_this(held.place)).map(|_| id))
     }
 
     /// The ledger says that it was dropped before the letter goes, so a crash between the two leaves

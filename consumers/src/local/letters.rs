@@ -3,15 +3,17 @@
 //! A letter counts as `dead_letters` in the ledger. Replaying changes that to its new fate,
 //! dropping to `dropped`; so the lane's sum stays the same.
 
-use proto::{DeadLetter, Message};
+use proto::{DeadLetter, Message, Uuid};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::given;
 use super::read::{listing, sequence_of};
-use super::schema::{Fault, GIVEN, KEPT, LETTERS, Place, begin_read, begin_write, meta};
+use super::schema::{
+    Fault, GIVEN, IDENTITIES, Identity, KEPT, LETTERS, Place, begin_read, begin_write, identity_key, meta,
+};
 use super::store::Store;
 use super::write::Writer;
-use crate::decode::{Decoded, DecodedBatch, batch_of, decode, is_foreign};
+use crate::decode::{Decoded, DecodedBatch, batch_of, decode, is_foreign, senders_id_in};
 use crate::ledger::{Fate, Fates};
 use crate::table::{Cursor, LettersHeld, Listing, Replayed, Start, TableError};
 
@@ -67,6 +69,25 @@ impl Store {
             let replayed = replay(&tx, self, sequence, now_ms)?;
             tx.commit()?;
             Ok(replayed)
+        })
+    }
+
+    /// The sender's id whose identity entry names the record of this letter.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    pub fn orphaned_by(&self, letter: &DeadLetter) -> Result<Option<Uuid>, TableError> {
+        let Some((program, id)) = senders_id_in(letter) else { return Ok(None) };
+        self.with(|database| {
+            let mut key = Vec::new();
+            identity_key(&program, id, &mut key);
+            let Some(entry) = begin_read(database)?.open_table(IDENTITIES)?.get(key.as_slice())? else {
+                return Ok(None);
+            };
+            let Place { boot, lane, number } = Identity::decode(entry.value())?.place;
+            let is_this = (boot.as_bytes().as_slice(), lane, number)
+                == (letter.boot.as_slice(), letter.lane, letter.number);
+            Ok(is_this.then_some(id))
         })
     }
 

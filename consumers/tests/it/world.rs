@@ -303,6 +303,10 @@ impl Table for Failing {
         self.inside.replay_dead_letter(id, now_ms).await
     }
 
+    async fn orphaned_by(&self, letter: &DeadLetter) -> Result<Option<Uuid>, TableError> {
+        self.inside.orphaned_by(letter).await
+    }
+
     async fn drop_dead_letter(&self, id: &Cursor) -> Result<bool, TableError> {
         self.inside.drop_dead_letter(id).await
     }

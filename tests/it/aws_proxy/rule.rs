@@ -58,6 +58,8 @@ enum When {
     Share(f64),
     /// So often yet.
     Next(u64),
+    /// From then on, when it has not happened so often.
+    After(u64),
 }
 
 /// Names a rule that was added.
@@ -123,6 +125,11 @@ impl Rule {
     /// This, to the next requests, or entries, so many of them.
     pub fn next(count: u64, fault: Fault) -> Self {
         Self { fault, operation: None, when: When::Next(count) }
+    }
+
+    /// This, to every request but the next so many.
+    pub fn after(count: u64, fault: Fault) -> Self {
+        Self { fault, operation: None, when: When::After(count) }
     }
 
     /// To this operation alone: `PutRecords`.
@@ -223,6 +230,7 @@ impl Chances<'_> {
                 When::Always => true,
                 When::Share(share) => self.random.f64() < *share,
                 When::Next(left) => left.checked_sub(1).map(|less| *left = less).is_some(),
+                When::After(left) => left.checked_sub(1).map(|less| *left = less).is_none(),
             };
             if happens {
                 added.happened += 1;
