@@ -36,7 +36,7 @@ pub struct Poison {
 impl Poison {
     /// What it takes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.message.body.len() + 1_024
+        self.message.bytes() + 1_024
     }
 
     /// The message's handle.
@@ -247,6 +247,13 @@ mod tests {
             panic!("the message is at the broker")
         };
         assert_eq!((words(&frames), frames[0].header("transaction")), (vec!["ACK"], None));
+    }
+
+    #[test]
+    fn headers_count_among_the_bytes_that_wait() {
+        let mut poison = poison();
+        poison.message.headers.push("long", &"x".repeat(200_000));
+        assert!(poison.bytes() > 200_000, "{}", poison.bytes());
     }
 
     #[test]
