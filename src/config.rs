@@ -41,9 +41,12 @@ pub struct Settings {
     /// The table `log`: both logs. Their cursors follow from the sinks (module `cursors`).
     pub stream: stream::LogConfig,
     /// Its `table` is set from [`Settings::table`] and the data directory.
-    /// Its `aws` is the table `aws`.
     pub shipper: Shipper,
+    /// How Kinesis and DynamoDB are reached.
+    pub aws: stream::AwsConfig,
     pub consumer: consumers::Config,
+    /// How streams are read. Their names and the table of their leases follow from others.
+    pub worker: stream::WorkerConfig,
     pub bridge: Bridge,
     pub table: Table,
     pub registry: Registry,
@@ -57,6 +60,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default)]
 pub struct Bridge {
     pub programs: bridges::programs::Config,
+    /// The stream that brings core data to the program bridge; its log `programs` unless set.
+    pub programs_stream: Option<String>,
     pub activemq: ActiveMq,
     /// Of what all bridges cannot read.
     pub dead_letters: consumers::GivenLimits,
@@ -71,11 +76,19 @@ pub struct Shipper {
 }
 
 /// Where events are stored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table {
     pub kind: TableKind,
     /// In the data directory unless it is named.
     pub path: Option<PathBuf>,
+    /// Of the one in DynamoDB.
+    pub name: String,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { kind: TableKind::Auto, path: None, name: "clickgate".to_owned() }
+    }
 }
 
 /// Which table takes the events of a data directory.
@@ -86,6 +99,8 @@ pub enum TableKind {
     Auto,
     /// The file of the data directory.
     Local,
+    /// A table in DynamoDB: of what the stream holds, or without a stream of what the log holds.
+    DynamoDb,
     /// None.
     None,
 }
@@ -132,7 +147,9 @@ impl Default for Settings {
             tracker: tracker::Config::default(),
             stream: stream::LogConfig::default(),
             shipper: Shipper::default(),
+            aws: stream::AwsConfig::default(),
             consumer: consumers::Config::default(),
+            worker: stream::WorkerConfig::default(),
             bridge: Bridge::default(),
             table: Table::default(),
             registry: Registry::default(),
@@ -276,8 +293,10 @@ fn read(
         refuse(format!("log.{key}"), reason);
     }
     for (key, reason) in settings.shipper.config.errors() {
-        let table = if key == "kinesis_endpoint" { "aws" } else { "shipper" };
-        refuse(format!("{table}.{key}"), reason);
+        refuse(format!("shipper.{key}"), reason);
+    }
+    for (key, reason) in settings.aws.errors() {
+        refuse(format!("aws.{key}"), reason);
     }
     if settings.table.kind == TableKind::None && settings.shipper.config.stream.is_none() {
         let reason = "\"none\" leaves events nowhere to go; set shipper.stream too, or leave it out";

@@ -40,11 +40,17 @@ impl EventSinks {
     pub fn of(settings: &Settings) -> Self {
         let stream = settings.shipper.config.stream.is_some();
         let table = match settings.table.kind {
-            TableKind::Auto => !stream,
+            // Of a table in DynamoDB, the log of a directory without a stream is the source.
+            TableKind::Auto | TableKind::DynamoDb => !stream,
             TableKind::Local => true,
             TableKind::None => false,
         };
         Self { table, stream }
+    }
+
+    /// Whether a consumer stores what the stream holds, rather than the log.
+    pub fn consumes_stream(settings: &Settings) -> bool {
+        settings.table.kind == TableKind::DynamoDb && settings.shipper.config.stream.is_some()
     }
 
     fn cursors(self) -> Vec<String> {

@@ -27,6 +27,7 @@ mod ops;
 mod output;
 mod owner;
 mod part;
+mod reading;
 mod registry;
 mod render;
 mod roles;

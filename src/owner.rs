@@ -67,6 +67,10 @@ pub enum OwnerError {
     NoStream,
     #[error("core data is no longer accepted, as the process stops")]
     Closing,
+    #[error(
+        "core data of this directory comes from the Kinesis stream {0:?} (bridge.programs.stream): put it there, or          change programs with `clickgate programs put`, which goes to the registry"
+    )]
+    CoreDataInStream(String),
     #[error("the registry {path}: {source}")]
     Registry { path: String, source: RegistryError },
     #[error("the registry in Redis: {0}")]
@@ -153,6 +157,10 @@ impl Owner {
         if self.closing.load(Relaxed) {
             return Err(OwnerError::Closing);
         }
+        // The program bridge would never read it.
+        if let Some(stream) = &self.settings.bridge.programs_stream {
+            return Err(OwnerError::CoreDataInStream(stream.clone()));
+        }
         let open = async || {
             let log = self.core_data_log().await?.clone();
             open_file(&self.data.log().join(CORE_DATA), move || Intake::start(&log))
@@ -205,7 +213,8 @@ impl Owner {
     /// # Errors
     /// [`OwnerError::NoTable`], [`OwnerError::Table`].
     pub async fn events(&self) -> Result<&EventTable, OwnerError> {
-        if !EventSinks::of(&self.settings).table {
+        let sinks = EventSinks::of(&self.settings);
+        if !sinks.table && !EventSinks::consumes_stream(&self.settings) {
             return Err(OwnerError::NoTable(self.settings.shipper.config.stream.clone().unwrap_or_default()));
         }
         self.table().await

@@ -76,7 +76,7 @@ async fn start_parts(role: Role, owner: &Arc<Owner>) -> Result<Vec<Box<dyn Part>
     if role.ships() && sinks.stream {
         parts.push(Box::new(shipper::ShipperPart::start(owner).await?));
     }
-    if role.consumes() && sinks.table {
+    if role.consumes() && (sinks.table || EventSinks::consumes_stream(&owner.settings)) {
         parts.push(Box::new(consumer::ConsumerPart::start(owner).await?));
     }
     if role.bridges_programs() {

@@ -15,7 +15,8 @@ use crate::owner::{Owner, OwnerError};
 /// # Errors
 /// It names none.
 pub async fn destination(owner: &Owner) -> Result<Destination, OwnerError> {
-    Destination::open(&owner.settings.shipper.config).await.ok_or(OwnerError::NoStream)
+    let settings = &owner.settings;
+    Destination::open(&settings.shipper.config, &settings.aws).await.ok_or(OwnerError::NoStream)
 }
 
 /// Where the dead letters of a shipper go: to the local table, which discards none of them.

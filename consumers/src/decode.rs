@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use proto::{BootId, DeadLetter, LaneReport, Message, Rejected, Stage, TrackingEvent, Uuid, ids};
-use stream::{Batch, Item, Record, RecordKind};
+use stream::{Batch, Item, LaneItem, Record, RecordKind};
 
 use crate::ledger::{LaneEnd, Report};
 
@@ -46,6 +46,9 @@ pub struct DecodedBatch {
     pub abandoned: Vec<(u64, u64)>,
     /// The lane's end, if this batch has it.
     pub end: Option<LaneEnd>,
+    /// Records that no lane wrote, as the dead letters that they become. They belong in no ledger, and
+    /// are known by their places: boot, lane and number of the letters.
+    pub foreign: Vec<DeadLetter>,
 }
 
 impl DecodedBatch {
@@ -54,7 +57,8 @@ impl DecodedBatch {
         let of_records = self.records.first().map(|record| record.number);
         let of_abandoned = self.abandoned.first().map(|(first, _)| *first);
         let of_end = self.end.map(|end| end.issued);
-        of_records.into_iter().chain(of_abandoned).chain(of_end).min().unwrap_or(0)
+        let of_foreign = self.foreign.first().map(|letter| letter.number);
+        of_records.into_iter().chain(of_abandoned).chain(of_end).chain(of_foreign).min().unwrap_or(0)
     }
 }
 
@@ -106,6 +110,7 @@ pub fn decode(batch: &Batch, now_ms: u64) -> DecodedBatch {
         records: Vec::with_capacity(batch.items.len()),
         abandoned: Vec::new(),
         end: None,
+        foreign: Vec::new(),
     };
     for item in &batch.items {
         match item {
@@ -121,6 +126,7 @@ pub fn decode(batch: &Batch, now_ms: u64) -> DecodedBatch {
             Item::End { issued, clean } => {
                 decoded.end = Some(LaneEnd { issued: *issued, clean: *clean });
             }
+            Item::Foreign(foreign) => decoded.foreign.push(foreign.dead_letter(Stage::Consumer, now_ms)),
         }
     }
     decoded
@@ -183,10 +189,20 @@ fn clipped(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+/// Whether the letter is of a record that no lane wrote, and so in no ledger.
+pub(crate) fn is_foreign(letter: &DeadLetter) -> bool {
+    letter.stage() == Stage::Consumer && letter.origin.is_some()
+}
+
 /// The record of a dead letter of the consumer as a batch, to process it again.
 pub(crate) fn batch_of(letter: &DeadLetter) -> Result<Batch, String> {
     if letter.stage() != Stage::Consumer {
         return Err(format!("it is of stage {:?}, not {:?}", letter.stage().name(), Stage::Consumer.name()));
+    }
+    if is_foreign(letter) {
+        // A newer version may understand it; then it has a lane.
+        let item = LaneItem::from_wire(letter.payload.clone().into()).map_err(|error| error.to_string())?;
+        return Ok(Batch::of_lane(item.boot, item.lane, vec![item.item]));
     }
     let boot =
         BootId::from_slice(&letter.boot).map_err(|error| format!("its boot is not a UUID: {error}"))?;

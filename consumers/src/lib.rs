@@ -37,6 +37,7 @@
 
 mod config;
 mod decode;
+mod dynamo;
 mod ledger;
 mod local;
 mod process;
@@ -48,6 +49,7 @@ mod table;
 
 pub use config::Config;
 pub use decode::{Decoded, DecodedBatch, DecodedRecord, Event, PROGRAM_BYTES_MAX, WriteBatch};
+pub use dynamo::{Checked, Cost, DynamoConfig, DynamoTable};
 pub use ledger::{Fate, Fates, LaneEnd, LaneLedger, LedgerRow, Report};
 pub use local::{CALLS_MAX, LocalTable, OpenError};
 pub use process::{Outcome, process};

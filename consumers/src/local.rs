@@ -116,8 +116,14 @@ impl Table for LocalTable {
         self.ask(move |store| store.query(&query)).await
     }
 
-    async fn tail(&self, start: Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
-        self.ask(move |store| store.tail(&start, limit)).await
+    async fn tail(
+        &self,
+        program: Option<&str>,
+        start: Start,
+        limit: usize,
+    ) -> Result<Listing<TrackingEvent>, TableError> {
+        let program = program.map(str::to_owned);
+        self.ask(move |store| store.tail(program.as_deref(), &start, limit)).await
     }
 
     async fn count(&self, program: Option<&str>) -> Result<Count, TableError> {
@@ -128,6 +134,11 @@ impl Table for LocalTable {
     async fn count_by_scan(&self, program: Option<&str>) -> Result<u64, TableError> {
         let program = program.map(str::to_owned);
         self.ask(move |store| store.count_by_scan(program.as_deref())).await
+    }
+
+    async fn has_had(&self, program: &str) -> Result<bool, TableError> {
+        let program = program.to_owned();
+        self.ask(move |store| store.count(Some(&program)).map(|count| count.items + count.expired > 0)).await
     }
 
     async fn rejected(

@@ -51,7 +51,8 @@ pub trait Table: Clone + Send + Sync + 'static {
     /// See [`TableError`].
     fn query(&self, query: Query) -> impl Future<Output = Result<Listing<TrackingEvent>, TableError>> + Send;
 
-    /// Events in the order in which they were stored; at most `limit` and [`PAGE_MAX`].
+    /// Events of a program, or of all, in the order in which they were stored, or as near to it as the
+    /// table has it; at most `limit` and [`PAGE_MAX`].
     ///
     /// A live tail polls at [`Listing::next`] every few hundred milliseconds: simpler than a channel
     /// per reader, nothing to bound, and a slow reader delays no other.
@@ -60,11 +61,12 @@ pub trait Table: Clone + Send + Sync + 'static {
     /// See [`TableError`].
     fn tail(
         &self,
+        program: Option<&str>,
         start: Start,
         limit: usize,
     ) -> impl Future<Output = Result<Listing<TrackingEvent>, TableError>> + Send;
 
-    /// How many events there are, of one program or of all, from maintained counts.
+    /// How many events there are, of one program or of all, as cheaply as the table can say.
     ///
     /// # Errors
     /// See [`TableError`].
@@ -75,6 +77,12 @@ pub trait Table: Clone + Send + Sync + 'static {
     /// # Errors
     /// See [`TableError`].
     fn count_by_scan(&self, program: Option<&str>) -> impl Future<Output = Result<u64, TableError>> + Send;
+
+    /// Whether the table has, or is known to have had, an event of this program.
+    ///
+    /// # Errors
+    /// See [`TableError`].
+    fn has_had(&self, program: &str) -> impl Future<Output = Result<bool, TableError>> + Send;
 
     /// Refused hits in the order in which they came, all or those of one reason; at most `limit`
     /// and [`PAGE_MAX`]. A rare reason may need several calls, as each looks at a bounded number.
@@ -339,6 +347,12 @@ pub enum TableError {
     /// Try again later.
     #[error("the table is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The table cannot answer this, but something like it; the way out.
+    #[error("{0}")]
+    NotOffered(String),
+    /// Trying again does not help until somebody changes something; operator action required.
+    #[error("{0}")]
+    Refused(String),
     /// The cursor is not one of this table's.
     #[error("no listing of this table continues at {0:?}")]
     UnknownCursor(String),
@@ -352,7 +366,7 @@ impl TableError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Throttled | Self::Unavailable(_) => true,
-            Self::UnknownCursor(_) | Self::Damaged(_) => false,
+            Self::UnknownCursor(_) | Self::Damaged(_) | Self::NotOffered(_) | Self::Refused(_) => false,
         }
     }
 }

@@ -261,7 +261,7 @@ pub(super) use word_fields;
 
 word_fields! {
     Level { "memory" => Level::Memory, "written" => Level::Written, "synced" => Level::Synced, "stream" => Level::Stream }
-    TableKind { "auto" => TableKind::Auto, "local" => TableKind::Local, "none" => TableKind::None }
+    TableKind { "auto" => TableKind::Auto, "local" => TableKind::Local, "dynamodb" => TableKind::DynamoDb, "none" => TableKind::None }
     Aggregation { "kpl" => Aggregation::Kpl, "none" => Aggregation::None }
     PartitionBy { "none" => PartitionBy::None, "visitor" => PartitionBy::Visitor, "program" => PartitionBy::Program }
     RegistryKind { "local" => RegistryKind::Local, "redis" => RegistryKind::Redis }

@@ -1,26 +1,31 @@
-//! The consumer as a part of the process, on a thread of its own.
+//! The consumer as a part of the process: from the log or from a stream into the table, on a thread of
+//! its own.
 
 use std::sync::Arc;
 
 use consumers::{Ended, RunError, StatusHandle, Table, run};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
-use metrics::gauge;
+use metrics::{counter, gauge};
 use serde_json::{Value as Json, json};
-use stream::Log;
+use stream::{Log, Source, Worker, WorkerChecked, WorkerControl, WorkerStatusHandle};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::warn;
 
-use crate::admin::metrics::{flag, set_reader_lag};
-use crate::cursors;
+use crate::admin::metrics::{flag, seconds, set_reader_lag};
+use crate::cursors::{self, EventSinks};
 use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::{DrainLimits, Part, Report, Stage, unasked};
+use crate::reading;
 
-/// A running pull loop, with the sweep of what has expired.
+/// A running pull loop, with the maintenance of the table.
 pub struct ConsumerPart {
     stop: watch::Sender<Option<Instant>>,
     ended: oneshot::Receiver<Result<Ended, ConsumerError>>,
+    /// Of a stream.
+    control: Option<oneshot::Receiver<WorkerControl>>,
     report: ConsumerReport,
 }
 
@@ -34,51 +39,96 @@ enum ConsumerError {
 }
 
 impl ConsumerPart {
-    /// Starts it on the log and the table of `owner`.
+    /// Starts it on the log, or on the stream, and on the table of `owner`.
     ///
     /// # Errors
-    /// The log or the table cannot be opened; the thread or its runtime cannot be created.
+    /// The log or the table cannot be opened, or the stream cannot be read; the thread or its runtime
+    /// cannot be created.
     pub async fn start(owner: &Owner) -> Result<Self, Failure> {
-        let log = owner.log().await.map_err(failed("cannot start the consumer"))?;
-        let source = log.source(cursors::TABLE).map_err(failed("cannot start the consumer"))?;
         let table = owner.table().await.map_err(failed("cannot start the consumer"))?.clone();
         let config = Arc::new(owner.consumer_config());
         let status = StatusHandle::new();
-        let report =
-            ConsumerReport { status: status.clone(), log: log.clone(), started_at_ms: owner.started_at_ms };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(failed("cannot start the consumer"))?;
-
+        let started_at_ms = owner.started_at_ms;
         let (stop, stopped) = watch::channel(None);
         let (ending, ended) = oneshot::channel();
-        let work = move || {
-            let result = runtime.block_on(async {
-                let maintaining = tokio::spawn({
-                    let table = table.clone();
-                    let stopped = stopped.clone();
-                    async move { table.maintain(stopped).await }
-                });
-                let maintenance_died = async {
-                    if maintaining.await.is_ok() {
-                        // It was told to stop, as the loop is.
-                        std::future::pending::<()>().await;
-                    }
-                };
-                tokio::select! {
-                    ended = run(source, &table, &config, stopped, &status) => Ok(ended?),
-                    () = maintenance_died => Err(ConsumerError::Panicked),
-                }
-            });
-            // The receiver is gone if the process ends for another reason.
-            let _ = ending.send(result);
-        };
-        let thread = std::thread::Builder::new().name("consumer".to_owned()).spawn(work);
-        thread.map_err(failed("cannot start the consumer"))?;
-        Ok(Self { stop, ended, report })
+        let loop_status = status.clone();
+        if EventSinks::consumes_stream(&owner.settings) {
+            let worker = reading::events(owner).await.map_err(failed("cannot start the consumer"))?;
+            look_at(&worker).await?;
+            let stream = WorkerStatusHandle::new();
+            let report = ConsumerReport { status, from: From::Stream(stream.clone()), started_at_ms };
+            let (controlling, control) = oneshot::channel();
+            start_thread(ending, async move {
+                let (source, control) = worker.start(stream);
+                let _ = controlling.send(control.clone());
+                let ended = work(source, table, &config, stopped, &loop_status).await;
+                control.release().await;
+                ended
+            })?;
+            return Ok(Self { stop, ended, control: Some(control), report });
+        }
+        let log = owner.log().await.map_err(failed("cannot start the consumer"))?;
+        let source = log.source(cursors::TABLE).map_err(failed("cannot start the consumer"))?;
+        let report = ConsumerReport { status, from: From::Log(log.clone()), started_at_ms };
+        start_thread(ending, async move { work(source, table, &config, stopped, &loop_status).await })?;
+        Ok(Self { stop, ended, control: None, report })
     }
 
     async fn result(&mut self) -> Result<Ended, ConsumerError> {
         (&mut self.ended).await.unwrap_or(Err(ConsumerError::Panicked))
+    }
+}
+
+/// Refuses to start what would read nothing.
+async fn look_at(worker: &Worker) -> Result<(), Failure> {
+    match worker.check().await {
+        WorkerChecked::Fit => Ok(()),
+        WorkerChecked::NoAnswer(reason) => {
+            warn!(reason, "nothing is heard of the stream; it is asked again");
+            Ok(())
+        }
+        WorkerChecked::Unfit(trouble) => Err(Failure::Failed(format!("cannot read events: {trouble}"))),
+    }
+}
+
+/// Runs `work` on a thread of its own.
+fn start_thread<F>(ending: oneshot::Sender<Result<Ended, ConsumerError>>, work: F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<Ended, ConsumerError>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed("cannot start the consumer"))?;
+    let body = move || {
+        let result = runtime.block_on(work);
+        // The receiver is gone if the process ends for another reason.
+        let _ = ending.send(result);
+    };
+    let thread = std::thread::Builder::new().name("consumer".to_owned()).spawn(body);
+    thread.map(drop).map_err(failed("cannot start the consumer"))
+}
+
+/// The pull loop with the table's maintenance, whichever ends first.
+async fn work<S: Source, T: Table>(
+    source: S,
+    table: T,
+    config: &consumers::Config,
+    stopped: watch::Receiver<Option<Instant>>,
+    status: &StatusHandle,
+) -> Result<Ended, ConsumerError> {
+    let maintaining = tokio::spawn({
+        let table = table.clone();
+        let stopped = stopped.clone();
+        async move { table.maintain(stopped).await }
+    });
+    let maintenance_died = async {
+        if maintaining.await.is_ok() {
+            // It was told to stop, as the loop is.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = run(source, &table, config, stopped, status) => Ok(ended?),
+        () = maintenance_died => Err(ConsumerError::Panicked),
     }
 }
 
@@ -107,6 +157,12 @@ impl Part for ConsumerPart {
 
     fn drain(mut self: Box<Self>, limits: DrainLimits) -> LocalBoxFuture<'static, Result<(), String>> {
         let drained = async move {
+            // A stream has no end to catch up with: what was read of it is stored.
+            if let Some(control) = self.control.take()
+                && let Ok(control) = control.await
+            {
+                control.stop_reading();
+            }
             self.stop.send_replace(Some(Instant::now() + limits.grace));
             self.result().await.map(drop).map_err(|error| error.to_string())
         };
@@ -117,8 +173,15 @@ impl Part for ConsumerPart {
 #[derive(Clone)]
 struct ConsumerReport {
     status: StatusHandle,
-    log: Log,
+    from: From,
     started_at_ms: u64,
+}
+
+/// Where it reads.
+#[derive(Clone)]
+enum From {
+    Log(Log),
+    Stream(WorkerStatusHandle),
 }
 
 impl Report for ConsumerReport {
@@ -127,17 +190,47 @@ impl Report for ConsumerReport {
     }
 
     fn status(&self) -> Json {
-        json!(self.status.get())
+        let mut status = json!(self.status.get());
+        if let From::Stream(stream) = &self.from {
+            status["stream"] = json!(stream.get());
+        }
+        status
     }
 
     fn measure(&self) -> LocalBoxFuture<'_, ()> {
         let status = self.status.get();
-        let table = self.log.cursors().into_iter().find(|cursor| cursor.name == cursors::TABLE);
-        let lag = table.map_or(0, |cursor| cursor.lag);
-        set_reader_lag(cursors::TABLE, lag, status.stored_until_ms, self.started_at_ms);
+        match &self.from {
+            From::Log(log) => {
+                let table = log.cursors().into_iter().find(|cursor| cursor.name == cursors::TABLE);
+                let lag = table.map_or(0, |cursor| cursor.lag);
+                set_reader_lag(cursors::TABLE, lag, status.stored_until_ms, self.started_at_ms);
+            }
+            From::Stream(stream) => set_stream_metrics("consumer", stream),
+        }
         gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
         gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
         std::future::ready(()).boxed_local()
+    }
+}
+
+/// Of whoever reads a stream; `reader` is its name.
+pub fn set_stream_metrics(reader: &'static str, stream: &WorkerStatusHandle) {
+    let status = stream.get();
+    gauge!("clickgate_worker_shards", "reader" => reader).set(status.shards.len() as f64);
+    gauge!("clickgate_worker_behind_seconds", "reader" => reader).set(seconds(status.behind_ms()));
+    gauge!("clickgate_worker_failing", "reader" => reader).set(flag(status.error().is_some()));
+    for (metric, count) in [
+        ("clickgate_worker_leases_taken_total", status.leases_taken),
+        ("clickgate_worker_leases_lost_total", status.leases_lost),
+        ("clickgate_worker_shards_ended_total", status.shards_ended),
+        ("clickgate_worker_shards_expired_total", status.shards_expired),
+        ("clickgate_worker_kinesis_records_total", status.kinesis_records),
+        ("clickgate_worker_bytes_total", status.bytes),
+        ("clickgate_worker_requests_total", status.requests),
+        ("clickgate_worker_throttled_total", status.throttled),
+        ("clickgate_worker_iterators_expired_total", status.iterators_expired),
+    ] {
+        counter!(metric, "reader" => reader).absolute(count);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! When it dies it is started again, and the hits go on; so its end never ends the process.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bridges::programs::{LettersError, RunningBridge, StatusHandle};
 use consumers::{Table, WhenFull};
@@ -12,17 +13,21 @@ use futures_util::future::LocalBoxFuture;
 use metrics::{counter, gauge};
 use proto::DeadLetter;
 use serde_json::{Value as Json, json};
-use stream::Log;
+use stream::{Log, WorkerControl, WorkerStatusHandle};
 
 use crate::admin::metrics::{flag, set_reader_lag};
 use crate::cursors;
 use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::{DrainLimits, Part, Report, Stage};
+use crate::reading;
+use crate::roles::consumer::set_stream_metrics;
 
 /// A running program bridge.
 pub struct ProgramBridgePart {
     bridge: RunningBridge,
+    /// Of the stream, if it reads one.
+    control: Option<Arc<Mutex<Option<WorkerControl>>>>,
     report: ProgramBridgeReport,
 }
 
@@ -35,17 +40,33 @@ impl ProgramBridgePart {
         let log = owner.core_data_log().await.map_err(failed("cannot start the program bridge"))?.clone();
         let registry = owner.registry().await.map_err(failed("cannot start the program bridge"))?;
         let status = StatusHandle::new();
-        let report = ProgramBridgeReport {
+        let mut report = ProgramBridgeReport {
             status: status.clone(),
+            stream: None,
             log: log.clone(),
             started_at_ms: owner.started_at_ms,
         };
         let config = owner.settings.bridge.programs.clone();
         let keeping = Arc::clone(owner);
         let letters = move |letters| keep(Arc::clone(&keeping), letters);
-        let open = move || log.source(cursors::PROGRAMS);
-        let bridge = RunningBridge::start(open, Arc::clone(registry), letters, config, status);
-        Ok(Self { bridge, report })
+        let registry = Arc::clone(registry);
+        let Some(worker) = reading::core_data(owner).await else {
+            let open = move || log.source(cursors::PROGRAMS);
+            let bridge = RunningBridge::start(open, registry, letters, config, status);
+            return Ok(Self { bridge, control: None, report });
+        };
+        // Each time that the bridge is started again, another reads the stream.
+        let control = Arc::new(Mutex::new(None));
+        let stream = WorkerStatusHandle::new();
+        report.stream = Some(stream.clone());
+        let controlling = Arc::clone(&control);
+        let open = move || {
+            let (source, control) = worker.start(stream.clone());
+            *controlling.lock().unwrap_or_else(PoisonError::into_inner) = Some(control);
+            Ok::<_, Infallible>(source)
+        };
+        let bridge = RunningBridge::start(open, registry, letters, config, status);
+        Ok(Self { bridge, control: Some(control), report })
     }
 }
 
@@ -75,14 +96,28 @@ impl Part for ProgramBridgePart {
 
     /// What it leaves is in the log and is counted there.
     fn drain(self: Box<Self>, limits: DrainLimits) -> LocalBoxFuture<'static, Result<(), String>> {
-        let drained = self.bridge.drain(limits.grace);
-        drained.map(|_to_the_end| Ok(())).boxed_local()
+        let drained = async move {
+            let control = self.control.as_ref();
+            let control =
+                control.and_then(|held| held.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            if let Some(control) = &control {
+                control.stop_reading();
+            }
+            self.bridge.drain(limits.grace).await;
+            if let Some(control) = &control {
+                control.release().await;
+            }
+            Ok(())
+        };
+        drained.boxed_local()
     }
 }
 
 #[derive(Clone)]
 struct ProgramBridgeReport {
     status: StatusHandle,
+    /// Where it reads, if not the log.
+    stream: Option<WorkerStatusHandle>,
     log: Log,
     started_at_ms: u64,
 }
@@ -93,7 +128,11 @@ impl Report for ProgramBridgeReport {
     }
 
     fn status(&self) -> Json {
-        json!(self.status.get())
+        let mut status = json!(self.status.get());
+        if let Some(stream) = &self.stream {
+            status["stream"] = json!(stream.get());
+        }
+        status
     }
 
     fn measure(&self) -> LocalBoxFuture<'_, ()> {
@@ -105,6 +144,9 @@ impl Report for ProgramBridgeReport {
 impl ProgramBridgeReport {
     fn set_metrics(&self) {
         let status = self.status.get();
+        if let Some(stream) = &self.stream {
+            set_stream_metrics("programs", stream);
+        }
         let lag = self.log.cursors().first().map_or(0, |cursor| cursor.lag);
         gauge!("clickgate_cursor_lag_records", "cursor" => cursors::PROGRAMS).set(lag as f64);
         set_reader_lag(cursors::PROGRAMS, lag, status.done_until_ms, self.started_at_ms);

@@ -1,4 +1,5 @@
-//! The crash-safe log, the seam through which it is read, and the shipper that takes it to Kinesis.
+//! The crash-safe log, the seam through which it is read, the shipper that takes it to Kinesis, and
+//! the worker that reads what is there.
 //!
 //! # The path of one record
 //!
@@ -22,7 +23,7 @@
 //! | requests to a lane on a thread of its own | `requests_max` of [`LaneThread::start`] | the caller waits |
 //!
 //! With a shipper the log is read by it, and goes to Kinesis: the module `shipper` shows the way,
-//! with the capacity of each of its queues.
+//! with the capacity of each of its queues; the module `kinesis` how it is read from there.
 //!
 //! What is acknowledged at [`Level::Written`] survives a killed process, at [`Level::Synced`]
 //! a power loss, and at [`Level::Stream`] the loss of the disk, if a shipper takes the log to
@@ -30,11 +31,13 @@
 //! repairs and refuses, `wire` the form in which a lane travels through a stream.
 //! [`LaneStatus`] has the numbers that reconciling works with.
 
+mod aws;
 mod check;
 mod config;
 mod cursor;
 pub mod disk;
 mod format;
+mod kinesis;
 mod lane;
 mod lane_thread;
 mod log;
@@ -48,9 +51,14 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aws::{AwsConfig, sdk_config as aws_sdk_config};
 pub use check::{SegmentReport, check};
 pub use config::LogConfig;
 pub use format::{FORMAT_VERSION, WrittenByNewer};
+pub use kinesis::{
+    Form, KinesisSource, ShardStatus, Worker, WorkerChecked, WorkerConfig, WorkerControl, WorkerStatus,
+    WorkerStatusHandle,
+};
 pub use lane::file::LaneState;
 pub use lane::{Lane, NotDurable};
 pub use lane_thread::{AppendError, Encode, LaneThread, NewRecord, ROOM_WITHIN};
@@ -58,9 +66,9 @@ pub use log::{LaneError, Log, OpenError, RemoveCursorError, lock};
 pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use shipper::{
-    Aggregation, AwsConfig, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper,
-    ShipError, ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
+    Aggregation, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper, ShipError,
+    ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
 };
-pub use source::{Batch, Checkpoint, Item, Source, SourceError, gather};
+pub use source::{Batch, Checkpoint, ForeignRecord, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};
 pub use wire::{LaneItem, UNREAD_ENVELOPE, WireError};

@@ -28,6 +28,7 @@
 use proto::DeadLetter;
 use tokio::time::Instant;
 
+use crate::aws::AwsConfig;
 use crate::log::{LaneError, Log};
 use crate::source::SourceError;
 
@@ -44,12 +45,12 @@ mod progress;
 mod rate;
 mod refuse;
 mod status;
-mod trouble;
+pub(crate) mod trouble;
 mod work;
 
 pub use actor::RunningShipper;
 pub use check::Checked;
-pub use config::{Aggregation, AwsConfig, PartitionBy, ShipperConfig};
+pub use config::{Aggregation, PartitionBy, ShipperConfig};
 pub use status::{ShipperStatus, ShipperStatusHandle};
 pub use trouble::Trouble;
 pub use work::{Kept, LetterError, Letters};
@@ -78,9 +79,9 @@ pub enum ShipError {
 impl Destination {
     /// The stream that `config` names, if it names one. Reads what the AWS SDK reads: environment,
     /// profiles, and for the region the instance. Connects to no stream.
-    pub async fn open(config: &ShipperConfig) -> Option<Self> {
+    pub async fn open(config: &ShipperConfig, aws: &AwsConfig) -> Option<Self> {
         let stream = config.stream.as_deref()?;
-        Some(Self { client: Client::new(config, stream).await, config: config.clone() })
+        Some(Self { client: Client::new(config, aws, stream).await, config: config.clone() })
     }
 
     /// Looks whether the streams are there and fit, within the limits for one request each.

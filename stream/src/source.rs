@@ -1,6 +1,6 @@
 //! The seam between the stream and whoever persists it.
 //!
-//! A source is read in several *places* at once: lanes of the log, later shards of a
+//! A source is read in several *places* at once: lanes of the log, or shards of a
 //! stream. Order holds within a place only. Each batch carries a [`Checkpoint`], which
 //! names its place and how far the batch reaches in it; handing the checkpoint back to
 //! [`Source::commit`] says that everything up to there is persisted. Places are committed
@@ -9,8 +9,10 @@
 //! The log's side is [`crate::LogSource`].
 
 use std::future::Future;
+use std::sync::Arc;
 
-use proto::{BootId, DeadLetter, Stage};
+use bytes::Bytes;
+use proto::{BootId, DeadLetter, Origin, Stage, Uuid, ids};
 
 use crate::record::{Number, Record};
 
@@ -41,6 +43,7 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let payload = |item: &Item| match item {
             Item::Record(record) => record.payload.len(),
+            Item::Foreign(foreign) => foreign.payload.len(),
             Item::Abandoned { .. } | Item::End { .. } => 0,
         };
         (1 + self.items.len()) * size_of::<Item>() + self.items.iter().map(payload).sum::<usize>()
@@ -82,6 +85,64 @@ pub enum Item {
         /// Whether the lane was closed, rather than ended by a crash.
         clean: bool,
     },
+    /// A record of a stream that no lane of ours wrote. It stands in a batch of its own kind, whose
+    /// boot is [`ForeignRecord::place`] and whose lane is 0, so that it has a place of its own; it
+    /// belongs in no ledger.
+    Foreign(ForeignRecord),
+}
+
+/// A record of a stream that is neither an event of ours nor an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRecord {
+    /// Its index among the user records of its Kinesis record; 0 if that is no aggregate.
+    pub number: Number,
+    /// Why it is not ours.
+    pub reason: String,
+    /// The stream as the broker, the shard as the destination, the sequence number as the message id.
+    pub origin: Origin,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+impl ForeignRecord {
+    /// The record at `number` of the Kinesis record at `sequence` of a shard.
+    pub fn new(
+        stream: &str,
+        shard: &str,
+        sequence: &str,
+        number: Number,
+        reason: String,
+        payload: Bytes,
+    ) -> Self {
+        let origin = Origin {
+            route: String::new(),
+            broker: stream.to_owned(),
+            destination: shard.to_owned(),
+            broker_message_id: sequence.to_owned(),
+        };
+        Self { number, reason, origin, payload }
+    }
+
+    /// What stands for the boot of its Kinesis record: the same whenever it is read.
+    pub fn place(&self) -> Uuid {
+        let Origin { broker, destination, broker_message_id, .. } = &self.origin;
+        ids::from_sender(&["kinesis", broker, destination, broker_message_id])
+    }
+
+    /// It as what a reader puts aside. `now_ms` is the reader's clock, milliseconds since 1970.
+    pub fn dead_letter(&self, stage: Stage, now_ms: u64) -> DeadLetter {
+        DeadLetter {
+            stage: stage.into(),
+            reason: self.reason.clone(),
+            failed_at_ms: now_ms,
+            boot: self.place().as_bytes().to_vec(),
+            lane: 0,
+            number: self.number,
+            record_kind: 0,
+            payload: self.payload.to_vec(),
+            origin: Some(self.origin.clone()),
+        }
+    }
 }
 
 impl Item {
@@ -91,14 +152,14 @@ impl Item {
             Self::Record(record) => record.number.saturating_add(1),
             Self::Abandoned { first, count } => first.saturating_add(*count),
             Self::End { issued, .. } => *issued,
+            Self::Foreign(foreign) => foreign.number.saturating_add(1),
         }
     }
 }
 
 /// A place of a source, and how far it was read there.
 ///
-/// Consumers do not look into it; they hand it back. A stream's shard and sequence number
-/// become a second variant.
+/// Consumers do not look into it; they hand it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Checkpoint {
@@ -113,6 +174,17 @@ pub enum Checkpoint {
         /// The lane's end was read too.
         ended: bool,
     },
+    /// In a shard of a stream.
+    Shard {
+        /// The shard's id.
+        shard: Arc<str>,
+        /// Which holding of the shard's lease read it: one that has lost the lease commits nothing.
+        holding: u64,
+        /// Every Kinesis record up to this sequence number was read.
+        sequence: Arc<str>,
+        /// Nothing comes after it in the shard.
+        ended: bool,
+    },
 }
 
 impl Checkpoint {
@@ -123,9 +195,16 @@ impl Checkpoint {
 
     /// Whether both are in one place, so that the later one includes the earlier.
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let Self::Lane { boot, lane, .. } = self;
-        let Self::Lane { boot: other_boot, lane: other_lane, .. } = other;
-        (boot, lane) == (other_boot, other_lane)
+        match (self, other) {
+            (Self::Lane { boot, lane, .. }, Self::Lane { boot: other_boot, lane: other_lane, .. }) => {
+                (boot, lane) == (other_boot, other_lane)
+            }
+            (
+                Self::Shard { shard, holding, .. },
+                Self::Shard { shard: other_shard, holding: other_holding, .. },
+            ) => (shard, holding) == (other_shard, other_holding),
+            (Self::Lane { .. }, Self::Shard { .. }) | (Self::Shard { .. }, Self::Lane { .. }) => false,
+        }
     }
 }
 

@@ -59,6 +59,8 @@ impl LaneItem {
             }
             Item::Record(record) => (record.number, kind_of(record)),
             Item::Abandoned { first, count } => (*first, Kind::Abandoned(AbandonedNumbers { count: *count })),
+            // It travels as it came: it is no lane's.
+            Item::Foreign(foreign) => return foreign.payload.clone(),
             Item::End { issued, clean } => (*issued, Kind::LaneEnd(LaneEnd { clean: *clean })),
         };
         let boot = self.boot.as_bytes().to_vec();

@@ -78,10 +78,12 @@ fn table_of(scraped: &str) -> String {
 
 #[test]
 fn the_metrics_page_lists_every_metric_that_a_scrape_finds_and_no_other() {
-    // With every part. Its shipper and its bridge find nobody, and count all the same.
+    // With every part. Its shipper and its bridges find nobody, and count all the same.
     let nobody = "http://127.0.0.1:1";
     let world = crate::shipper::region::machine("nowhere", nobody)
         .with("table.kind", "local")
+        .with("bridge.programs.stream", "nowhere")
+        .with("aws.dynamodb_endpoint", nobody)
         .with("bridge.activemq.brokers.main.urls", "stomp://127.0.0.1:1")
         .with("bridge.activemq.queues.orders.broker", "main")
         .with("bridge.activemq.queues.orders.destination", "/queue/orders");

@@ -8,3 +8,8 @@ pub mod deaggregate;
 mod harness;
 pub mod server;
 pub mod stream;
+
+/// A KPL aggregate of (partition key, data).
+pub fn aggregate(records: &[(&str, &[u8])]) -> Vec<u8> {
+    harness::aggregate(records, &[])
+}

@@ -25,6 +25,9 @@ mod greedy;
 mod http;
 #[allow(dead_code, reason = "the shipper's tests use the rest")]
 mod kinesis;
+#[path = "../../consumers/tests/it/ministack.rs"]
+#[allow(dead_code, reason = "the consumer's own tests use the rest")]
+mod ministack;
 mod mistakes;
 mod newcomer;
 mod operators;
@@ -37,4 +40,5 @@ mod usage;
 #[path = "../../tracker/tests/it/wire.rs"]
 #[allow(dead_code, reason = "the tracker's own tests use the rest")]
 mod wire;
+mod worker;
 mod world;

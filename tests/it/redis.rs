@@ -11,7 +11,7 @@ mod failover;
 mod load;
 mod outages;
 mod publishes;
-mod region;
+pub mod region;
 mod rows;
 #[path = "../../programs/tests/it/redis.rs"]
 pub mod server;

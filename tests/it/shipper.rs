@@ -7,7 +7,7 @@ mod faults;
 mod formats;
 mod letters;
 mod level;
-mod load;
+pub mod load;
 mod outage;
 pub mod region;
 mod shards;

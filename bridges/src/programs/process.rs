@@ -114,7 +114,7 @@ fn records(batches: &[Batch]) -> impl Iterator<Item = (&Batch, &Record)> {
     batches.iter().flat_map(|batch| {
         batch.items.iter().filter_map(move |item| match item {
             Item::Record(record) => Some((batch, record)),
-            Item::Abandoned { .. } | Item::End { .. } => None,
+            Item::Abandoned { .. } | Item::End { .. } | Item::Foreign(_) => None,
         })
     })
 }

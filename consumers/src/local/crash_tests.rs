@@ -162,7 +162,7 @@ fn stored(store: &Store) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
     let mut start = Start::Oldest;
     loop {
-        let page = store.tail(&start, PAGE_MAX).unwrap();
+        let page = store.tail(None, &start, PAGE_MAX).unwrap();
         for (_, event) in &page.items {
             assert!(numbers.insert(event.number), "{} is there twice", event.number);
             let found = store.get(&event.programid, id(event.number)).unwrap();

@@ -63,7 +63,7 @@ fn swept(events: u64, rejected: u64, more: bool) -> Swept {
 }
 
 fn ids_of(store: &Store) -> Vec<String> {
-    let listing = store.tail(&Start::Oldest, 1_000).unwrap();
+    let listing = store.tail(None, &Start::Oldest, 1_000).unwrap();
     listing.items.into_iter().map(|(_, event)| event.message_id).collect()
 }
 
@@ -136,12 +136,12 @@ fn an_event_of_a_clock_that_was_years_ahead_does_not_hold_up_the_sweep() {
 fn sequences_go_on_after_everything_has_expired() {
     let (world, store) = world(|_| ());
     write(&store, 0, events(&hits(3)));
-    let next = store.tail(&Start::Oldest, 10).unwrap().next.unwrap();
+    let next = store.tail(None, &Start::Oldest, 10).unwrap().next.unwrap();
     store.sweep(NOW + 31 * DAY).unwrap();
     drop(store);
     let store = Store::open(&world.config).unwrap();
     write(&store, 1, events(&[event_at(NOW + 3)]));
-    let tail = store.tail(&Start::At(next.clone()), 10).unwrap();
+    let tail = store.tail(None, &Start::At(next.clone()), 10).unwrap();
     assert_eq!((tail.items.len(), &tail.items[0].0), (1, &next));
 }
 

@@ -146,7 +146,7 @@ impl<'tx> GivenLetters<'tx> {
 }
 
 /// Stage, boot, lane and number: the record that died.
-fn place(letter: &DeadLetter) -> Vec<u8> {
+pub(super) fn place(letter: &DeadLetter) -> Vec<u8> {
     let parts = [
         &letter.stage.to_be_bytes()[..],
         &letter.boot,

@@ -11,8 +11,8 @@ use super::read::{listing, sequence_of};
 use super::schema::{Fault, GIVEN, KEPT, LETTERS, Place, begin_read, begin_write, meta};
 use super::store::Store;
 use super::write::Writer;
-use crate::decode::{Decoded, batch_of, decode};
-use crate::ledger::Fate;
+use crate::decode::{Decoded, DecodedBatch, batch_of, decode, is_foreign};
+use crate::ledger::{Fate, Fates};
 use crate::table::{Cursor, LettersHeld, Listing, Replayed, Start, TableError};
 
 impl Store {
@@ -84,8 +84,9 @@ impl Store {
             }
             let mut writer = Writer::new(&tx, self)?;
             let letter = writer.take_letter(sequence)?;
-            // Without a valid place it was never counted in a ledger.
-            if let Some(Ok(batch)) = letter.as_ref().map(batch_of) {
+            // Without a lane it was never counted in a ledger.
+            let in_ledger = letter.as_ref().filter(|letter| !is_foreign(letter));
+            if let Some(Ok(batch)) = in_ledger.map(batch_of) {
                 let mut lane = writer.take_lane(batch.boot, batch.lane)?;
                 lane.resolve_dead(Fate::Dropped);
                 writer.put_lane(batch.boot, batch.lane, lane);
@@ -120,7 +121,11 @@ fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> R
         Ok(batch) => batch,
         Err(reason) => return keep(writer, sequence, letter, reason),
     };
-    let record = decode(&batch, now_ms).records.remove(0);
+    let mut decoded = decode(&batch, now_ms);
+    if is_foreign(&letter) {
+        return replay_foreign(writer, sequence, letter, &decoded);
+    }
+    let record = decoded.records.remove(0);
     if let Decoded::Poison(again) = record.decoded {
         return keep(writer, sequence, letter, again.reason);
     }
@@ -137,6 +142,27 @@ fn replay(tx: &WriteTransaction, store: &Store, sequence: u64, now_ms: u64) -> R
         Fate::Stored => Replayed::Stored,
         Fate::Duplicate => Replayed::Duplicate,
         Fate::Rejected | Fate::Report | Fate::Dead | Fate::Dropped => Replayed::Kept,
+    })
+}
+
+/// A foreign record that is understood now is processed as one of its lane, which had never seen it.
+fn replay_foreign(
+    mut writer: Writer<'_>,
+    sequence: u64,
+    letter: DeadLetter,
+    decoded: &DecodedBatch,
+) -> Result<Replayed, Fault> {
+    if let Some(Decoded::Poison(again)) = decoded.records.first().map(|record| &record.decoded) {
+        let reason = again.reason.clone();
+        return keep(writer, sequence, letter, reason);
+    }
+    writer.batch(decoded)?;
+    let written = writer.finish()?;
+    Ok(match written.fates {
+        Fates { stored: 1, .. } => Replayed::Stored,
+        Fates { duplicates: 1, .. } => Replayed::Duplicate,
+        _ if written.replayed == 1 => Replayed::Duplicate,
+        _ => Replayed::Kept,
     })
 }
 

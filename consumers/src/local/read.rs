@@ -144,17 +144,28 @@ impl Store {
         })
     }
 
-    /// Events in the order in which they were stored; at most `limit` and [`PAGE_MAX`].
+    /// Events of a program, or of all, in the order in which they were stored; at most `limit` and
+    /// [`PAGE_MAX`]. A rare program may need several calls: each looks at 100,000 rows at most.
     ///
     /// # Errors
     /// See [`TableError`].
-    pub fn tail(&self, start: &Start, limit: usize) -> Result<Listing<TrackingEvent>, TableError> {
+    pub fn tail(
+        &self,
+        program: Option<&str>,
+        start: &Start,
+        limit: usize,
+    ) -> Result<Listing<TrackingEvent>, TableError> {
         let start = sequence_of(start)?;
         self.with(|database| {
             let tx = begin_read(database)?;
             let events = tx.open_table(EVENTS)?;
             listing(&tx, ARRIVALS, meta::NEXT_ARRIVAL, start, limit, |value| {
                 let (_, key) = parse_timed("arrivals", value)?;
+                if let Some(program) = program
+                    && parse_event_key(key)?.0 != program
+                {
+                    return Ok(None);
+                }
                 let event = events.get(key)?;
                 let event =
                     event.ok_or_else(|| Fault::damaged("arrivals", "it refers to a missing event"))?;

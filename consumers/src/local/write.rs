@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use proto::{BootId, DeadLetter, Message, ids};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
+use super::given;
 use super::schema::{
-    ARRIVALS, EVENTS, Fault, GIVEN, IDENTITIES, Identity, KEPT, LEDGER, LETTERS, META, PROGRAMS, Place,
-    REJECTED, begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
+    ARRIVALS, EVENTS, Fault, GIVEN, IDENTITIES, Identity, KEPT, LEDGER, LETTERS, META, PLACES, PROGRAMS,
+    Place, REJECTED, begin_write, event_key, identity_key, ledger_key, meta, number_of, timed,
 };
 use super::store::Store;
-use crate::decode::{Decoded, DecodedBatch, Event, WriteBatch};
+use crate::decode::{Decoded, DecodedBatch, Event, WriteBatch, is_foreign};
 use crate::ledger::{Fate, LaneLedger};
 use crate::table::{Left, LeftReason, TableError, Written};
 
@@ -51,6 +52,7 @@ pub(super) struct Writer<'tx> {
     arrivals: Table<'tx, u64, &'static [u8]>,
     rejected: Table<'tx, u64, &'static [u8]>,
     pub(super) letters: Table<'tx, u64, &'static [u8]>,
+    places: Table<'tx, &'static [u8], u64>,
     programs: Table<'tx, &'static str, (u64, u64)>,
     ledger: Table<'tx, &'static [u8], &'static [u8]>,
     meta: Table<'tx, &'static str, u64>,
@@ -80,6 +82,7 @@ impl<'tx> Writer<'tx> {
             identities: tx.open_table(IDENTITIES)?,
             arrivals: tx.open_table(ARRIVALS)?,
             rejected: tx.open_table(REJECTED)?,
+            places: tx.open_table(PLACES)?,
             programs: tx.open_table(PROGRAMS)?,
             ledger: tx.open_table(LEDGER)?,
             expiry_ms: store.expiry_ms,
@@ -102,7 +105,7 @@ impl<'tx> Writer<'tx> {
 
     /// Writes a batch. If it runs out of room for dead letters, it returns the first number that is
     /// not written, and why.
-    fn batch(&mut self, batch: &DecodedBatch) -> Result<Option<(u64, LeftReason)>, Fault> {
+    pub(super) fn batch(&mut self, batch: &DecodedBatch) -> Result<Option<(u64, LeftReason)>, Fault> {
         let mut lane = self.take_lane(batch.boot, batch.lane)?;
         let mut left = None;
         for record in &batch.records {
@@ -126,6 +129,9 @@ impl<'tx> Writer<'tx> {
                 lane.record_report(report.clone());
             }
         }
+        for letter in &batch.foreign {
+            left = left.or(self.foreign(letter)?);
+        }
         // Abandoned ranges and the end follow the records, so they wait if a record is left.
         if left.is_none() {
             for &(first, end) in &batch.abandoned {
@@ -135,8 +141,27 @@ impl<'tx> Writer<'tx> {
                 lane.record_end(end);
             }
         }
-        self.put_lane(batch.boot, batch.lane, lane);
+        // A batch of foreign records has no lane.
+        if lane != LaneLedger::default() {
+            self.put_lane(batch.boot, batch.lane, lane);
+        }
         Ok(left)
+    }
+
+    /// Keeps a record that no lane wrote, once; the number and the reason if there is no room.
+    fn foreign(&mut self, letter: &DeadLetter) -> Result<Option<(u64, LeftReason)>, Fault> {
+        let place = given::place(letter);
+        if self.places.get(place.as_slice())?.is_some() {
+            self.written.replayed += 1;
+            return Ok(None);
+        }
+        if !self.has_room_for(letter) {
+            return Ok(Some((letter.number, self.letters_full())));
+        }
+        self.places.insert(place.as_slice(), self.next_letter)?;
+        let fate = self.dead(letter)?;
+        self.written.fates.add(fate);
+        Ok(None)
     }
 
     fn has_room_for(&self, letter: &DeadLetter) -> bool {
@@ -232,7 +257,12 @@ impl<'tx> Writer<'tx> {
     pub(super) fn take_letter(&mut self, sequence: u64) -> Result<Option<DeadLetter>, Fault> {
         let Some(bytes) = self.letters.remove(sequence)? else { return Ok(None) };
         self.letter_bytes = self.letter_bytes.saturating_sub(bytes.value().len() as u64);
-        DeadLetter::decode(bytes.value()).map(Some).map_err(|error| Fault::damaged("dead_letters", error))
+        let letter = DeadLetter::decode(bytes.value());
+        let letter = letter.map_err(|error| Fault::damaged("dead_letters", error))?;
+        if is_foreign(&letter) {
+            self.places.remove(given::place(&letter).as_slice())?;
+        }
+        Ok(Some(letter))
     }
 
     /// Puts a removed letter back under its sequence.
@@ -240,6 +270,9 @@ impl<'tx> Writer<'tx> {
         let bytes = letter.encode_to_vec();
         self.letter_bytes += bytes.len() as u64;
         self.letters.insert(sequence, bytes.as_slice())?;
+        if is_foreign(letter) {
+            self.places.insert(given::place(letter).as_slice(), sequence)?;
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use proto::{DeadLetter, Message};
 use redb::ReadableTable;
 use stream::RecordKind;
 
-use crate::world::{NOW, World, batch, boot, event, event_of_sender, id, items, of_kind, rejected, write};
+use crate::world::{World, batch, boot, event, event_of_sender, id, items, now, of_kind, rejected, write};
 
 /// A letter as an older version left it: the record is fine for this one.
 fn heal(world: &World, sequence: u64, kind: RecordKind, payload: Vec<u8>) {
@@ -35,7 +35,7 @@ async fn a_replayed_letter_that_is_understood_now_moves_from_dead_to_what_it_bec
 
     let table = world.open();
     let replay = async |sequence: u64| {
-        table.replay_dead_letter(&Cursor::new(sequence.to_string()), NOW).await.unwrap()
+        table.replay_dead_letter(&Cursor::new(sequence.to_string()), now()).await.unwrap()
     };
     assert_eq!(replay(0).await, Replayed::Stored);
     assert_eq!(replay(0).await, Replayed::NoSuchLetter);
@@ -47,5 +47,5 @@ async fn a_replayed_letter_that_is_understood_now_moves_from_dead_to_what_it_bec
     let expected = Fates { stored: 2, duplicates: 1, rejected: 1, dead_letters: 1, ..Fates::default() };
     assert_eq!(row.ledger.fates(), expected);
     assert_eq!(row.ledger.seen().count(), row.ledger.fates().sum(), "each number has one fate");
-    assert_eq!((items(&table).await, table.tail(Start::Oldest, 10).await.unwrap().items.len()), (2, 2));
+    assert_eq!((items(&table).await, table.tail(None, Start::Oldest, 10).await.unwrap().items.len()), (2, 2));
 }

@@ -3,7 +3,9 @@
 
 mod contract;
 mod dead_letters;
+mod dynamo;
 mod log;
+mod ministack;
 mod pull;
 mod table;
 mod world;

@@ -55,8 +55,10 @@ export function log(status) {
   const behind = Math.max(0, ...status.cursors.map((cursor) => cursor.lag));
   const { consumer, shipper } = status;
   shipped(shipper);
+  readFromStream(consumer ?? status.bridge);
   let more = status.cursors.length === 0 ? "no cursor" : "every cursor is at the end";
   if (behind > 0) more = consumer ? `records, ${span(consumer.lag_ms)} behind` : "records";
+  if (consumer?.stream) more = `the stream's slowest shard is ${span(Math.max(0, ...Object.values(consumer.stream.shards).map((shard) => shard.behind_ms)))} behind`;
   tile("lag", count(behind), more, consumer?.error || shipper?.error ? "bad" : behind > 100_000 && "warn");
   problem("lanes-problem", consumer?.error && `The consumer ${consumer.stalled ? "is stalled" : "tries again"}: ${consumer.error.reason}`);
   text("log-fill", `${bytes(status.bytes)} of ${bytes(status.bytes_max)}, ${status.fill_percent} %`);
@@ -102,6 +104,31 @@ function shipped(shipper) {
     shipper.bytes_held_back > 0 ? textRowOf("of it waiting for a shard", bytes(shipper.bytes_held_back), "warn") : null,
     shipper.dead_letters > 0 ? rowOf("dead letters", shipper.dead_letters, "warn") : null,
     ...again.map(([cause, number]) => rowOf(`sent again: ${words(cause)}`, number)));
+}
+
+/** The stream's part of the consumer or of the program bridge; nothing where neither reads one. */
+function readFromStream(reader) {
+  const stream = reader?.stream;
+  byId("worker").hidden = !stream;
+  if (!stream) return;
+  text("worker-name", `worker ${stream.worker.slice(0, 8)}`);
+  const shards = Object.entries(stream.shards);
+  const failing = shards.find(([, shard]) => shard.error);
+  const error = stream.leases_error ?? failing?.[1].error;
+  problem("worker-problem", error && `Tries again: ${error.reason}`);
+  fill("worker-shards", shards.length === 0
+    ? el("tr", {}, el("td", { colspan: 3 }, "None: other workers hold the leases of all shards."))
+    : shards.map(([name, shard]) => el("tr", {},
+      el("th", { scope: "row" }, name),
+      el("td", {}, span(shard.behind_ms)),
+      el("td", { class: shard.error ? "bad" : "" }, shard.read === shard.stored ? "nothing" : "some"))));
+  fill("worker-figures",
+    rowOf("Kinesis records read", stream.kinesis_records),
+    rowOf("leases taken", stream.leases_taken),
+    rowOf("leases lost to other workers", stream.leases_lost),
+    rowOf("shards read to their end", stream.shards_ended),
+    stream.shards_expired > 0 ? rowOf("shards that were gone before", stream.shards_expired, "bad") : null,
+    stream.throttled > 0 ? rowOf("reading throttled", stream.throttled, "warn") : null);
 }
 
 /** From /log: the queues of ActiveMQ, if any is configured. */

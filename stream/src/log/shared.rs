@@ -66,7 +66,8 @@ impl LogShared {
         {
             let lanes = self.lanes();
             for checkpoint in checkpoints {
-                let Checkpoint::Lane { boot, lane, next, ended } = *checkpoint;
+                // Of a shard: not of this log.
+                let Checkpoint::Lane { boot, lane, next, ended } = *checkpoint else { continue };
                 // A lane that was trimmed whole has nothing left to commit.
                 if let Some(known) = lanes.get(&(boot, lane)) {
                     let position = positions.entry((boot, lane)).or_default();

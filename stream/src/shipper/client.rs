@@ -3,10 +3,6 @@
 
 use std::future::Future;
 
-use aws_config::retry::RetryConfig;
-use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 
@@ -14,6 +10,7 @@ use super::answer::{self, Answer};
 use super::config::ShipperConfig;
 use super::entry::{Entry, Target};
 use super::outbox::Request;
+use crate::aws::{AwsConfig, sdk_config};
 
 /// Kinesis, with the names of the streams.
 #[derive(Clone, Debug)]
@@ -27,12 +24,12 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects to nothing yet. `stream` is the name of the stream of the events.
-    pub async fn new(config: &ShipperConfig, stream: &str) -> Self {
-        let aws = sdk_config(config).await;
-        let mut kinesis = aws_sdk_kinesis::config::Builder::from(&aws);
-        kinesis.set_endpoint_url(config.aws.kinesis_endpoint.clone());
+    pub async fn new(config: &ShipperConfig, aws: &AwsConfig, stream: &str) -> Self {
+        let sdk = sdk_config(aws, config.connect_timeout, config.request_timeout).await;
+        let mut kinesis = aws_sdk_kinesis::config::Builder::from(&sdk);
+        kinesis.set_endpoint_url(aws.kinesis_endpoint.clone());
         Self {
-            region: aws.region().map(|region| region.as_ref().to_owned()),
+            region: sdk.region().map(|region| region.as_ref().to_owned()),
             kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
             events: stream.to_owned(),
             control: config.control_stream.clone().unwrap_or_else(|| stream.to_owned()),
@@ -62,20 +59,4 @@ fn sdk_entry(entry: &Entry) -> PutRecordsRequestEntry {
     let data = Blob::new(&entry.data[..]);
     let entry = PutRecordsRequestEntry::builder().data(data).partition_key(&entry.partition_key);
     entry.build().expect("data and key are set")
-}
-
-async fn sdk_config(config: &ShipperConfig) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(config.connect_timeout)
-        .operation_attempt_timeout(config.request_timeout)
-        .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::disabled())
-        // The time limit of a request covers this too.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .timeout_config(timeouts);
-    if let Some(region) = &config.aws.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    loader.load().await
 }

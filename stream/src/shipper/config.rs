@@ -1,5 +1,4 @@
-//! The settings of the shipper. The command fills them in; nothing here reads the environment,
-//! but the AWS SDK does: its default chain finds credentials and, unless it is set here, the region.
+//! The settings of the shipper. The command fills them in; nothing here reads the environment.
 
 use std::time::Duration;
 
@@ -19,8 +18,6 @@ pub struct ShipperConfig {
     pub stream: Option<String>,
     /// The stream that takes what is no event, for [`Aggregation::None`].
     pub control_stream: Option<String>,
-    /// How Kinesis is reached.
-    pub aws: AwsConfig,
     /// How many events share a Kinesis record.
     pub aggregate: Aggregation,
     /// Bytes of a Kinesis record made of several, key and data; one of our records alone may be larger. The KPL
@@ -59,15 +56,6 @@ pub struct ShipperConfig {
     pub bytes_per_second_max: u64,
 }
 
-/// How AWS is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AwsConfig {
-    /// Such as `eu-central-1`; the SDK's own (AWS_REGION, profile, instance) unless set.
-    pub region: Option<String>,
-    /// Where Kinesis is, if not where its region says.
-    pub kinesis_endpoint: Option<String>,
-}
-
 /// How many events share a Kinesis record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
@@ -93,7 +81,6 @@ impl Default for ShipperConfig {
         Self {
             stream: None,
             control_stream: None,
-            aws: AwsConfig::default(),
             aggregate: Aggregation::Kpl,
             aggregate_bytes_max: 51_200,
             partition_by: PartitionBy::None,
@@ -148,11 +135,6 @@ impl ShipperConfig {
             let value = self.bytes_per_second_max;
             errors.push(("bytes_per_second_max", format!("{value} is neither 0 nor at least {least}")));
         }
-        if let Some(endpoint) = &self.aws.kinesis_endpoint
-            && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
-        {
-            errors.push(("kinesis_endpoint", format!("{endpoint:?} is no http:// or https:// address")));
-        }
         errors
     }
 }
@@ -182,7 +164,6 @@ mod tests {
         let config = ShipperConfig {
             stream: Some("arn:aws:kinesis:eu-central-1:1:stream/x".to_owned()),
             aggregate: Aggregation::None,
-            aws: AwsConfig { region: None, kinesis_endpoint: Some("localhost:4568".to_owned()) },
             aggregate_bytes_max: 100,
             request_records_max: 501,
             request_bytes_max: 6 << 20,
@@ -202,7 +183,6 @@ mod tests {
             "in_flight_bytes_max",
             "held_back_bytes_max",
             "bytes_per_second_max",
-            "kinesis_endpoint",
         ];
         assert_eq!(keys_at_fault(config), expected);
     }

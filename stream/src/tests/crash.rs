@@ -229,6 +229,7 @@ impl World {
                         self.model.abandoned.extend((first..first + count).map(|number| (key, number)));
                     }
                     Item::End { issued, .. } => _ = self.model.ended.insert(key, issued),
+                    Item::Foreign(_) => panic!("a log has no foreign records"),
                 }
             }
         }

@@ -191,6 +191,7 @@ fn a_recovery_that_is_killed_half_way_is_finished_by_the_next_one() {
                     Item::Record(_) => records += 1,
                     Item::Abandoned { count, .. } => abandoned += count,
                     Item::End { issued, .. } => end = issued,
+                    Item::Foreign(_) => panic!("a log has no foreign records"),
                 }
             }
         }

@@ -44,6 +44,7 @@ fn read(log: &Log) -> (Vec<String>, u64, Vec<(Number, bool)>) {
                 Item::Record(_) => {}
                 Item::Abandoned { count, .. } => abandoned += count,
                 Item::End { issued, clean } => ends.push((issued, clean)),
+                Item::Foreign(_) => panic!("a log has no foreign records"),
             }
         }
     }

@@ -2,11 +2,11 @@
 //! replayed or dropped.
 
 use consumers::{Cursor, Fates, Given, GivenLimits, LeftReason, Replayed, Start, Table, WhenFull};
-use proto::{DeadLetter, Message, Stage};
-use stream::{Item, RecordKind};
+use proto::{DeadLetter, Message, Stage, TrackingEvent};
+use stream::{Batch, ForeignRecord, Item, RecordKind};
 
 use super::Place;
-use crate::world::{NOW, batch, boot, event, events, items, of_kind, poison, record, write};
+use crate::world::{batch, boot, event, events, items, now, of_kind, poison, record, write};
 
 const NO_LIMITS: GivenLimits = GivenLimits { letters_max: u64::MAX, bytes_max: u64::MAX };
 
@@ -34,7 +34,7 @@ pub async fn poison_does_not_block_what_comes_behind_it<P: Place>() {
     let letters = letters(&table).await;
     let letter = &letters[0].1;
     assert!(letter.reason.starts_with("not a TrackingEvent"), "{}", letter.reason);
-    assert_eq!((letter.stage(), letter.failed_at_ms), (Stage::Consumer, NOW));
+    assert_eq!((letter.stage(), letter.failed_at_ms), (Stage::Consumer, now()));
     assert_eq!((letter.boot.as_slice(), letter.lane, letter.number), (boot(1).as_bytes().as_slice(), 3, 0));
     assert_eq!(letter.payload, b"\xff\xff");
     let second = table.dead_letter(&letters[1].0).await.unwrap().unwrap();
@@ -46,11 +46,11 @@ pub async fn a_replayed_letter_that_is_still_poison_stays<P: Place>() {
     write(&table, &[batch(boot(1), 0, vec![poison(0)])]).await;
     let ledger = fates(&table).await;
     let id = letters(&table).await.remove(0).0;
-    let Replayed::StillDead(reason) = table.replay_dead_letter(&id, NOW + 1).await.unwrap() else {
+    let Replayed::StillDead(reason) = table.replay_dead_letter(&id, now() + 1).await.unwrap() else {
         panic!("it is poison")
     };
     assert!(reason.starts_with("not a TrackingEvent"), "{reason}");
-    let nobody = table.replay_dead_letter(&Cursor::new("none"), NOW).await.unwrap();
+    let nobody = table.replay_dead_letter(&Cursor::new("none"), now()).await.unwrap();
     assert_eq!(nobody, Replayed::NoSuchLetter);
     assert_eq!((table.dead_letters_held().await.unwrap().letters, fates(&table).await), (1, ledger));
 }
@@ -111,7 +111,7 @@ pub async fn letters_are_bounded_by_their_bytes_too<P: Place>() {
     assert_eq!((written.fates.dead_letters, written.left[0].first), (2, 2));
     let id = letters(&table).await.remove(1).0;
     // Replaying in vain neither makes room nor takes any.
-    assert!(matches!(table.replay_dead_letter(&id, NOW).await.unwrap(), Replayed::StillDead(_)));
+    assert!(matches!(table.replay_dead_letter(&id, now()).await.unwrap(), Replayed::StillDead(_)));
     assert_eq!(write(&table, &work).await.left.len(), 1);
     table.drop_dead_letter(&id).await.unwrap();
     assert!(write(&table, &work).await.left.is_empty());
@@ -125,10 +125,58 @@ pub async fn letters_of_bridges_take_no_room_of_the_consumer<P: Place>() {
     let held = table.dead_letters_held().await.unwrap();
     assert_eq!((held.letters, held.of_consumer), (6, 1));
     let id = letters(&table).await.remove(0).0;
-    let replayed = table.replay_dead_letter(&id, NOW).await.unwrap();
+    let replayed = table.replay_dead_letter(&id, now()).await.unwrap();
     assert!(matches!(replayed, Replayed::StillDead(_)), "it is not the consumer's: {replayed:?}");
     assert!(table.drop_dead_letter(&id).await.unwrap());
     assert_eq!(table.dead_letters_held().await.unwrap().letters, 5);
+}
+
+pub async fn a_record_that_no_lane_wrote_is_a_letter_once_and_in_no_ledger<P: Place>() {
+    let place = P::new(|config| config.dead_letters_max = 2);
+    let table = place.open().await;
+    let work = [foreign("1", 0, b"x"), foreign("1", 1, b"x"), foreign("2", 0, b"y"), events(0..1)];
+    let written = write(&table, &work).await;
+    assert_eq!((written.fates.dead_letters, written.fates.stored), (2, 1));
+    let left: Vec<_> = written.left.iter().map(|left| (left.batch, left.first)).collect();
+    assert_eq!(left, [(2, 0)], "they count against the bound of the consumer's letters");
+    assert_eq!(write(&table, &work[..2]).await.replayed, 2);
+    assert_eq!(fates(&table).await, Fates { stored: 1, ..Fates::default() });
+
+    drop(table);
+    let table = place.open().await;
+    let held = letters(&table).await;
+    let found: Vec<_> = held.iter().map(|(_, letter)| (letter.number, letter.reason.as_str())).collect();
+    assert_eq!(found, [(0, "no event"), (1, "no event")]);
+    let origin = held[0].1.origin.clone().unwrap();
+    assert_eq!((origin.broker.as_str(), origin.destination.as_str()), ("stream", "shard-1"));
+    let replayed = table.replay_dead_letter(&held[0].0, now()).await.unwrap();
+    assert!(matches!(replayed, Replayed::StillDead(_)), "{replayed:?}");
+    assert!(table.drop_dead_letter(&held[1].0).await.unwrap());
+    assert_eq!(table.dead_letters_held().await.unwrap().of_consumer, 1);
+    assert!(write(&table, &work[2..3]).await.left.is_empty(), "a dropped letter makes room");
+    assert_eq!(table.ledger().await.unwrap().len(), 1);
+}
+
+pub async fn a_foreign_record_that_is_understood_later_is_stored_in_its_lane<P: Place>() {
+    let table = P::new(|_| ()).open().await;
+    let lane_event = TrackingEvent { boot: boot(1).as_bytes().to_vec(), number: 7, ..event("p", 7) };
+    write(&table, &[foreign("1", 0, &lane_event.encode_to_vec())]).await;
+    let id = letters(&table).await.remove(0).0;
+    assert_eq!(table.replay_dead_letter(&id, now()).await.unwrap(), Replayed::Stored);
+    assert_eq!(fates(&table).await, Fates { stored: 1, ..Fates::default() });
+    assert_eq!(items(&table).await, 1);
+    assert_eq!(table.dead_letters_held().await.unwrap().letters, 0);
+    write(&table, &[foreign("2", 0, &lane_event.encode_to_vec())]).await;
+    let id = letters(&table).await.remove(0).0;
+    assert_eq!(table.replay_dead_letter(&id, now()).await.unwrap(), Replayed::Duplicate);
+    assert_eq!(items(&table).await, 1);
+}
+
+/// A record that somebody else put into a stream.
+fn foreign(sequence: &str, number: u64, payload: &[u8]) -> Batch {
+    let payload = payload.to_vec().into();
+    let record = ForeignRecord::new("stream", "shard-1", sequence, number, "no event".to_owned(), payload);
+    batch(record.place(), 0, vec![Item::Foreign(record)])
 }
 
 /// A letter of a bridge.
@@ -173,7 +221,7 @@ pub async fn letters_of_the_shipper_are_refused_and_never_discarded<P: Place>() 
     let held = table.dead_letters_held().await.unwrap();
     assert_eq!((held.letters, held.of_consumer), (2, 0));
     let id = letters(&table).await.remove(0).0;
-    assert!(matches!(table.replay_dead_letter(&id, NOW).await.unwrap(), Replayed::StillDead(_)));
+    assert!(matches!(table.replay_dead_letter(&id, now()).await.unwrap(), Replayed::StillDead(_)));
     assert!(table.drop_dead_letter(&id).await.unwrap());
     let answer = table.give_dead_letters(vec![shipped(2), shipped(3)], two, WhenFull::Refuse).await.unwrap();
     assert_eq!(answer, Given { new: 1, known: 1, ..Given::default() });
