@@ -60,6 +60,9 @@ pub enum Command {
     /// Look at stored events and refused hits
     #[command(subcommand)]
     Events(Events),
+    /// Look at and create the table in DynamoDB that takes the events of a region
+    #[command(subcommand)]
+    Table(Table),
     /// Account for every number that was given out; exit code 1 if records are missing
     #[command(after_help = "Example:\n  clickgate reconcile --json")]
     Reconcile,
@@ -171,9 +174,14 @@ pub enum Programs {
 pub enum Events {
     /// Show the newest stored events, and new ones as they arrive
     #[command(
-        after_help = "Example:\n  clickgate events tail\n  clickgate events tail --no-follow --limit 1 --json"
+        after_help = "From DynamoDB a program must be named; its events are shown by the time at which they were \
+        received, two seconds later.\n\nExample:\n  clickgate events tail\n  \
+        clickgate events tail --program 212312\n  clickgate events tail --no-follow --limit 1 --json"
     )]
     Tail {
+        /// Only those of this program
+        #[arg(long, value_name = "ID")]
+        program: Option<String>,
         /// Begin with this many of the newest
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
         limit: u32,
@@ -208,7 +216,10 @@ pub enum Events {
         limit: u64,
     },
     /// Count stored events; the last line is the number
-    #[command(after_help = "Example:\n  clickgate events count --program 212312")]
+    #[command(
+        after_help = "DynamoDB keeps no count of all events: name a program, or let it read the whole table \
+        with --scan.\n\nExample:\n  clickgate events count --program 212312"
+    )]
     Count {
         #[arg(long, value_name = "ID")]
         program: Option<String>,
@@ -226,6 +237,24 @@ pub enum Events {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Table {
+    /// Create it, unless it is there, and check it
+    #[command(
+        after_help = "The table has the keys pk and sk, is paid by request (on demand), and removes what has \
+        expired by the attribute expires_at. What is in a table that is there stays. For a region, make it with the \
+        rest of the region's resources instead, with point-in-time recovery and deletion protection.\n\nExample:\n  \
+        clickgate table create --config region.toml"
+    )]
+    Create,
+    /// Say whether it is there, has the right keys, removes what has expired, and may be used
+    #[command(
+        after_help = "It tries each action that a consumer needs, and changes nothing. A consumer does the same \
+        when it starts.\n\nExample:\n  clickgate table check --config region.toml"
+    )]
+    Check,
 }
 
 #[derive(Debug, Subcommand)]

@@ -59,19 +59,24 @@ impl Client {
         Ok(Self { settings: settings.clone(), data: data.clone(), way })
     }
 
-    /// For operations on a registry that every machine reaches: needs no data directory and
-    /// asks no other process, so the result is the same everywhere.
+    /// For operations on a registry or a table that every machine reaches: needs no data directory
+    /// and asks no other process, so the result is the same everywhere.
     ///
     /// # Errors
     /// [`ClientError::Runtime`].
-    pub fn of_shared_registry(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
-        let way = Way::here(settings, data, None)?;
+    pub fn of_what_is_shared(settings: &Settings, data: &DataDir) -> Result<Self, ClientError> {
+        let owner = Owner::without_directory(settings.clone(), data.clone());
+        let way = Way::Here { runtime: Way::runtime()?, owner: Arc::new(owner), _claim: None };
         Ok(Self { settings: settings.clone(), data: data.clone(), way })
     }
 
-    /// Whether a process owns the directory, so that something may happen there.
-    pub fn is_owner_running(&self) -> bool {
-        matches!(self.way, Way::There { .. })
+    /// Whether somebody else may store something meanwhile: the owner of the directory, or of a shared
+    /// table anybody.
+    pub fn may_others_write(&self) -> bool {
+        match &self.way {
+            Way::There { .. } => true,
+            Way::Here { owner, .. } => !owner.has_directory(),
+        }
     }
 
     /// Does `op`. If the owner is gone meanwhile, a question is asked of its successor or
@@ -104,15 +109,15 @@ impl Way {
                     .timeout_recv_response(Some(ANSWER_WITHIN));
                 Ok(Self::There { agent: config.build().new_agent(), owner })
             }
-            Access::Ours(claim) => Self::here(settings, data, Some(claim)),
+            Access::Ours(claim) => {
+                let owner = Arc::new(Owner::new(settings.clone(), data.clone()));
+                Ok(Self::Here { runtime: Self::runtime()?, owner, _claim: Some(claim) })
+            }
         }
     }
 
-    fn here(settings: &Settings, data: &DataDir, claim: Option<Claim>) -> Result<Self, ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(ClientError::Runtime)?;
-        let owner = Arc::new(Owner::new(settings.clone(), data.clone()));
-        Ok(Self::Here { runtime, owner, _claim: claim })
+    fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)
     }
 
     fn ask(&self, op: &Op) -> Result<Json, ClientError> {

@@ -3,6 +3,7 @@
 mod bridge;
 mod events;
 mod programs;
+mod table;
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use tracker::ExplainRequest;
 
 use crate::cli::{self, Cli, Command};
 use crate::client::Client;
-use crate::config::{self, Diagnostics, Loaded, LogFilter, Settings};
+use crate::config::{self, Diagnostics, Loaded, LogFilter, Settings, TableKind};
 use crate::cursors::{core_data_log, events_log};
 use crate::data::{Access, DataDir, RunFile};
 use crate::exit::Failure;
@@ -37,12 +38,25 @@ impl Context {
         Ok(Client::open(&self.settings, &self.data)?)
     }
 
+    /// A client for operations like `op`.
+    fn client_for(&self, op: &Op) -> Result<Client, Failure> {
+        let is_of_table =
+            op.needs_only_the_table() || (op.may_do_without_directory() && !self.data.path().is_dir());
+        let is_elsewhere = (op.needs_only_the_registry() && self.is_registry_shared())
+            || (is_of_table && self.is_table_shared());
+        match is_elsewhere {
+            true => Ok(Client::of_what_is_shared(&self.settings, &self.data)?),
+            false => self.client(),
+        }
+    }
+
     fn ask(&self, op: Op) -> Result<Json, Failure> {
-        let mut client = match op.needs_only_the_registry() && self.is_registry_shared() {
-            true => Client::of_shared_registry(&self.settings, &self.data)?,
-            false => self.client()?,
-        };
-        Ok(client.ask(&op)?)
+        Ok(self.client_for(&op)?.ask(&op)?)
+    }
+
+    /// Whether the events are elsewhere, and every machine reaches them.
+    fn is_table_shared(&self) -> bool {
+        self.settings.table.kind == TableKind::DynamoDb
     }
 
     /// Whether the programs are elsewhere, and every machine reaches them.
@@ -95,6 +109,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Programs(command) => programs::run(&mut context, command),
         Command::Events(command) => events::run(&mut context, command),
+        Command::Table(command) => table::run(&mut context, &command),
         Command::Reconcile => reconcile(&mut context),
         Command::DeadLetters(command) => dead_letters(&mut context, command),
         Command::Log(command) => log(&mut context, &command),
@@ -138,11 +153,16 @@ fn reconcile(context: &mut Context) -> Result<(), Failure> {
         Some(0) => Ok(()),
         missing => Err(Failure::Failed(format!(
             "{} records are missing: they were given a number and are neither stored, nor in the log, nor \
-             given up; the ranges above say which",
-            missing.map_or_else(|| "some".to_owned(), |missing| missing.to_string())
+             given up; the ranges above say which{}",
+            missing.map_or_else(|| "some".to_owned(), |missing| missing.to_string()),
+            if answer["log"] == false { NO_LOG } else { "" }
         ))),
     }
 }
+
+const NO_LOG: &str = ". There is no log here to look at, so what is in a tracker's log or on its way counts as \
+                      missing: run it again with --data where the log is, or in a minute; what is missing \
+                      then is lost";
 
 fn dead_letters(context: &mut Context, command: cli::DeadLetters) -> Result<(), Failure> {
     match command {
@@ -162,10 +182,12 @@ fn dead_letters(context: &mut Context, command: cli::DeadLetters) -> Result<(), 
 
 /// Does one after the other, and goes on behind one that fails.
 fn each(context: &mut Context, ids: Vec<String>, op: fn(Cursor) -> Op) -> Result<(), Failure> {
-    let mut client = context.client()?;
     let mut failed = Vec::new();
-    for id in ids {
-        match client.ask(&op(Cursor::new(id))) {
+    let ops: Vec<Op> = ids.into_iter().map(|id| op(Cursor::new(id))).collect();
+    let Some(first) = ops.first() else { return Ok(()) };
+    let mut client = context.client_for(first)?;
+    for op in &ops {
+        match client.ask(op) {
             Ok(answer) => context.out.line(&answer, render::dead_letter_result)?,
             Err(error) => failed.push(error.to_string()),
         }

@@ -83,11 +83,14 @@ pub struct Table {
     pub path: Option<PathBuf>,
     /// Of the one in DynamoDB.
     pub name: String,
+    /// How it is used; its `name` is set from the one above.
+    pub dynamo: consumers::DynamoConfig,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { kind: TableKind::Auto, path: None, name: "clickgate".to_owned() }
+        let dynamo = consumers::DynamoConfig::default();
+        Self { kind: TableKind::Auto, path: None, name: dynamo.name.clone(), dynamo }
     }
 }
 
@@ -297,6 +300,16 @@ fn read(
     }
     for (key, reason) in settings.aws.errors() {
         refuse(format!("aws.{key}"), reason);
+    }
+    let dynamo =
+        consumers::DynamoConfig { name: settings.table.name.clone(), ..settings.table.dynamo.clone() };
+    for (key, reason) in dynamo.errors() {
+        refuse(format!("table.{key}"), reason);
+    }
+    if settings.table.kind == TableKind::DynamoDb && settings.table.path.is_some() {
+        let reason = "is the file of a local table, and table.kind is \"dynamodb\": leave it out, or set \
+                      table.kind to \"local\"";
+        refuse("table.path".to_owned(), reason.to_owned());
     }
     if settings.table.kind == TableKind::None && settings.shipper.config.stream.is_none() {
         let reason = "\"none\" leaves events nowhere to go; set shipper.stream too, or leave it out";

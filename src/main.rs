@@ -10,7 +10,7 @@
 //! The *owner* is the process that holds a data directory; a command asks it, or becomes it for a
 //! moment where there is none. A process is a list of parts (`part`): tracker, consumer, program
 //! bridge, admin address. A new part is a file in `roles/` and a line in `roles.rs`. A part that
-//! dies ends the process; the program bridge alone is restarted. `owner::EventTable` says which
+//! dies ends the process; the program bridge alone is restarted. `table::AnyTable` says which
 //! [`consumers::Table`] is used, `cursors` who reads the log.
 
 mod admin;
@@ -33,6 +33,7 @@ mod render;
 mod roles;
 mod shipping;
 mod similar;
+mod table;
 mod visible;
 
 use std::process::ExitCode;

@@ -47,8 +47,8 @@ pub enum Op {
         text: String,
         lines: bool,
     },
-    /// Stored events in the order of storing.
-    EventsTail(Part),
+    /// Stored events in the order of storing, of one program or of all.
+    EventsTail(Part, Option<ProgramId>),
     EventsGet(ProgramId, Uuid),
     EventsQuery(Query),
     /// Of one program or of all; `scan` counts by reading the whole table.
@@ -104,6 +104,27 @@ impl Op {
         )
     }
 
+    /// Whether it is asked of the table and of nothing else.
+    pub fn needs_only_the_table(&self) -> bool {
+        matches!(
+            self,
+            Self::EventsTail(..)
+                | Self::EventsGet(..)
+                | Self::EventsQuery(_)
+                | Self::EventsCount { .. }
+                | Self::EventsRejected(..)
+                | Self::DeadLettersList(_)
+                | Self::DeadLettersShow(_)
+                | Self::DeadLettersDrop(_)
+        )
+    }
+
+    /// Whether it is asked of the table, and of a data directory only if there is one: of its log,
+    /// or of the log into which a letter goes back.
+    pub fn may_do_without_directory(&self) -> bool {
+        matches!(self, Self::Reconcile | Self::DeadLettersReplay(_))
+    }
+
     /// Does it with the open files of `owner`.
     ///
     /// # Errors
@@ -116,7 +137,7 @@ impl Op {
             Self::ProgramsRemove(id, revision) => programs::remove(owner, &id, revision).await,
             Self::ProgramsImport(programs) => programs::import(owner, programs).await,
             Self::ProgramsStream { text, lines } => programs::stream(owner, &text, lines).await,
-            Self::EventsTail(part) => events::tail(owner, part).await,
+            Self::EventsTail(part, program) => events::tail(owner, part, program).await,
             Self::EventsGet(program, id) => events::get(owner, &program, id).await,
             Self::EventsQuery(query) => events::query(owner, query).await,
             Self::EventsCount { program, scan } => events::count(owner, program, scan).await,

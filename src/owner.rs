@@ -6,21 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bridges::programs::Intake;
+use consumers::LocalTable;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
 use stream::{LaneThread, Log};
 use supervise::now_ms;
 use tokio::sync::OnceCell;
 use tracker::{Decider, TrackerAdmin};
 
-use crate::config::Settings;
+use crate::config::{Settings, TableKind};
 use crate::cursors::{EventSinks, core_data_log, events_log};
 use crate::data::DataDir;
 use crate::part::Report;
 use crate::registry::{AnyRegistry, RegistryKind};
-
-/// The table that the configuration chooses. One kind so far; everybody asks it through
-/// [`consumers::Table`].
-pub type EventTable = consumers::LocalTable;
+use crate::table::{AnyTable, dynamo};
 
 /// The name of the log of events.
 pub const EVENTS: &str = "events";
@@ -36,6 +34,8 @@ pub struct Owner {
     pub data: DataDir,
     /// When this process began, milliseconds since 1970.
     pub started_at_ms: u64,
+    /// Whether the directory is ours, rather than anybody's: then nothing in it is opened.
+    has_directory: bool,
     log: OnceCell<Log>,
     core_data_log: OnceCell<Log>,
     intake: OnceCell<Intake>,
@@ -44,7 +44,7 @@ pub struct Owner {
     /// For events of messages that are replayed.
     replay_lane: OnceCell<LaneThread>,
     registry: OnceCell<Arc<AnyRegistry>>,
-    table: OnceCell<EventTable>,
+    table: OnceCell<AnyTable>,
     /// The tracker that runs in this process.
     tracker: OnceCell<TrackerAdmin>,
     /// How the parts that run in this process stand.
@@ -65,6 +65,11 @@ pub enum OwnerError {
     NoTable(String),
     #[error("no stream is configured: set shipper.stream")]
     NoStream,
+    #[error(
+        "this needs the log of a data directory, and there is none in {}. Do it where that is, and name it with \
+         --data", .0.display()
+    )]
+    NoDirectory(PathBuf),
     #[error("core data is no longer accepted, as the process stops")]
     Closing,
     #[error(
@@ -94,6 +99,7 @@ impl Owner {
             settings,
             data,
             started_at_ms: now_ms(),
+            has_directory: true,
             log: OnceCell::new(),
             core_data_log: OnceCell::new(),
             intake: OnceCell::new(),
@@ -106,11 +112,30 @@ impl Owner {
         }
     }
 
+    /// For what is elsewhere, and reached from every machine. Nobody claims `data`, and no file of it
+    /// is opened.
+    pub fn without_directory(settings: Settings, data: DataDir) -> Self {
+        Self { has_directory: false, ..Self::new(settings, data) }
+    }
+
+    /// Whether the data directory is ours.
+    pub fn has_directory(&self) -> bool {
+        self.has_directory
+    }
+
+    fn require_directory(&self) -> Result<(), OwnerError> {
+        match self.has_directory {
+            true => Ok(()),
+            false => Err(OwnerError::NoDirectory(self.data.path().to_owned())),
+        }
+    }
+
     /// The log of events; the first call recovers what an earlier process left.
     ///
     /// # Errors
     /// [`OwnerError::Log`].
     pub async fn log(&self) -> Result<&Log, OwnerError> {
+        self.require_directory()?;
         let open = async || Ok(Log::open(&self.data.log(), EVENTS, events_log(&self.settings))?);
         self.log.get_or_try_init(open).await
     }
@@ -140,6 +165,7 @@ impl Owner {
     /// # Errors
     /// [`OwnerError::Log`].
     pub async fn core_data_log(&self) -> Result<&Log, OwnerError> {
+        self.require_directory()?;
         let open = async || Ok(Log::open(&self.data.log(), CORE_DATA, core_data_log(&self.settings))?);
         self.core_data_log.get_or_try_init(open).await
     }
@@ -212,7 +238,7 @@ impl Owner {
     ///
     /// # Errors
     /// [`OwnerError::NoTable`], [`OwnerError::Table`].
-    pub async fn events(&self) -> Result<&EventTable, OwnerError> {
+    pub async fn events(&self) -> Result<&AnyTable, OwnerError> {
         let sinks = EventSinks::of(&self.settings);
         if !sinks.table && !EventSinks::consumes_stream(&self.settings) {
             return Err(OwnerError::NoTable(self.settings.shipper.config.stream.clone().unwrap_or_default()));
@@ -224,11 +250,14 @@ impl Owner {
     ///
     /// # Errors
     /// [`OwnerError::Table`].
-    pub async fn table(&self) -> Result<&EventTable, OwnerError> {
+    pub async fn table(&self) -> Result<&AnyTable, OwnerError> {
         let open = async || {
+            if self.settings.table.kind == TableKind::DynamoDb {
+                return Ok(AnyTable::Dynamo(dynamo(&self.settings).await));
+            }
             let config = self.consumer_config();
             let path = config.table.clone();
-            Ok(open_file(&path, move || EventTable::open(&config)).await??)
+            Ok(AnyTable::Local(open_file(&path, move || LocalTable::open(&config)).await??))
         };
         self.table.get_or_try_init(open).await
     }

@@ -45,7 +45,9 @@ pub fn fields(json: &Json) -> String {
 /// The last line is the number.
 pub fn count(count: &Json) -> String {
     let [items, expired, scanned] = ["items", "expired", "scanned"].map(|name| &count[name]);
-    if scanned.is_null() {
+    if items.is_null() {
+        format!("found by reading the whole table\n{scanned}")
+    } else if scanned.is_null() {
         format!("stored and kept; {expired} more have expired\n{items}")
     } else {
         format!("found by reading all; the table's own count is {items}\n{scanned}")

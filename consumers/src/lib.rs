@@ -14,7 +14,7 @@
 //! The cursor moves after the table's commit, so a crash at any point redelivers batches and never
 //! skips one; the ledger recognises them, and nothing is counted twice ([`process`],
 //! [`run`]). A second table is one more implementation of [`Table`], which must pass the contract
-//! suite in `consumers/tests/it/contract/`; `owner::EventTable` of the command says which is used.
+//! suite in `consumers/tests/it/contract/`; `table::AnyTable` of the command says which is used.
 //!
 //! # What is bounded, and what happens when it is full
 //!

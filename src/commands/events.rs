@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use consumers::{Cursor, PAGE_MAX, Query, Start};
+use programs::ProgramId;
 use proto::Uuid;
 use serde_json::Value as Json;
 
@@ -15,15 +16,18 @@ use crate::render;
 
 /// How often a tail asks for more.
 const POLL: Duration = Duration::from_millis(200);
+/// The same of a table in DynamoDB, where each time costs some 17 read units.
+const POLL_OF_A_REGION: Duration = Duration::from_secs(1);
 
 pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
     match command {
-        Events::Tail { limit, all, no_follow } => {
+        Events::Tail { program, limit, all, no_follow } => {
+            let program = program.as_deref().map(program_id).transpose()?;
             let part = match all {
                 true => Part { start: Start::Oldest, limit: PAGE_MAX },
                 false => Part { start: Start::Newest, limit: limit as usize },
             };
-            tail(context, part, !no_follow)
+            tail(context, part, program, !no_follow)
         }
         Events::Get { message_id, program } => {
             let id = message_id.parse::<Uuid>();
@@ -46,15 +50,21 @@ pub fn run(context: &mut Context, command: Events) -> Result<(), Failure> {
     }
 }
 
-fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failure> {
-    let mut client = context.client()?;
+fn tail(
+    context: &mut Context,
+    mut part: Part,
+    program: Option<ProgramId>,
+    follow: bool,
+) -> Result<(), Failure> {
+    let mut client = context.client_for(&Op::EventsTail(part.clone(), program.clone()))?;
+    let poll = if context.is_table_shared() { POLL_OF_A_REGION } else { POLL };
     if part.limit == 0 {
         // Nothing to begin with: only where the end is.
-        let newest = client.ask(&Op::EventsTail(Part { start: Start::Newest, limit: 1 }))?;
+        let newest = client.ask(&Op::EventsTail(Part { start: Start::Newest, limit: 1 }, program.clone()))?;
         part = Part { start: start_at(&newest)?, limit: PAGE_MAX };
     }
     loop {
-        let answer = client.ask(&Op::EventsTail(part.clone()))?;
+        let answer = client.ask(&Op::EventsTail(part.clone(), program.clone()))?;
         lines(context, &answer, render::event)?;
         let shown = answer["items"].as_array().map_or(0, Vec::len);
         let is_page_full = part.start != Start::Newest && shown == part.limit;
@@ -65,7 +75,7 @@ fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failu
         if !follow {
             return Ok(());
         }
-        if !client.is_owner_running() {
+        if !client.may_others_write() {
             // To wait here would keep the directory from whoever wants to start.
             eprintln!(
                 "clickgate: no process runs on {}, so nothing more will come",
@@ -73,7 +83,7 @@ fn tail(context: &mut Context, mut part: Part, follow: bool) -> Result<(), Failu
             );
             return Ok(());
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(poll);
     }
 }
 
@@ -104,7 +114,7 @@ fn query(
         limit: PAGE_MAX,
     };
     check_range(query.from_ms, query.to_ms, ["--from", "--to"]).map_err(Failure::BadInput)?;
-    let mut client = context.client()?;
+    let mut client = context.client_for(&Op::EventsQuery(query.clone()))?;
     let mut left = limit;
     while left > 0 {
         query.limit = usize::try_from(left).unwrap_or(PAGE_MAX).min(PAGE_MAX);

@@ -79,7 +79,11 @@ impl Op {
                 target: target("/programs", &[("lines", lines.then(|| true.to_string()))]),
                 body: Some(text.clone()),
             },
-            Self::EventsTail(part) => Call::get("/events/tail", &part_of(part)),
+            Self::EventsTail(part, program) => {
+                let mut query = part_of(part);
+                query.push(("program", program.as_ref().map(ToString::to_string)));
+                Call::get("/events/tail", &query)
+            }
             Self::EventsGet(program, id) => Call::get(&format!("/events/{program}/{id}"), &[]),
             Self::EventsQuery(query) => {
                 let bounds = [
@@ -160,7 +164,7 @@ impl Op {
             }
             ("DELETE", ["programs", id]) => Self::ProgramsRemove(parse("program id", id)?, query.revision()?),
             ("GET", ["events"]) => Self::EventsQuery(query.events_query()?),
-            ("GET", ["events", "tail"]) => Self::EventsTail(query.part()?),
+            ("GET", ["events", "tail"]) => Self::EventsTail(query.part()?, query.take("program")?),
             ("GET", ["events", "count"]) => Self::EventsCount {
                 program: query.take("program")?,
                 scan: query.take("scan")?.unwrap_or(false),

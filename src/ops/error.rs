@@ -75,7 +75,7 @@ impl OpError {
 impl From<OwnerError> for OpError {
     fn from(error: OwnerError) -> Self {
         match error {
-            OwnerError::NoTable(_) => Self::Conflict(error.to_string()),
+            OwnerError::NoTable(_) | OwnerError::NoDirectory(_) => Self::Conflict(error.to_string()),
             error => Self::Failed(causes(&error)),
         }
     }
@@ -85,7 +85,7 @@ impl From<TableError> for OpError {
     fn from(error: TableError) -> Self {
         let text = causes(&error);
         match error {
-            TableError::UnknownCursor(_) => Self::invalid(text),
+            TableError::UnknownCursor(_) | TableError::NotOffered(_) => Self::invalid(text),
             error if error.is_retryable() => Self::Unavailable(text),
             _ => Self::Failed(text),
         }

@@ -1,6 +1,6 @@
 //! Questions about stored events and refused hits.
 
-use consumers::{Cursor, Listing, Query, Table};
+use consumers::{Cursor, Listing, Query, Start, Table, TableError};
 use programs::decision::Refusal;
 use programs::{Entry, ProgramId, Registry};
 use proto::Uuid;
@@ -12,8 +12,13 @@ use crate::owner::Owner;
 use crate::registry::RegistryKind;
 use crate::similar;
 
-pub async fn tail(owner: &Owner, part: Part) -> Result<Json, OpError> {
-    let listing = owner.events().await?.tail(part.start, part.limit).await?;
+pub async fn tail(owner: &Owner, part: Part, program: Option<ProgramId>) -> Result<Json, OpError> {
+    let name = program.as_ref().map(ProgramId::as_str);
+    let is_first = matches!(part.start, Start::Newest | Start::Oldest);
+    let listing = owner.events().await?.tail(name, part.start, part.limit).await?;
+    if let Some(program) = program.filter(|_| is_first && listing.items.is_empty()) {
+        require_program(owner, &program).await?;
+    }
     Ok(listing_json(&listing, |_, event| event_json(event)))
 }
 
@@ -65,7 +70,10 @@ pub async fn query(owner: &Owner, query: Query) -> Result<Json, OpError> {
 pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Result<Json, OpError> {
     let table = owner.events().await?;
     let name = program.as_ref().map(ProgramId::as_str);
-    let mut counted = json!(table.count(name).await?);
+    let mut counted = match table.count(name).await {
+        Err(TableError::NotOffered(_)) if scan => json!({}),
+        counted => json!(counted?),
+    };
     if scan {
         counted["scanned"] = json!(table.count_by_scan(name).await?);
     }
@@ -84,11 +92,10 @@ pub async fn count(owner: &Owner, program: Option<ProgramId>, scan: bool) -> Res
 /// even a tombstone of it, and can be believed. Where the registry is away, was never filled or
 /// was never opened here, as beside a consumer alone, nobody knows.
 async fn require_program(owner: &Owner, program: &ProgramId) -> Result<(), OpError> {
-    let count = owner.events().await?.count(Some(program.as_str())).await?;
     let is_registry_elsewhere = owner.settings.registry.kind == RegistryKind::Local
         && owner.opened_registry().is_none()
-        && !owner.data.registry(&owner.settings).exists();
-    if count.items > 0 || count.expired > 0 || is_registry_elsewhere {
+        && !(owner.has_directory() && owner.data.registry(&owner.settings).exists());
+    if is_registry_elsewhere || owner.events().await?.has_had(program.as_str()).await? {
         return Ok(());
     }
     let Ok(registry) = owner.registry().await else { return Ok(()) };

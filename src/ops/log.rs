@@ -9,7 +9,10 @@ use crate::owner::Owner;
 
 /// Reads the log first and the ledger second: see [`consumers::reconcile()`].
 pub async fn reconciliation(owner: &Owner) -> Result<Reconciliation, OpError> {
-    let log: Vec<LogLane> = owner.log().await?.lanes().iter().map(LogLane::from).collect();
+    let log: Vec<LogLane> = match owner.has_directory() {
+        true => owner.log().await?.lanes().iter().map(LogLane::from).collect(),
+        false => Vec::new(),
+    };
     let ledger = owner.events().await?.ledger().await?;
     Ok(consumers::reconcile(&ledger, &log))
 }
@@ -18,6 +21,7 @@ pub async fn reconcile(owner: &Owner) -> Result<Json, OpError> {
     let reconciliation = reconciliation(owner).await?;
     let mut json = json!(reconciliation);
     json["whole"] = json!(reconciliation.is_whole());
+    json["log"] = json!(owner.has_directory());
     Ok(json)
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use consumers::{Ended, RunError, StatusHandle, Table, run};
+use consumers::{Checked, Ended, RunError, StatusHandle, Table, run};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use metrics::{counter, gauge};
@@ -19,6 +19,7 @@ use crate::exit::{Failure, failed};
 use crate::owner::Owner;
 use crate::part::{DrainLimits, Part, Report, Stage, unasked};
 use crate::reading;
+use crate::table::AnyTable;
 
 /// A running pull loop, with the maintenance of the table.
 pub struct ConsumerPart {
@@ -46,6 +47,7 @@ impl ConsumerPart {
     /// cannot be created.
     pub async fn start(owner: &Owner) -> Result<Self, Failure> {
         let table = owner.table().await.map_err(failed("cannot start the consumer"))?.clone();
+        look_at_table(&table).await?;
         let config = Arc::new(owner.consumer_config());
         let status = StatusHandle::new();
         let started_at_ms = owner.started_at_ms;
@@ -88,6 +90,20 @@ async fn look_at(worker: &Worker) -> Result<(), Failure> {
             Ok(())
         }
         WorkerChecked::Unfit(trouble) => Err(Failure::Failed(format!("cannot read events: {trouble}"))),
+    }
+}
+
+/// Refuses to start what would store nothing.
+async fn look_at_table(table: &AnyTable) -> Result<(), Failure> {
+    match table.check().await {
+        Checked::Fit => Ok(()),
+        Checked::NoAnswer(reason) => {
+            warn!(reason, "nothing is heard of the table; it is asked again");
+            Ok(())
+        }
+        Checked::Unfit(reasons) => {
+            Err(Failure::Failed(format!("cannot store events: {}", reasons.join("\n"))))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
+use futures_util::FutureExt;
 use supervise::Backoff;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -112,14 +113,15 @@ impl Db {
         request: impl Fn(&Client) -> F,
     ) -> Result<T, Fault>
     where
-        F: Future<Output = Result<T, SdkError<E>>>,
+        F: Future<Output = Result<T, SdkError<E>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         aws_sdk_dynamodb::Error: From<SdkError<E>>,
     {
         let mut attempts = self.attempts();
         loop {
             let place = self.calls.acquire().await.expect("this semaphore is never closed");
-            let answer = request(&self.client).await;
+            // Erased here: the SDK's futures are deep, and every caller's type would hold them.
+            let answer = request(&self.client).boxed().await;
             drop(place);
             let fault = match answer {
                 Ok(answer) => return Ok(answer),
