@@ -63,7 +63,6 @@ impl Region {
             .with("consumer.retry_pause_ms_max", "300")
     }
 
-
     /// A machine without data that asks the table, past the proxies.
     pub fn reader(&self) -> World {
         let dynamodb = format!("http://127.0.0.1:{}", Ministack::shared().unwrap().port());
