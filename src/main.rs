@@ -14,6 +14,7 @@
 //! [`consumers::Table`] is used, `cursors` who reads the log.
 
 mod admin;
+mod bridging;
 mod cli;
 mod client;
 mod commands;

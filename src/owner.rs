@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bridges::programs::Intake;
 use consumers::LocalTable;
 use programs::{LocalRegistry, RedisRegistry, RegistryError};
-use stream::Log;
+use stream::{LaneThread, Log};
 use supervise::now_ms;
 use tokio::sync::OnceCell;
 use tracker::{Decider, TrackerAdmin};
@@ -25,6 +25,9 @@ pub const EVENTS: &str = "events";
 /// The name of the log of core data.
 pub const CORE_DATA: &str = "programs";
 
+/// Messages that are replayed at a time; further ones wait.
+const REPLAYS_MAX: usize = 4;
+
 /// The open files of a data directory.
 pub struct Owner {
     pub settings: Settings,
@@ -38,6 +41,8 @@ pub struct Owner {
     intake: OnceCell<Intake>,
     /// No core data is accepted any more.
     closing: AtomicBool,
+    /// For events of messages that are replayed.
+    replay_lane: OnceCell<LaneThread>,
     registry: OnceCell<Arc<AnyRegistry>>,
     table: OnceCell<AnyTable>,
     /// The tracker that runs in this process.
@@ -99,6 +104,7 @@ impl Owner {
             core_data_log: OnceCell::new(),
             intake: OnceCell::new(),
             closing: AtomicBool::new(false),
+            replay_lane: OnceCell::new(),
             registry: OnceCell::new(),
             table: OnceCell::new(),
             tracker: OnceCell::new(),
@@ -132,6 +138,26 @@ impl Owner {
         self.require_directory()?;
         let open = async || Ok(Log::open(&self.data.log(), EVENTS, events_log(&self.settings))?);
         self.log.get_or_try_init(open).await
+    }
+
+    /// A lane of the log of events, for operators' commands.
+    ///
+    /// # Errors
+    /// [`OwnerError::Log`], [`OwnerError::Lane`].
+    pub async fn replay_lane(&self) -> Result<&LaneThread, OwnerError> {
+        let open = async || {
+            let log = self.log().await?.clone();
+            let start = move || LaneThread::start(&log, "replay-lane", REPLAYS_MAX);
+            open_file(&self.data.log().join(EVENTS), start).await?.map_err(Into::into)
+        };
+        self.replay_lane.get_or_try_init(open).await
+    }
+
+    /// Nothing is replayed any more. Blocks until the disk is done.
+    pub fn close_replays(&self) {
+        if let Some(lane) = self.replay_lane.get() {
+            lane.close();
+        }
     }
 
     /// The log of core data; the first call recovers what an earlier process left.

@@ -10,7 +10,7 @@
 //! | batches between log and registry | `batch_bytes_max` (1 MiB) and one batch | the bridge reads no more until the registry has them |
 //! | an unavailable registry | – | the cursor waits; retries go on for ever, at most `retry_pause_ms_max` (2 s) apart |
 //! | messages that cannot be read | `bridge.dead_letters_max` (10,000), `bridge.dead_letters_bytes_max` (256 MiB) | the oldest are discarded and counted |
-//! | messages of a queue that wait for their level | `prefetch` (2,000), 64 MiB, the log 90 % full | the broker keeps the others |
+//! | messages of a queue that wait for their level | `prefetch` (2,000), 8 batches of 2 MiB and a message, the log 90 % full | the broker keeps the others |
 //! | messages that are to be put aside | 64 MiB and one | further ones are left at the broker |
 //!
 //! No hit depends on a bridge. A bridge that dies is restarted; meanwhile hits are checked against

@@ -172,7 +172,7 @@ pub const NAMED: &[NamedKey] = &[
     named!(queues: Queue, "empty", empty, None, "quarantine | accept: bodies that are empty without a content-length, as Map and Object messages are."),
     named!(queues: Queue, "level", level, None, "memory | written | synced | stream: how safe an event is before its message is acknowledged; without a shipper stream is synced."),
     named!(queues: Queue, "prefetch", prefetch, Some((1, 100_000)), "Messages that the broker sends ahead of their acknowledgement."),
-    named!(queues: Queue, "quarantine", quarantine, None, "Where messages are put aside at the broker; the destination with .QUARANTINE behind it unless set."),
+    named!(queues: Queue, "quarantine", quarantine, None, "Where messages are put aside at the broker, /queue/NAME; the destination's name with .QUARANTINE behind it unless set."),
     named!(queues: Queue, "attempts_max", attempts_max, Some((1, 1_000)), "How often the bridge may die over a message before it is put aside."),
     named!(queues: Queue, "selector", selector, None, "Which messages are wanted, in the broker's syntax: region = 'eu'."),
     named!(queues: Queue, "durable", durable, None, "Name of a durable subscription of a topic."),

@@ -1,5 +1,7 @@
 //! Operations on what could not be stored.
 
+use std::sync::Arc;
+
 use bridges::programs::{position, read_message};
 use consumers::{Cursor, Replayed, Table};
 use proto::{BootId, DeadLetter, Stage};
@@ -10,6 +12,7 @@ use super::event_json::{dead_letter_json, whole_dead_letter_json};
 use super::events::listing_json;
 use super::programs::not_accepted;
 use super::{OpError, Part};
+use crate::bridging;
 use crate::owner::Owner;
 use crate::shipping::destination;
 
@@ -33,11 +36,14 @@ pub async fn show(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
     Ok(json)
 }
 
-pub async fn replay(owner: &Owner, id: &Cursor) -> Result<Json, OpError> {
+pub async fn replay(owner: &Arc<Owner>, id: &Cursor) -> Result<Json, OpError> {
     let table = owner.table().await?;
     let letter = table.dead_letter(id).await?;
     if let Some(letter) = letter.as_ref().filter(|letter| letter.stage() == bridges::programs::STAGE) {
         return replay_core_data(owner, id, letter).await;
+    }
+    if let Some(letter) = letter.as_ref().filter(|letter| letter.stage() == Stage::BridgeActivemq) {
+        return replay_message(owner, id, letter).await;
     }
     if let Some(letter) = letter.filter(|letter| letter.stage() == Stage::Shipper) {
         return resend(owner, id, &letter).await;
@@ -80,6 +86,28 @@ async fn replay_core_data(owner: &Owner, id: &Cursor, letter: &DeadLetter) -> Re
     let revision = position(&boot, letter.number);
     let changes = changes.into_iter().map(|change| change.or_revision(revision)).collect();
     owner.intake().await?.accept(changes).await.map_err(not_accepted)?;
+    owner.table().await?.drop_dead_letter(id).await?;
+    Ok(json!({ "id": id, "result": "in_log" }))
+}
+
+/// Puts it through the mapping of its queue again, by the programs and the configuration of now.
+///
+/// It is a letter until the log has its event. A crash between the two leaves both, and the event that a
+/// second replay makes is the same one.
+async fn replay_message(owner: &Arc<Owner>, id: &Cursor, letter: &DeadLetter) -> Result<Json, OpError> {
+    let Some(queue) = bridging::queue_of(owner, letter) else {
+        let origin = letter.origin.clone().unwrap_or_default();
+        return Err(OpError::Conflict(format!(
+            "dead letter {id} is of {} at the broker {:?}, and no queue is configured so; its configuration says \
+             what the message becomes",
+            origin.destination, origin.broker
+        )));
+    };
+    let sink = bridging::sink(owner, Some(bridging::judge(owner).await?)).await?;
+    let replayed = sink.replay(queue, letter, owner.replay_lane().await?).await;
+    replayed.map_err(|error| {
+        OpError::Conflict(format!("dead letter {id} cannot become what its queue says still: {error}"))
+    })?;
     owner.table().await?.drop_dead_letter(id).await?;
     Ok(json!({ "id": id, "result": "in_log" }))
 }

@@ -1,27 +1,22 @@
-//! The bridges of the configured ActiveMQ queues as one part of the process, with what they work on: the log
-//! of events, the programs, the intake of core data, the dead letters.
+//! The bridges of the configured ActiveMQ queues as one part of the process.
 //!
 //! One that dies is started again, and the hits go on; so their end never ends the process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridges::activemq::{Bridge, Judge, Plan, RunningBridge, Sink, Status, StatusHandle, Target, Turn};
-use consumers::{Table, WhenFull};
+use bridges::activemq::{Bridge, Judge, Plan, RunningBridge, Status, StatusHandle, Target, Turn};
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use metrics::{counter, gauge};
-use programs::catalog::{Catalog, CatalogCounters};
-use programs::decision::Rules;
 use programs::refresher::{RefresherAddress, keep_refreshing};
-use proto::DeadLetter;
 use serde_json::{Value as Json, json};
-use supervise::causes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::shipper::ShipperPart;
 use crate::admin::metrics::flag;
+use crate::bridging;
 use crate::cursors::EventSinks;
 use crate::exit::{Failure, failed};
 use crate::owner::Owner;
@@ -50,27 +45,25 @@ impl ActiveMqPart {
     }
 }
 
+/// With the programs that the tracker of this process holds; without a tracker, with programs that follow the
+/// registry.
+async fn judge(owner: &Arc<Owner>) -> Result<Judge, Failure> {
+    let judge = bridging::judge(owner).await.map_err(failed("cannot start the ActiveMQ bridge"))?;
+    if owner.running_tracker().is_none() {
+        let registry = owner.registry().await.map_err(failed("cannot start the ActiveMQ bridge"))?;
+        let refreshing =
+            keep_refreshing(judge.catalog.clone(), Arc::clone(registry), RefresherAddress::default());
+        actix_rt::spawn(refreshing);
+    }
+    Ok(judge)
+}
+
 /// What each bridge has to do.
 async fn plans(owner: &Arc<Owner>) -> Result<Vec<Plan>, Failure> {
-    let log = owner.log().await.map_err(failed("cannot start the ActiveMQ bridge"))?.clone();
     let settings = &owner.settings.bridge.activemq;
     let judges = settings.queues.values().any(|queue| queue.validate && queue.target == Target::Events);
     let judge = if judges { Some(judge(owner).await?) } else { None };
-    let accepting = Arc::clone(owner);
-    let keeping = Arc::clone(owner);
-    let sink = Sink {
-        log,
-        judge,
-        core_data: Some(Arc::new(move |changes| {
-            let owner = Arc::clone(&accepting);
-            let accept = async move {
-                let intake = owner.intake().await.map_err(|error| causes(&error))?;
-                intake.accept(changes).await.map_err(|error| causes(&error))
-            };
-            accept.boxed_local()
-        })),
-        letters: Arc::new(move |letters| keep(Arc::clone(&keeping), letters).boxed_local()),
-    };
+    let sink = bridging::sink(owner, judge).await.map_err(failed("cannot start the ActiveMQ bridge"))?;
     let plan = |(name, queue): (&String, &bridges::activemq::Queue)| Plan {
         name: name.clone(),
         broker: settings.brokers[&queue.broker].clone(),
@@ -79,40 +72,6 @@ async fn plans(owner: &Arc<Owner>) -> Result<Vec<Plan>, Failure> {
         dir: owner.data.activemq(),
     };
     Ok(settings.queues.iter().map(plan).collect())
-}
-
-/// With the programs that the tracker of this process holds; without a tracker, with programs of its own.
-async fn judge(owner: &Arc<Owner>) -> Result<Judge, Failure> {
-    let config = owner.tracker_config();
-    let rules = Rules::new(&config.reserved_parameters, &config.allowed_parameters, config.unverified);
-    let catalog = match owner.running_tracker() {
-        Some(tracker) => tracker.programs(),
-        None => {
-            let registry = owner.registry().await.map_err(failed("cannot start the ActiveMQ bridge"))?;
-            let catalog = Catalog::new(config.catalog, Arc::clone(registry), CatalogCounters::new());
-            let refreshing =
-                keep_refreshing(catalog.clone(), Arc::clone(registry), RefresherAddress::default());
-            actix_rt::spawn(refreshing);
-            catalog
-        }
-    };
-    Ok(Judge { catalog, rules: Arc::new(rules) })
-}
-
-/// Opens the table with the first letter. The broker forgets the message once its letter is kept, so
-/// none is discarded for another: without room the message stays at the broker.
-async fn keep(owner: Arc<Owner>, letters: Vec<DeadLetter>) -> Result<u64, bridges::programs::LettersError> {
-    let limits = owner.settings.bridge.dead_letters;
-    let given = owner.table().await?.give_dead_letters(letters, limits, WhenFull::Refuse).await?;
-    match given.refused {
-        0 => Ok(given.discarded),
-        _ => Err(format!(
-            "bridge.dead_letters_max ({}) or bridge.dead_letters_bytes_max ({}) is reached; look at the letters \
-             with `clickgate dead-letters list`, then replay or drop some",
-            limits.letters_max, limits.bytes_max
-        )
-        .into()),
-    }
 }
 
 fn status_of(plan: &Plan) -> StatusHandle {

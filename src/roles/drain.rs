@@ -107,6 +107,7 @@ impl Running {
         let log = log.clone();
         let owner = Arc::clone(&self.owner);
         let close = move || {
+            owner.close_replays();
             log.close();
             owner.close_core_data();
         };

@@ -8,11 +8,17 @@ mod commands;
 mod connection;
 mod death;
 mod delivery;
+mod full;
+mod garbled;
+mod jms;
+mod outages;
 mod poison;
 mod stuck;
+mod tls;
 mod waiting;
 
-use crate::world::World;
+use crate::documents::scrape;
+use crate::world::{Process, World};
 use broker::ActiveMq;
 
 /// A world whose queue `orders` is `/queue/orders` of `broker`: JSON with program and `n`.
@@ -21,7 +27,11 @@ fn world(broker: &ActiveMq) -> World {
 }
 
 fn world_at(url: &str) -> World {
-    World::new()
+    with_queue(World::new(), url)
+}
+
+fn with_queue(world: World, url: &str) -> World {
+    world
         .with("bridge.activemq.brokers.main.urls", url)
         .with("bridge.activemq.brokers.main.retry_pause_ms_max", "500")
         .with("bridge.activemq.queues.orders.broker", "main")
@@ -67,4 +77,14 @@ fn messages(process: &crate::world::Process, outcome: &str) -> u64 {
     let scraped = crate::documents::scrape(process);
     let line = scraped.lines().find_map(|line| line.strip_prefix(&series)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+}
+
+fn is_connected(process: &Process) -> bool {
+    let scraped = scrape(process);
+    let series = "clickgate_activemq_connected{queue=\"orders\"} 1";
+    scraped.lines().any(|line| line == series)
+}
+
+fn lines_with(process: &Process, text: &str) -> usize {
+    process.output().lines().filter(|line| line.contains(text)).count()
 }

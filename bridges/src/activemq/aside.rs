@@ -36,7 +36,7 @@ pub struct Poison {
 impl Poison {
     /// What it takes in memory, about.
     pub fn bytes(&self) -> usize {
-        self.message.body.len() + 1_024
+        self.message.bytes() + 1_024
     }
 
     /// The message's handle.
@@ -132,7 +132,13 @@ fn send(poison: &Poison, queue: &Queue, transaction: Option<&str>, receipt: &str
     let destination = queue.quarantine();
     let mut frame = Frame::new(
         Command::Send,
-        &[("destination", &destination), ("persistent", "true"), ("receipt", receipt)],
+        // Without the type, Artemis confirms a message for a queue that is not there yet, and drops it.
+        &[
+            ("destination", &destination),
+            ("destination-type", "ANYCAST"),
+            ("persistent", "true"),
+            ("receipt", receipt),
+        ],
     );
     if let Some(name) = transaction {
         frame.headers.push("transaction", name);
@@ -205,6 +211,7 @@ mod tests {
         assert_eq!((sent.header("x-orig-note"), sent.header("x-orig-ack")), (Some("a:b\n"), None));
         assert_eq!((sent.header("persistent"), &sent.body[..]), (Some("true"), &b"body"[..]));
         assert_eq!(sent.header("amq-msg-type"), Some("text"));
+        assert_eq!(sent.header("destination-type"), Some("ANYCAST"));
         assert!(is_readable(sent));
         let mut aside = aside;
         // Somebody else's, the first, and the first again: the second is still waited for.
@@ -247,6 +254,13 @@ mod tests {
             panic!("the message is at the broker")
         };
         assert_eq!((words(&frames), frames[0].header("transaction")), (vec!["ACK"], None));
+    }
+
+    #[test]
+    fn headers_count_among_the_bytes_that_wait() {
+        let mut poison = poison();
+        poison.message.headers.push("long", &"x".repeat(200_000));
+        assert!(poison.bytes() > 200_000, "{}", poison.bytes());
     }
 
     #[test]

@@ -16,18 +16,21 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::attempts::Attempts;
+use super::codec::BadFrame;
 use super::config::{Broker, Queue};
 use super::session::{IoThread, Session, SessionError};
 use super::sink::Sink;
 use super::status::StatusHandle;
-use super::work::{End, Work};
+use super::work::{End, Until, Work};
 
 /// Appends under way, each of a batch of messages.
 pub const APPENDS_MAX: usize = 8;
-/// A session that lived so long, or acknowledged something, was useful.
+/// A session that lived so long, or was done with a message, was useful.
 const USEFUL_AFTER: Duration = Duration::from_secs(60);
 /// How often the same unreadable frame is tried before the queue is stopped.
 const UNREADABLE_MAX: u32 = 3;
+/// Windows of the broker's prefetch that are read one message at a time after such a frame.
+const CAREFUL_WINDOWS: u64 = 2;
 /// Longest wait for the broker's receipt at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -117,46 +120,58 @@ impl Bridge {
     /// come and none is under way.
     pub async fn turn(&mut self, stop: &mut Stop, quiet: Option<Duration>) -> Turn {
         let began = Instant::now();
-        let acknowledged = self.status.get().counts.acknowledged;
+        let before = self.status.get().counts.done();
+        let is_careful = self.unreadable > 0;
         let opened = tokio::select! {
-            opened = self.connect() => opened,
-            _ = stop.wait_for(Option::is_some) => return self.stopped(),
+            opened = self.connect(is_careful) => opened,
+            _ = stop.wait_for(Option::is_some) => return Turn::Stopped,
         };
+        let enough = is_careful.then(|| u64::from(self.plan.queue.prefetch) * CAREFUL_WINDOWS);
         let end = match opened {
-            Ok(session) => self.work(session, stop, quiet).await,
+            Ok(session) => self.work(session, stop, Until { quiet, messages: enough }).await,
             Err(error) => End::Lost(error),
         };
         self.status.update(|status| {
             status.endpoint = None;
-            (status.in_flight, status.in_flight_bytes) = (0, 0);
+            status.in_flight = 0;
+            status.in_flight_bytes = 0;
         });
-        let is_useful =
-            self.status.get().counts.acknowledged > acknowledged || began.elapsed() > USEFUL_AFTER;
+        let is_useful = self.status.get().counts.done() > before || began.elapsed() > USEFUL_AFTER;
         if is_useful {
             self.backoff.reset();
         }
         match end {
-            End::Asked => self.stopped(),
-            End::Lost(SessionError::BadFrame { .. })
+            End::Asked => Turn::Stopped,
+            End::Enough => {
+                self.unreadable = 0;
+                Turn::Again(Duration::ZERO)
+            }
+            // Something before it was done with in a session that was useful, so it is not the first yet.
+            End::Lost(SessionError::BadFrame { fault, .. })
                 if self.unreadable + 1 >= UNREADABLE_MAX && !is_useful =>
             {
-                self.give_up(stop).await
+                self.give_up(&fault, stop).await
             }
             End::Lost(error) => {
-                self.unreadable = match error {
-                    SessionError::BadFrame { .. } => self.unreadable + 1,
-                    _ => 0,
-                };
+                if let SessionError::BadFrame { .. } = error {
+                    self.unreadable += 1;
+                }
                 self.fail(causes(&error))
             }
             End::Held(reason) => self.fail(reason),
         }
     }
 
-    async fn connect(&mut self) -> Result<Session, SessionError> {
+    /// After bytes that were no frame, the broker sends one message at a time. So everything before them is
+    /// done with when they come, and what they belong to is the first message at the broker.
+    async fn connect(&mut self, is_careful: bool) -> Result<Session, SessionError> {
         let urls = &self.plan.broker.urls;
         let endpoint = &urls[self.next_endpoint % urls.len()];
-        let opened = Session::open(&self.io, &self.plan.broker, &self.plan.queue, endpoint).await;
+        let mut queue = self.plan.queue.clone();
+        if is_careful {
+            queue.prefetch = 1;
+        }
+        let opened = Session::open(&self.io, &self.plan.broker, &queue, endpoint).await;
         if opened.is_err() {
             // Of an active and a standby broker only one listens.
             self.next_endpoint = (self.next_endpoint + 1) % urls.len();
@@ -164,7 +179,7 @@ impl Bridge {
         opened
     }
 
-    async fn work(&mut self, session: Session, stop: &mut Stop, quiet: Option<Duration>) -> End {
+    async fn work(&mut self, session: Session, stop: &mut Stop, until: Until) -> End {
         let endpoint = session.endpoint().to_owned();
         info!(queue = self.plan.name, endpoint, destination = self.plan.queue.destination, "subscribed");
         self.status.update(|status| {
@@ -173,8 +188,8 @@ impl Bridge {
             status.error = None;
         });
         let mut work = Work::new(session, &self.plan, &self.status, &self.lane, &mut self.attempts);
-        let end = work.run(stop, quiet).await;
-        if let End::Asked = end {
+        let end = work.run(stop, until).await;
+        if let End::Asked | End::Enough = end {
             let until = (*stop.borrow()).unwrap_or_else(|| Instant::now() + CLOSE_WITHIN);
             work.finish(until).await;
             if !work.close(CLOSE_WITHIN).await {
@@ -202,10 +217,11 @@ impl Bridge {
     }
 
     /// Each attempt would end at the same bytes; an operator has to remove that message.
-    async fn give_up(&mut self, stop: &mut Stop) -> Turn {
+    async fn give_up(&mut self, fault: &BadFrame, stop: &mut Stop) -> Turn {
         let reason = format!(
-            "the broker sent what is no STOMP frame, {UNREADABLE_MAX} times in a row; a text with a NUL does that. \
-             Remove the first message of {} at the broker, and start again",
+            "the broker sent what is no STOMP frame, {UNREADABLE_MAX} times in a row ({fault}); a text with a NUL, \
+             or a property called content-length, does that. Remove the first message of {} at the broker, and \
+             start again",
             self.plan.queue.destination
         );
         error!(queue = self.plan.name, reason, "stopped");
@@ -214,10 +230,6 @@ impl Bridge {
             status.error = Some(Failure { at_ms: now_ms(), reason });
         });
         let _ = stop.wait_for(Option::is_some).await;
-        self.stopped()
-    }
-
-    fn stopped(&mut self) -> Turn {
         Turn::Stopped
     }
 

@@ -39,9 +39,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// ActiveMQ takes messages of up to 100 MiB unless it is told otherwise.
+    /// ActiveMQ takes messages of up to 100 MiB unless it is told otherwise, and 1,000 headers; it adds its own,
+    /// and a JMS client may set as many properties as it likes.
     fn default() -> Self {
-        Self { head_bytes_max: 256 * 1024, headers_max: 1_000, body_bytes_max: 100 * 1024 * 1024 }
+        Self { head_bytes_max: 256 * 1024, headers_max: 10_000, body_bytes_max: 100 * 1024 * 1024 }
     }
 }
 

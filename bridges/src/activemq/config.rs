@@ -205,7 +205,7 @@ pub struct Queue {
     pub level: Level,
     /// Messages that the broker sends ahead of their acknowledgement.
     pub prefetch: u32,
-    /// Where messages are put aside; the destination with `.QUARANTINE` behind it unless set.
+    /// Where messages are put aside; the destination as a queue, with `.QUARANTINE` behind it, unless set.
     pub quarantine: Option<String>,
     /// Deaths of the bridge over one message before it is put aside.
     pub attempts_max: u32,
@@ -244,9 +244,11 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Where messages are put aside.
+    /// Where messages are put aside: a queue, of a topic too, as a topic keeps nothing for nobody.
     pub fn quarantine(&self) -> String {
-        self.quarantine.clone().unwrap_or_else(|| format!("{}.QUARANTINE", self.destination))
+        let name = self.destination.strip_prefix("/topic/").or(self.destination.strip_prefix("/queue/"));
+        let default = || format!("/queue/{}.QUARANTINE", name.unwrap_or(&self.destination));
+        self.quarantine.clone().unwrap_or_else(default)
     }
 }
 
@@ -288,6 +290,9 @@ pub fn errors_of(queue: &Queue) -> Vec<(&'static str, String)> {
     }
     if queue.destination.contains(['*', '>', ',', '?']) {
         wrong("destination", "must name one queue or topic, without * > , and ?");
+    }
+    if queue.quarantine.as_ref().is_some_and(|name| !name.starts_with("/queue/") || name.len() <= 7) {
+        wrong("quarantine", "must be /queue/NAME; a topic keeps nothing for nobody");
     }
     if queue.identity != Identity::Message && queue.fields.id.is_none() {
         wrong("id", "must be set, as identity needs it");
@@ -348,6 +353,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_aside_waits_in_a_queue_wherever_it_came_from() {
+        let of =
+            |destination: &str| Queue { destination: destination.into(), ..Queue::default() }.quarantine();
+        assert_eq!(of("/queue/a.b"), "/queue/a.b.QUARANTINE");
+        assert_eq!(of("/topic/a"), "/queue/a.QUARANTINE");
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_said_with_its_key() {
         let fine = Queue { destination: "/queue/a".into(), ..Queue::default() };
         assert_eq!(errors_of(&fine), []);
@@ -358,6 +371,7 @@ mod tests {
         };
         assert_eq!(keys(|queue| queue.destination = "orders".into()), ["destination"]);
         assert_eq!(keys(|queue| queue.destination = "/queue/a.>".into()), ["destination"]);
+        assert_eq!(keys(|queue| queue.quarantine = Some("/topic/a".into())), ["quarantine"]);
         assert_eq!(keys(|queue| queue.identity = Identity::Key), ["id"]);
         assert_eq!(keys(|queue| queue.identity = Identity::Sender), ["id", "type"]);
         assert_eq!(keys(|queue| queue.durable = Some("d".into())), ["durable", "client_id"]);

@@ -105,8 +105,9 @@ pub fn record(event: &TrackingEvent) -> Result<(NewRecord, usize), Unmappable> {
             encode_varint(number, out);
         }
     };
-    // Messages wait at the broker, so hits go before them: 90 % is where a bridge stops reading.
-    Ok((NewRecord { class: Class::Beacon, kind: RecordKind::Event, encode: Box::new(encode) }, bytes))
+    // A bridge reads nothing more from 90 % on, so that hits go before messages. Those that it has read by
+    // then are a few MiB, and need not be read again for the sake of beacons.
+    Ok((NewRecord { class: Class::Click, kind: RecordKind::Event, encode: Box::new(encode) }, bytes))
 }
 
 #[cfg(test)]

@@ -131,6 +131,11 @@ impl Headers {
         })
     }
 
+    /// Bytes of all names and values.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -189,6 +194,11 @@ impl Frame {
         let mut frame = Self { command, headers: Headers::default(), body: Bytes::new(), fault: None };
         headers.iter().for_each(|(name, value)| frame.headers.push(name, value));
         frame
+    }
+
+    /// Bytes of head and body, about.
+    pub fn bytes(&self) -> usize {
+        self.headers.bytes() + self.body.len()
     }
 
     /// The value of a header.

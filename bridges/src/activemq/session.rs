@@ -40,6 +40,8 @@ pub use thread::IoThread;
 
 /// Frames of a batch.
 pub const BATCH_FRAMES_MAX: usize = 256;
+/// Their bytes; the last frame may go beyond it.
+const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCHES_AHEAD: usize = 2;
 /// Frames that the bridge takes at once, and one batch more.
 const MERGED_FRAMES_MAX: usize = 512;
@@ -115,6 +117,21 @@ pub enum SessionError {
     },
 }
 
+/// With TLS 1.3 a broker that does not like our certificate says so when the handshake seems to be over, in
+/// whatever is read next.
+fn explained(error: SessionError, broker: &Broker) -> SessionError {
+    match error {
+        SessionError::Io { endpoint, source, .. } if tls::is_about_our_certificate(&source) => {
+            let what = match broker.certificate_file {
+                None => "the broker asks for a certificate: set certificate_file and key_file",
+                Some(_) => "the broker does not take the certificate of certificate_file",
+            };
+            SessionError::Io { endpoint, what, source }
+        }
+        other => other,
+    }
+}
+
 /// An open subscription. Dropping it closes the connection.
 pub struct Session {
     endpoint: String,
@@ -139,7 +156,9 @@ impl Session {
         endpoint: &Endpoint,
     ) -> Result<Self, SessionError> {
         let within = broker.connect_timeout();
-        let (broker, queue, at) = (broker.clone(), queue.clone(), endpoint.clone());
+        let broker = broker.clone();
+        let queue = queue.clone();
+        let at = endpoint.clone();
         let opening = io.run(async move {
             let opening = Self::connect(&broker, &queue, &at);
             let late = SessionError::Timeout {
@@ -147,7 +166,8 @@ impl Session {
                 what: "connecting, logging in and subscribing",
                 within_ms: within.as_millis(),
             };
-            tokio::time::timeout(within, opening).await.unwrap_or(Err(late))
+            let opened = tokio::time::timeout(within, opening).await.unwrap_or(Err(late));
+            opened.map_err(|error| explained(error, &broker))
         });
         opening.await.unwrap_or_else(|| Err(SessionError::Closed { endpoint: endpoint.to_string() }))
     }
@@ -215,7 +235,9 @@ impl Session {
         match self.frames.recv().await {
             Some(mut frames) => {
                 // Many small reads become one batch when the bridge is behind.
+                // Large ones do not: each may have as many bytes as a frame may have.
                 while frames.len() < MERGED_FRAMES_MAX
+                    && frames.iter().map(Frame::bytes).sum::<usize>() < BATCH_BYTES_MAX
                     && let Ok(more) = self.frames.try_recv()
                 {
                     frames.extend(more);

@@ -6,12 +6,14 @@ use futures_util::future::LocalBoxFuture;
 use programs::catalog::{Catalog, Verdict};
 use programs::decision::{Accepted, Refusal, Rules, decide};
 use proto::DeadLetter;
-use stream::{AppendError, LaneThread, Log, NewRecord};
+use stream::{AppendError, LaneThread, Level, Log, NewRecord};
+use supervise::now_ms;
 
 use super::config::{Queue, Target};
 use super::event::{Lane, candidate, event, record};
 use super::frame::Frame;
 use super::identity;
+use super::letter::{LetterError, message_of_letter};
 use super::mapping::{Unmappable, map};
 use crate::programs::{CoreData, LettersError, read_message};
 
@@ -45,6 +47,26 @@ pub struct Sink {
     pub core_data: Option<AcceptCoreData>,
     /// Takes what the broker does not let us put aside.
     pub letters: KeepLetters,
+}
+
+/// Why a dead letter did not become what its message says.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It holds no message that can be read.
+    #[error(transparent)]
+    Letter(#[from] LetterError),
+    /// It cannot be mapped still.
+    #[error(transparent)]
+    Poison(Unmappable),
+    /// It cannot be said at the moment.
+    #[error("{0}")]
+    NotNow(&'static str),
+    /// The log did not take the event.
+    #[error("the log: {0}")]
+    Log(#[from] AppendError),
+    /// The log of core data did not take the changes.
+    #[error("{0}")]
+    CoreData(String),
 }
 
 /// What a message became.
@@ -89,8 +111,8 @@ impl Sink {
                         return Ok(Taken::NotNow("the registry cannot say whether its program exists"));
                     }
                     Err(refused) => {
-                        let (reason, detail) = (refused.reason.name(), refused.detail.into_owned());
-                        return Err(Unmappable::Refused { reason, detail });
+                        let detail = refused.detail.into_owned();
+                        return Err(Unmappable::Refused { reason: refused.reason.name(), detail });
                     }
                 }
             }
@@ -98,6 +120,30 @@ impl Sink {
         };
         let event = event(queue, &draft, message, accepted, id, now_ms, lane);
         record(&event).map(|(record, bytes)| Taken::Event(record, bytes))
+    }
+
+    /// Puts the message of a dead letter through the mapping once more, as if it came now. What it becomes is
+    /// durable on return.
+    ///
+    /// # Errors
+    /// See [`ReplayError`]; the letter must be kept.
+    pub async fn replay(
+        &self,
+        queue: &Queue,
+        letter: &DeadLetter,
+        lane: &LaneThread,
+    ) -> Result<(), ReplayError> {
+        let message = message_of_letter(letter)?;
+        let place = Lane { boot: lane.boot(), lane: lane.lane() };
+        match self.take(queue, &message, place, now_ms()).await {
+            Taken::Event(record, _) => Ok(append(lane, vec![record], Level::Synced).await?),
+            Taken::CoreData(changes) => match &self.core_data {
+                Some(accept) => accept(changes).await.map_err(ReplayError::CoreData),
+                None => Err(ReplayError::CoreData("there is nothing that takes core data".to_owned())),
+            },
+            Taken::Poison(reason) => Err(ReplayError::Poison(reason)),
+            Taken::NotNow(reason) => Err(ReplayError::NotNow(reason)),
+        }
     }
 
     /// Whether the log has room for messages.
@@ -121,6 +167,6 @@ fn take_core_data(message: &Frame) -> Result<Taken, Unmappable> {
 ///
 /// # Errors
 /// See [`AppendError`]; the messages must not be acknowledged.
-pub async fn append(lane: Arc<LaneThread>, records: Vec<NewRecord>, queue: Queue) -> Result<(), AppendError> {
-    lane.append(records, queue.level).await.map(drop)
+pub async fn append(lane: &LaneThread, records: Vec<NewRecord>, level: Level) -> Result<(), AppendError> {
+    lane.append(records, level).await.map(drop)
 }

@@ -55,5 +55,12 @@ pub struct Counts {
     pub ignored: u64,
 }
 
+impl Counts {
+    /// Messages that are no longer at the broker.
+    pub fn done(&self) -> u64 {
+        self.acknowledged + self.quarantined + self.dead
+    }
+}
+
 /// A handle to the status; the bridge writes it.
 pub type StatusHandle = supervise::StatusHandle<Status>;

@@ -140,9 +140,9 @@ export function bridges({ activemq = [] }) {
     const { received, acknowledged, quarantined, dead } = bridge.counts;
     const state = bridge.stopped ? "stopped" : bridge.endpoint ? "subscribed" : "not connected";
     return el("tr", {},
-      el("th", { scope: "row", title: `${bridge.destination} at ${bridge.broker}` }, bridge.queue),
-      el("td", { class: bridge.endpoint ? "" : "bad", title: bridge.endpoint ?? "" }, state),
-      el("td", {}, count(received)), el("td", {}, count(acknowledged)),
+      el("th", { scope: "row", title: `${bridge.destination} at ${bridge.endpoint ?? bridge.broker}` },
+        bridge.queue, el("div", { class: bridge.endpoint ? "muted small" : "bad small" }, state)),
+      el("td", { class: "roomy" }, count(received)), el("td", {}, count(acknowledged)),
       el("td", { class: quarantined + dead > 0 ? "warn" : "" }, count(quarantined + dead)),
       el("td", {}, count(bridge.in_flight)));
   }));

@@ -13,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const START_WITHIN: Duration = Duration::from_secs(60);
 const HOME: &str = "/usr/share/activemq";
+const JARS: &str = "/usr/share/java";
+/// What a broker needs for `jms-map-json` beside its own.
+const TRANSFORMING: [&str; 2] = ["xstream.jar", "jettison.jar"];
 
 /// How a broker is set up.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +26,18 @@ pub struct Setup {
     pub quarantine_writer: Option<&'static str>,
     /// A PKCS #12 file with key and certificate, of password `secret`.
     pub key_store: Option<PathBuf>,
+    /// Another one, with the authorities whose certificates every client must have.
+    pub client_authorities: Option<PathBuf>,
+    /// It speaks OpenWire too, for JMS clients, and can make JSON of Map messages.
+    pub jms: bool,
 }
 
 /// A broker that runs, or was killed and can be started again.
 pub struct ActiveMq {
     dir: tempfile::TempDir,
     pub port: u16,
+    /// OpenWire's.
+    jms_port: u16,
     setup: Setup,
     child: Option<Child>,
 }
@@ -42,6 +51,20 @@ pub fn is_installed() -> bool {
     assert!(found || !required, "activemq or python3-stomp is missing");
     if !found {
         eprintln!("SKIPPED: activemq or python3-stomp is missing; ./test installs them");
+    }
+    found
+}
+
+/// Whether a JMS client can be compiled, and Map messages be made JSON.
+pub fn has_jms() -> bool {
+    let compiler = Command::new("javac").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let jars = TRANSFORMING.iter().all(|jar| Path::new(JARS).join(jar).exists());
+    let found = compiler.is_ok() && jars;
+    #[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
+    let required = std::env::var("CLICKGATE_TEST_REQUIRE_TOOLS").is_ok();
+    assert!(found || !required, "javac, xstream or jettison is missing");
+    if !found {
+        eprintln!("SKIPPED: javac, xstream or jettison is missing; ./test installs them");
     }
     found
 }
@@ -69,9 +92,16 @@ impl ActiveMq {
         if !is_installed() {
             return None;
         }
-        let port = free_port();
-        let mut broker = Self { dir: tempfile::tempdir().unwrap(), port, setup, child: None };
+        let dir = tempfile::tempdir().unwrap();
+        let mut broker = Self { dir, port: free_port(), jms_port: free_port(), setup, child: None };
         std::fs::create_dir_all(broker.dir.path().join("conf")).unwrap();
+        let ext = broker.dir.path().join("ext");
+        std::fs::create_dir(&ext).unwrap();
+        if broker.setup.jms {
+            for jar in TRANSFORMING {
+                std::os::unix::fs::symlink(Path::new(JARS).join(jar), ext.join(jar)).unwrap();
+            }
+        }
         broker.run();
         Some(broker)
     }
@@ -81,13 +111,18 @@ impl ActiveMq {
         format!("{scheme}://localhost:{}", self.port)
     }
 
+    /// For a JMS client.
+    pub fn jms_url(&self) -> String {
+        assert!(self.setup.jms, "it was not set up so");
+        format!("tcp://127.0.0.1:{}", self.jms_port)
+    }
+
     /// Starts it, at the same port and with what it kept.
     pub fn run(&mut self) {
         let conf = self.dir.path().join("conf");
         let xml = conf.join("activemq.xml");
         std::fs::write(&xml, self.xml()).unwrap();
         let output = File::create(self.dir.path().join("output")).unwrap();
-        let class_path = format!("{}:{HOME}/lib/*:{HOME}/lib/optional/*", conf.display());
         let child = Command::new("java")
             .args([
                 "-Xmx512m",
@@ -97,7 +132,9 @@ impl ActiveMq {
             ])
             .arg(format!("-Dactivemq.base={}", self.dir.path().display()))
             .arg(format!("-Dactivemq.conf={}", conf.display()))
-            .args(["-cp", &class_path, "-jar", &format!("{HOME}/bin/activemq.jar"), "start"])
+            .args(["-jar", &format!("{HOME}/bin/activemq.jar"), "start"])
+            .arg("--extdir")
+            .arg(self.dir.path().join("ext"))
             .arg(format!("xbean:file:{}", xml.display()))
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
@@ -159,13 +196,25 @@ impl ActiveMq {
             None => (String::new(), "stomp"),
             Some(file) => {
                 let file = file.display();
+                let trust = self.setup.client_authorities.as_ref().map_or(String::new(), |file| {
+                    let file = file.display();
+                    format!(
+                        r#" trustStore="file:{file}" trustStorePassword="secret" trustStoreType="PKCS12""#
+                    )
+                });
                 let context = format!(
-                    r#"<sslContext><sslContext keyStore="file:{file}" keyStorePassword="secret" keyStoreType="PKCS12"/></sslContext>"#
+                    r#"<sslContext><sslContext keyStore="file:{file}" keyStorePassword="secret" keyStoreType="PKCS12"{trust}/></sslContext>"#
                 );
                 (context, "stomp+ssl")
             }
         };
         let port = self.port;
+        let options = if self.setup.client_authorities.is_some() { "?needClientAuth=true" } else { "" };
+        let jms_port = self.jms_port;
+        let jms = match self.setup.jms {
+            true => format!(r#"<transportConnector name="jms" uri="tcp://127.0.0.1:{jms_port}"/>"#),
+            false => String::new(),
+        };
         let data = self.dir.path().join("data");
         let data = data.display();
         format!(
@@ -175,7 +224,7 @@ impl ActiveMq {
 <broker xmlns="http://activemq.apache.org/schema/core" useJmx="false" brokerName="b" dataDirectory="{data}" schedulerSupport="false">
 <persistenceAdapter><kahaDB directory="{data}/kahadb"/></persistenceAdapter>
 {plugins}{ssl}
-<transportConnectors><transportConnector name="stomp" uri="{uri}://127.0.0.1:{port}"/></transportConnectors>
+<transportConnectors><transportConnector name="stomp" uri="{uri}://127.0.0.1:{port}{options}"/>{jms}</transportConnectors>
 </broker></beans>"#
         )
     }

@@ -1,4 +1,4 @@
-//! Publishers and a reader that we did not write: stomp.py and stomp-rs.
+//! Publishers and readers on libraries that we did not write: stomp.py, stomp-rs, and ActiveMQ's own for JMS.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -76,4 +76,32 @@ pub fn publish_orders_by_stomp_rs(broker: &ActiveMq, from: usize, until: usize) 
         });
     };
     std::thread::spawn(publishing).join().unwrap();
+}
+
+/// Publishes a message a line by JMS; see `Jms.java`.
+pub fn publish_by_jms(broker: &ActiveMq, lines: &[String]) {
+    jms(&["publish", &broker.jms_url()], &(lines.join("\n") + "\n"));
+}
+
+/// Takes messages off a queue by JMS, whatever STOMP would make of them; how many there were.
+pub fn take_by_jms(broker: &ActiveMq, queue: &str, count: usize) -> usize {
+    jms(&["take", &broker.jms_url(), queue, &count.to_string()], "").lines().count()
+}
+
+fn jms(arguments: &[&str], input: &str) -> String {
+    let source = tempfile::Builder::new().suffix(".java").tempfile().unwrap();
+    std::fs::write(source.path(), include_str!("Jms.java")).unwrap();
+    let mut child = Command::new("java")
+        .args(["-XX:TieredStopAtLevel=1", "-cp", "/usr/share/activemq/lib/*"])
+        .arg(source.path())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "Jms.java {arguments:?}: {}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -93,6 +93,11 @@ fn a_durable_subscription_gets_what_was_published_while_nobody_read() {
     let up = world.start("up");
     eventually("both are acknowledged", || messages(&up, "acknowledged") == 2);
     assert_eq!(messages(&up, "received"), 2);
+    // A topic keeps nothing for nobody, so what is put aside waits in a queue.
+    let poison = json!({ "to": "/topic/orders", "text": "poison", "headers": { "kind": "wanted" } });
+    publish(broker.port, &[poison]);
+    eventually("it is put aside", || messages(&up, "quarantined") == 1);
+    assert_eq!(read_all(broker.port, "", "/queue/orders.QUARANTINE").len(), 1);
 }
 
 #[test]

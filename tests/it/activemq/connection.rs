@@ -1,7 +1,5 @@
-//! Login, TLS, and connections that are dead without saying so.
+//! Login, and connections that are dead without saying so.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,21 +7,11 @@ use serde_json::json;
 
 use super::broker::{ActiveMq, Setup};
 use super::clients::{publish_as, publish_orders};
-use super::{messages, order, unvalidated, unvalidated_at};
+use super::{is_connected, lines_with, messages, order, unvalidated, unvalidated_at};
 use crate::documents::{scrape, value};
-use crate::world::{Process, World, eventually, has};
+use crate::world::eventually;
 
 const HEART_BEAT_MS: u64 = 1_000;
-
-fn is_connected(process: &Process) -> bool {
-    let scraped = scrape(process);
-    let series = "clickgate_activemq_connected{queue=\"orders\"} 1";
-    scraped.lines().any(|line| line == series)
-}
-
-fn lines_with(process: &Process, text: &str) -> usize {
-    process.output().lines().filter(|line| line.contains(text)).count()
-}
 
 #[test]
 fn a_half_open_connection_is_noticed_within_two_and_a_half_heart_beats() {
@@ -90,115 +78,6 @@ fn a_wrong_password_is_one_clear_line_and_a_pause_that_grows() {
     let bridge = world.start("bridge activemq");
     publish_as(broker.port, "bridge:right", &[json!({ "to": "/queue/orders", "text": order(1) })]);
     eventually("with the right one it works", || messages(&bridge, "acknowledged") == 1);
-}
-
-struct Authority {
-    dir: PathBuf,
-}
-
-impl Authority {
-    fn new(dir: &Path, name: &str) -> Self {
-        let authority = Self { dir: dir.join(name) };
-        std::fs::create_dir_all(&authority.dir).unwrap();
-        authority.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test authority",
-        ]);
-        authority
-    }
-
-    /// A key store with a certificate for `host`.
-    fn key_store(&self, host: &str) -> PathBuf {
-        let subject = format!("/CN={host}");
-        self.openssl(&[
-            "req", "-newkey", "rsa:2048", "-nodes", "-keyout", "b.key", "-out", "b.csr", "-subj", &subject,
-        ]);
-        std::fs::write(self.dir.join("ext"), format!("subjectAltName=DNS:{host}\n")).unwrap();
-        self.openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            "b.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "ext",
-            "-out",
-            "b.pem",
-        ]);
-        self.openssl(&[
-            "pkcs12",
-            "-export",
-            "-in",
-            "b.pem",
-            "-inkey",
-            "b.key",
-            "-passout",
-            "pass:secret",
-            "-out",
-            "b.p12",
-        ]);
-        self.dir.join("b.p12")
-    }
-
-    fn file(&self) -> String {
-        self.dir.join("ca.pem").display().to_string()
-    }
-
-    fn openssl(&self, arguments: &[&str]) {
-        let status = Command::new("openssl")
-            .args(arguments)
-            .current_dir(&self.dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.unwrap().success(), "openssl {arguments:?}");
-    }
-}
-
-fn tls_world(broker: &ActiveMq, host: &str, ca_file: &str) -> World {
-    unvalidated_at(&format!("stomp+ssl://{host}:{}", broker.port))
-        .with("bridge.activemq.brokers.main.ca_file", ca_file)
-}
-
-#[test]
-fn tls_trusts_the_private_authority_and_no_other_and_checks_the_name() {
-    if !has("openssl") {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let ours = Authority::new(dir.path(), "ours");
-    let setup = Setup { key_store: Some(ours.key_store("localhost")), ..Setup::default() };
-    let Some(broker) = ActiveMq::start_with(setup) else { return };
-
-    let bridge = tls_world(&broker, "localhost", &ours.file());
-    let bridge = bridge.start("bridge activemq");
-    eventually("it is subscribed", || is_connected(&bridge));
-
-    let other = Authority::new(dir.path(), "other");
-    let of_other = tls_world(&broker, "localhost", &other.file());
-    let of_other = of_other.start("bridge activemq");
-    eventually("it says why", || lines_with(&of_other, "TLS failed: invalid peer certificate") == 1);
-    let by_address = tls_world(&broker, "127.0.0.1", &ours.file());
-    let by_address = by_address.start("bridge activemq");
-    eventually("the name is checked", || lines_with(&by_address, "not valid for name") == 1);
-    assert!(!is_connected(&of_other) && !is_connected(&by_address));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::broker::{ActiveMq, Setup};
 use super::clients::{look, publish, publish_as, read_all};
 use super::{messages, order, world, world_at};
-use crate::world::{World, eventually};
+use crate::world::{World, eventually, text as text_of};
 
 const QUARANTINE: &str = "/queue/orders.QUARANTINE";
 
@@ -62,30 +62,58 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn where_the_broker_takes_no_quarantined_message_it_becomes_a_dead_letter() {
+fn where_the_broker_takes_no_quarantined_message_it_becomes_a_dead_letter_that_can_be_replayed() {
     let setup = Setup {
         users: vec![("bridge", "secret"), ("admin", "secret")],
         quarantine_writer: Some("admin"),
-        key_store: None,
+        ..Setup::default()
     };
     let Some(broker) = ActiveMq::start_with(setup) else { return };
     let world = world(&broker)
         .with("bridge.activemq.brokers.main.username", "bridge")
         .with("bridge.activemq.brokers.main.password", "secret");
-    publish_as(broker.port, "admin:secret", &[text("poison"), text(&order(1)), text("more poison")]);
+    let later = json!({
+        "to": "/queue/orders", "text": r#"{"program": "later", "n": 7}"#, "headers": { "shop": "a:b\nc" },
+    });
+    publish_as(broker.port, "admin:secret", &[text("poison"), text(&order(1)), later]);
     let up = world.start("up");
     eventually("both are dead letters", || messages(&up, "dead") == 2);
     eventually("the good one is stored", || world.count() == 1);
     assert_eq!(messages(&up, "quarantined"), 0);
-    let letters = world.json(&["dead-letters", "list"]);
-    let letters = letters["items"].as_array().unwrap();
-    assert_eq!(letters.len(), 2);
-    assert!(letters.iter().all(|letter| letter["stage"] == "bridge-activemq"), "{letters:?}");
-    let shown = world.json(&["dead-letters", "show", letters[0]["id"].as_str().unwrap()]);
+    let letters = || world.json(&["dead-letters", "list"])["items"].as_array().unwrap().clone();
+    assert_eq!(letters().len(), 2);
+    assert!(letters().iter().all(|letter| letter["stage"] == "bridge-activemq"), "{:?}", letters());
+    let ids: Vec<String> = letters().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    let shown = world.json(&["dead-letters", "show", &ids[0]]);
     assert!(shown["reason"].as_str().unwrap().starts_with("the body is no JSON"), "{shown}");
-    up.stop();
+
+    // By the programs of now.
+    let refusal = |id: &str| {
+        let output = world.run(&["dead-letters", "replay", id]);
+        assert!(!output.status.success(), "{}", text_of(&output));
+        text_of(&output)
+    };
+    assert!(refusal(&ids[0]).contains("the body is no JSON"), "{}", refusal(&ids[0]));
+    assert!(refusal(&ids[1]).contains("unknown_program"), "{}", refusal(&ids[1]));
+    let program = r#"{"programId": "later", "programName": "Later", "customerId": 7, "customerName": "C", "valid": true}"#;
+    let file = world.write("later.json", &format!("[{program}]"));
+    world.ok(&["programs", "import", &file.display().to_string()]);
+    eventually("its program is known", || world.run(&["dead-letters", "replay", &ids[1]]).status.success());
+    eventually("it is an event", || world.count() == 2);
+    let event = world.ok(&["--json", "events", "query", "--program", "later"]);
+    assert!(event.contains(r#"["utm_content","7"]"#) && event.contains("/queue/orders"), "{event}");
+    assert_eq!(letters().len(), 1);
+    let (status, said) = up.stop_and_read();
+    assert!(status.success(), "{said}");
     assert_eq!(read_all(broker.port, "admin:secret", "/queue/orders").len(), 0, "they were acknowledged");
     assert_eq!(read_all(broker.port, "admin:secret", QUARANTINE).len(), 0);
+
+    // Nobody runs, and the queue is called otherwise: nothing says what the letter becomes.
+    let mut world = world;
+    world.set("bridge.activemq.queues.orders.destination", "/queue/renamed");
+    let output = world.run(&["dead-letters", "replay", &ids[0]]);
+    assert!(text_of(&output).contains("no queue is configured so"), "{}", text_of(&output));
+    assert_eq!(world.json(&["reconcile"])["totals"]["missing"], 0);
 }
 
 /// The bridge dies over the message whenever it comes to it, as far as its files say.

@@ -21,11 +21,16 @@ pub struct Load {
 impl Load {
     /// So many clients, which begin now.
     pub fn start(tracker: SocketAddr, clients: usize) -> Self {
+        Self::start_with_pause(tracker, clients, PAUSE)
+    }
+
+    /// The same, each with such a pause between two hits.
+    pub fn start_with_pause(tracker: SocketAddr, clients: usize, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let hits = Arc::new(AtomicUsize::new(0));
         let client = |seed| {
             let (stop, hits) = (Arc::clone(&stop), Arc::clone(&hits));
-            std::thread::spawn(move || hit(tracker, seed, &stop, &hits))
+            std::thread::spawn(move || hit(tracker, seed, pause, &stop, &hits))
         };
         let clients = (0..clients as u64).map(client).collect();
         Self { stop, hits, clients }
@@ -43,7 +48,13 @@ impl Load {
     }
 }
 
-fn hit(tracker: SocketAddr, seed: u64, stop: &AtomicBool, hits: &AtomicUsize) -> Vec<String> {
+fn hit(
+    tracker: SocketAddr,
+    seed: u64,
+    pause: Duration,
+    stop: &AtomicBool,
+    hits: &AtomicUsize,
+) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut told = Vec::new();
     let Ok(mut client) = Client::open(tracker) else { return told };
@@ -56,7 +67,7 @@ fn hit(tracker: SocketAddr, seed: u64, stop: &AtomicBool, hits: &AtomicUsize) ->
             Err(_) => break,
         }
         hits.store(hits.load(SeqCst) + 1, SeqCst);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
     }
     told
 }

@@ -41,7 +41,10 @@ fn the_program_bridge_reads_core_data_from_a_stream_as_from_the_log() {
     all_know(&[&tracker], "1", 8);
     assert_eq!(revision(tracker.tracker, "2"), Some(7));
 
-    let refused = world.run(&["programs", "import", "--stream", "-"]);
-    assert!(!refused.status.success(), "{}", crate::world::text(&refused));
+    // Into the log it would go unread.
+    let file = world.write("change.json", &program("3", 1));
+    let refused = world.run(&["programs", "import", "--stream", file.to_str().unwrap()]);
+    let said = crate::world::text(&refused);
+    assert!(!refused.status.success() && said.contains("bridge.programs.stream"), "{said}");
     assert!(again.stop().success());
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::region::{Region, shards_held};
+use super::region::{Region, load, shards_held};
 use crate::aws_proxy::{Fault, Outage, Rule};
-use crate::shipper::load::Load;
 use crate::world::eventually;
 
 #[test]
@@ -15,7 +14,7 @@ fn everything_at_once_under_load_loses_and_doubles_nothing() {
     let Some(region) = Region::new(2) else { return };
     let edge = region.edge();
     let up = edge.start("up");
-    let load = Load::start(up.tracker, 4);
+    let load = load(&up);
     let faults = [
         Rule::share(0.1, Fault::refuse(400, "ProvisionedThroughputExceededException")),
         Rule::share(0.05, Fault::refuse(500, "InternalServerError")),
@@ -33,7 +32,7 @@ fn everything_at_once_under_load_loses_and_doubles_nothing() {
     region.kinesis.add(Rule::share(0.05, Fault::ResetBefore));
     let worlds = [region.worker(), region.worker()];
     let workers = [worlds[0].start("consumer"), worlds[1].start("consumer")];
-    eventually("under load", || load.hits() > 2_000);
+    eventually("under load", || load.hits() > 1_000);
     let told: BTreeSet<String> = load.stop().into_iter().collect();
     assert!(up.stop().success());
     region.assert_stored(&told);
@@ -56,7 +55,7 @@ fn a_table_that_is_away_for_a_minute_is_waited_for() {
     let world = region.worker();
     let worker = world.start("consumer");
     eventually("it holds both", || shards_held(&worker) == 2);
-    let load = Load::start(up.tracker, 4);
+    let load = load(&up);
     eventually("under load", || load.hits() > 200);
     region.dynamodb.go_down(Outage::Refusing);
     std::thread::sleep(Duration::from_secs(30));

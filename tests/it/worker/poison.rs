@@ -29,8 +29,7 @@ fn poison_in_the_middle_goes_to_the_dead_letters_and_holds_nothing_up() {
 
     let reader = region.reader();
     let letters = || -> Vec<serde_json::Value> {
-        let listed = reader.ok(&["--json", "dead-letters", "list"]);
-        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        reader.json(&["dead-letters", "list"])["items"].as_array().unwrap().clone()
     };
     eventually("three letters", || letters().len() == 3);
     let reasons: Vec<String> =
@@ -86,8 +85,7 @@ fn at_its_bound_of_letters_a_worker_stalls_and_goes_on_once_some_were_dropped() 
     eventually("it is stalled", || log(&worker)["consumer"]["stalled"] == true);
     assert!(worker_status(&worker)["shards"].as_object().unwrap().len() == 1, "it keeps its lease");
     let reader = region.reader();
-    let listed = reader.ok(&["--json", "dead-letters", "list"]);
-    let letter: serde_json::Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    let letter = reader.json(&["dead-letters", "list"])["items"][0].clone();
     assert_eq!(letter["boot"], BOOT.to_string(), "{letter}");
     reader.ok(&["dead-letters", "drop", letter["id"].as_str().unwrap()]);
     region.wait_for(&ids(0, 2..5));

@@ -13,8 +13,12 @@ use crate::aws_proxy::AwsProxy;
 use crate::kinesis::server::KinesisServer;
 use crate::kinesis::stream::Stream;
 use crate::ministack::Ministack;
+use crate::shipper::load::Load;
 use crate::shipper::region::{log, machine};
 use crate::world::{Process, World, text};
+
+/// Records of an aggregate that a test makes.
+const AGGREGATE_MAX: usize = 100;
 
 /// How long a test waits for events to be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(120);
@@ -69,11 +73,13 @@ impl Region {
         self.worker().with("aws.dynamodb_endpoint", &dynamodb)
     }
 
-    /// Puts a piece of a lane into the stream, as an aggregate.
+    /// Puts a piece of a lane into the stream, as aggregates.
     pub fn put(&self, lane: u32, numbers: impl IntoIterator<Item = u64>) {
         let events: Vec<Vec<u8>> = numbers.into_iter().map(|number| event(lane, number)).collect();
-        let records: Vec<(&str, &[u8])> = events.iter().map(|event| ("k", &event[..])).collect();
-        self.stream.put("k", &crate::kinesis::aggregate(&records));
+        for events in events.chunks(AGGREGATE_MAX) {
+            let records: Vec<(&str, &[u8])> = events.iter().map(|event| ("k", &event[..])).collect();
+            self.stream.put("k", &crate::kinesis::aggregate(&records));
+        }
     }
 
     /// Waits until the table has these ids, then asserts that it has no other, each once, and that the
@@ -213,6 +219,11 @@ pub fn event(lane: u32, number: u64) -> Vec<u8> {
 
 pub fn ids(lane: u32, numbers: impl IntoIterator<Item = u64>) -> BTreeSet<String> {
     numbers.into_iter().map(|number| id(lane, number).to_string()).collect()
+}
+
+/// Some three hundred hits a second: what a local DynamoDB takes on a machine with other things to do.
+pub fn load(edge: &Process) -> Load {
+    Load::start_with_pause(edge.tracker, 2, Duration::from_millis(6))
 }
 
 /// What a worker says of its stream.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::region::{Region, event, ids, shards_held, worker_status};
+use super::region::{Region, event, ids, load, shards_held, worker_status};
 use crate::aws_proxy::{Fault, Rule};
-use crate::shipper::load::Load;
 use crate::shipper::region::log;
 use crate::world::eventually;
 
@@ -18,7 +17,7 @@ fn shards_are_split_and_merged_under_load_and_parents_are_stored_before_children
     let up = edge.start("up");
     let (first, second) = (region.worker(), region.worker());
     let workers = [first.start("consumer"), second.start("consumer")];
-    let load = Load::start(up.tracker, 4);
+    let load = load(&up);
     eventually("under load", || load.hits() > 50);
     let [whole] = &region.stream.shards()[..] else { panic!("one shard") };
     region.stream.split_shard(whole);
@@ -50,14 +49,14 @@ fn shards_are_split_and_merged_under_load_and_parents_are_stored_before_children
 fn a_child_waits_until_its_parent_is_stored() {
     let Some(region) = Region::new(1) else { return };
     let world = region.worker();
-    let held =
-        region.dynamodb.add(Rule::always(Fault::refuse(500, "InternalServerError")).on("BatchWriteItem"));
+    region.dynamodb.add(Rule::always(Fault::refuse(500, "InternalServerError")).on("BatchWriteItem"));
     region.put(0, 0..10);
     let [whole] = &region.stream.shards()[..] else { panic!("one shard") };
     region.stream.split_shard(whole);
     region.put(1, 0..10);
     let worker = world.start("consumer");
-    eventually("it tries to store the parent's", || region.dynamodb.count(held) > 3);
+    eventually("it has a lease", || !region.table.leases().is_empty());
+    eventually("it cannot store the parent's", || !log(&worker)["consumer"]["error"].is_null());
     assert_eq!(region.table.leases().len(), 1, "the children have no lease yet");
     region.dynamodb.remove_all();
     let sent: BTreeSet<String> = ids(0, 0..10).into_iter().chain(ids(1, 0..10)).collect();

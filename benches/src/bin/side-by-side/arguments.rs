@@ -35,6 +35,8 @@ pub enum Rows {
     Shipping,
     /// What a million events cost in Kinesis: requests, records, payload units
     PutRecords,
+    /// The ActiveMQ bridge against a client that acknowledges and does nothing else
+    Activemq,
 }
 
 impl Arguments {
@@ -60,8 +62,10 @@ mod tests {
     fn only_all_rows_with_enough_rounds_are_complete() {
         assert!(arguments("side-by-side").is_complete());
         assert!(
-            arguments("side-by-side --rows pixel,mixed,consumer,up,publish,shipper,shipping,put-records")
-                .is_complete()
+            arguments(
+                "side-by-side --rows pixel,mixed,consumer,up,publish,shipper,shipping,put-records,activemq"
+            )
+            .is_complete()
         );
         assert!(!arguments("side-by-side --rounds 4").is_complete());
         let some = arguments("side-by-side --rows mixed,up");

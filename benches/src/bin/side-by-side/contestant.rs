@@ -128,7 +128,7 @@ impl Clickgate {
             .envs(settings.iter().copied());
         let log = bench.dir.path().join("clickgate.output");
         match role {
-            ["consumer"] => Server::start(command, admin, &log, "/log"),
+            ["consumer"] | ["bridge", ..] => Server::start(command, admin, &log, "/log"),
             _ => Server::start(command, tracker, &log, "/health/ready"),
         }
     }
@@ -137,8 +137,13 @@ impl Clickgate {
         bench.data().join("log")
     }
 
-    /// Events in the log of a tracker that has ended, by reading it from its start to its end.
+    /// Events in the log of a process that has ended, by reading it from its start to its end.
     pub fn events_in_log(bench: &Bench) -> io::Result<u64> {
+        Self::each_event_in_log(bench, |_payload| {})
+    }
+
+    /// The same, and shows the payload of each.
+    pub fn each_event_in_log(bench: &Bench, mut show: impl FnMut(&[u8])) -> io::Result<u64> {
         const CURSOR: &str = "table";
         let config = LogConfig { cursors: vec![CURSOR.into()], ..LogConfig::default() };
         let log = Log::open(&Self::log_dir(bench), "events", config).map_err(io::Error::other)?;
@@ -147,9 +152,14 @@ impl Clickgate {
         let mut events = 0;
         runtime.block_on(async {
             while let Some(batch) = source.next(4 << 20).await.map_err(io::Error::other)? {
-                let is_event =
-                    |item: &&Item| matches!(item, Item::Record(record) if record.kind == RecordKind::Event);
-                events += batch.items.iter().filter(is_event).count() as u64;
+                for item in &batch.items {
+                    if let Item::Record(record) = item
+                        && record.kind == RecordKind::Event
+                    {
+                        events += 1;
+                        show(&record.payload);
+                    }
+                }
             }
             Ok(events)
         })

@@ -9,11 +9,13 @@
 //! loopback. Contestants take turns, each round begins with an empty log, and a round in which
 //! other processes used the machine is repeated; ratios within one run are what counts. After
 //! each round the log is read and must hold every event that was acknowledged. Needs nginx and
-//! wrk (`apt-get install -y nginx wrk`) and eleven minutes, sixteen at most. The row about Redis
-//! needs redis-server, else it says so. `side-by-side --rows mixed,up --rounds 1`
+//! wrk (`apt-get install -y nginx wrk`) and thirteen minutes, twenty at most. The row about Redis
+//! needs redis-server, the one about ActiveMQ activemq, else they say so. `side-by-side --rows mixed,up --rounds 1`
 //! measures some rows quickly and writes nothing.
 
+mod activemq;
 mod arguments;
+mod broker;
 mod chart;
 mod contestant;
 mod full_speed;
@@ -44,7 +46,7 @@ use quiet::Quiet;
 use world::requests::{mix, pixels};
 
 /// The time limits of a phase of the run, in seconds from the start of the run. All of it ends
-/// within sixteen minutes.
+/// within twenty minutes.
 #[derive(Clone, Copy)]
 struct Phase {
     /// Until then it waits for a quiet machine and repeats disturbed rounds.
@@ -58,6 +60,7 @@ const LATENCY: Phase = Phase { repeats_until: 480, until: 540 };
 const STORING: Phase = Phase { repeats_until: 590, until: 640 };
 const PUBLISH: Phase = Phase { repeats_until: 670, until: 690 };
 const SHIPPING: Phase = Phase { repeats_until: 850, until: 900 };
+const ACTIVEMQ: Phase = Phase { repeats_until: 1_080, until: 1_140 };
 
 /// State shared by all phases of the run.
 struct Bench {
@@ -100,10 +103,20 @@ fn run(arguments: Arguments) -> io::Result<()> {
     };
     let shipping = shipping::measure(&bench)?;
     let put_records = put_records::measure(&bench)?;
+    let activemq = activemq::measure(&bench)?;
     let machine = machine::describe(workspace)?;
     let took = bench.started.elapsed();
-    let report =
-        report::Report { machine, full_speed, latency, storing, publish, shipping, put_records, took };
+    let report = report::Report {
+        machine,
+        full_speed,
+        latency,
+        storing,
+        publish,
+        shipping,
+        put_records,
+        activemq,
+        took,
+    };
     if bench.arguments.is_complete() {
         std::fs::write(workspace.join("benches/results.svg"), chart::svg(&report))?;
         std::fs::write(workspace.join("benches/RESULTS.md"), report.markdown())?;

@@ -1,11 +1,13 @@
 //! `RESULTS.md`: every promised row with what was measured, and every round.
 
+mod activemq;
 mod rounds;
 mod shipping;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::activemq::{Consumer, Taken};
 use crate::full_speed::{Contestant, Round, Rounds, median};
 use crate::latency::Latency;
 use crate::machine::Machine;
@@ -15,6 +17,7 @@ use crate::shipping::{Alone, Shipping, Together};
 use crate::storing::{EndToEnd, Storing};
 
 const MIB: f64 = 1_048_576.0;
+const BRIDGE: &str = "ActiveMQ bridge, persistent messages, acknowledged after the log's sync";
 
 /// All that was measured.
 pub struct Report {
@@ -26,6 +29,8 @@ pub struct Report {
     pub publish: Option<Vec<Publish>>,
     pub shipping: Shipping,
     pub put_records: Vec<PutRecords>,
+    /// Without rounds if there was no ActiveMQ.
+    pub activemq: Option<Vec<Taken>>,
     pub took: Duration,
 }
 
@@ -73,6 +78,7 @@ impl Report {
             rows.push(at_most("PUBLISH to visible in another process's L1, p99", p99, "ms", 10.0, 2.0));
         }
         self.shipping_rows(&mut rows);
+        self.activemq_rows(&mut rows);
         rows
     }
 
@@ -166,6 +172,19 @@ impl Report {
         }
     }
 
+    fn activemq_rows(&self, rows: &mut Vec<Row>) {
+        let Some(rounds) = self.activemq.as_ref().filter(|rounds| !rounds.is_empty()) else { return };
+        let rate = |consumer| {
+            let of = rounds.iter().filter(|round| round.consumer == consumer);
+            median(of.map(Taken::per_second).collect())
+        };
+        let ours = rate(Consumer::Bridge);
+        let other = rate(Consumer::AcknowledgeOnly);
+        rows.push(at_least(BRIDGE, ours, "messages/s", 8_000.0, 15_000.0));
+        let what = "the same against a client that acknowledges and does nothing else";
+        rows.push(unpromised(what, ours / other, "x"));
+    }
+
     fn against_nginx(&self, connections: u64, figure: fn(&Round) -> f64) -> f64 {
         self.ratio(Contestant::Written, Contestant::Nginx, connections, figure)
     }
@@ -211,6 +230,14 @@ impl Report {
         }
         if self.publish.as_ref().is_some_and(Vec::is_empty) {
             out.push_str("| PUBLISH to visible in another process's L1, p99 | ≤ 10.000 ms | ≤ 2.000 ms | redis-server is missing | – |\n");
+        }
+        if self.activemq.as_ref().is_some_and(Vec::is_empty) {
+            line(
+                &mut out,
+                format_args!(
+                    "| {BRIDGE} | ≥ 8000 messages/s | ≥ 15000 messages/s | ActiveMQ is missing | – |"
+                ),
+            );
         }
         rounds::write(&mut out, self);
         out

@@ -158,6 +158,22 @@ prop_compose! {
     }
 }
 
+#[test]
+fn what_the_fuzzer_found_stays_found() {
+    // Colons of a value that came as they are, and twice as long when they are written.
+    let colons = ":".repeat(400);
+    crate::fuzz::stomp(format!("\0MESSAGE\na{colons}\n\nbody\0").as_bytes());
+}
+
+#[test]
+fn more_headers_than_a_broker_takes_are_read_since_it_adds_its_own() {
+    let mut message = Frame::new(Command::Message, &[]);
+    (0..2_000).for_each(|n| message.headers.push(&format!("h{n}"), "x"));
+    message.headers.push("ack", "a-1");
+    let read = decode_all(&encoded(&message), Limits::default()).unwrap();
+    assert_eq!((read.len(), read[0].header("ack")), (1, Some("a-1")));
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_is_decoded_however_it_is_cut(

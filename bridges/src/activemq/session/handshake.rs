@@ -13,8 +13,9 @@ use super::io::Pace;
 
 /// Characters of a refusal that are repeated.
 const REASON_CHARS_MAX: usize = 300;
-/// Messages that may arrive before the receipt of SUBSCRIBE.
+/// Messages that may arrive before the receipt of SUBSCRIBE, and their bytes, with one message more.
 const EARLY_MAX: usize = 10_000;
+const EARLY_BYTES_MAX: usize = 16 << 20;
 
 /// A connection that is not read by a task yet.
 pub struct Talk<'t, S> {
@@ -91,12 +92,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         }
         self.write(&subscribe).await?;
         let mut early = Vec::new();
+        let mut early_bytes = 0;
         loop {
             let answer = self.read("subscribing").await?;
             match answer.command {
                 Command::Receipt if answer.header("receipt-id") == Some(receipt) => return Ok(early),
                 Command::Error => return Err(self.refused("SUBSCRIBE", &reason(&answer))),
-                _ if early.len() < EARLY_MAX => early.push(answer),
+                _ if early.len() < EARLY_MAX && early_bytes < EARLY_BYTES_MAX => {
+                    early_bytes += answer.bytes();
+                    early.push(answer);
+                }
                 _ => return Err(self.refused("SUBSCRIBE", "it sent messages without its receipt")),
             }
         }
@@ -176,6 +181,35 @@ mod tests {
         assert_eq!(pace(10_000, "0,5000"), (Some(10_000), None));
         assert_eq!(pace(0, "5,5"), (None, None));
         assert_eq!(pace(10, "nonsense"), (None, None));
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_receipt_of_subscribe_is_bounded_by_its_bytes() {
+        let (mut ours, mut brokers) = tokio::io::duplex(64 * 1024);
+        let mut message = Frame::new(Command::Message, &[("subscription", "s")]);
+        message.body = vec![b'x'; 1 << 20].into();
+        let mut bytes = BytesMut::new();
+        encode(&message, &mut bytes);
+        let sending = tokio::spawn(async move {
+            let mut sent = 0;
+            while brokers.write_all(&bytes).await.is_ok() {
+                sent += 1;
+            }
+            sent
+        });
+        let endpoint = "stomp://broker:1".parse().unwrap();
+        let mut decoder = Decoder::new(super::super::Limits::default());
+        let mut talk = Talk {
+            stream: &mut ours,
+            decoder: &mut decoder,
+            input: &mut BytesMut::new(),
+            endpoint: &endpoint,
+        };
+        let subscribed = talk.subscribe(&Queue::default(), "s", "r").await;
+        assert!(matches!(subscribed, Err(SessionError::Refused { what: "SUBSCRIBE", .. })), "{subscribed:?}");
+        drop(ours);
+        let sent = sending.await.unwrap();
+        assert!(sent <= (EARLY_BYTES_MAX >> 20) + 2, "{sent} MiB");
     }
 
     #[test]

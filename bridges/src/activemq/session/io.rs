@@ -9,10 +9,8 @@ use tokio::time::timeout;
 
 use super::super::codec::Decoder;
 use super::super::frame::Frame;
-use super::{BATCH_FRAMES_MAX, SessionError};
+use super::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, SessionError};
 
-/// Bodies of a batch.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 * 1024;
 /// Bytes that are written at once.
@@ -106,7 +104,7 @@ impl<S: AsyncRead> Reading<'_, S> {
         let mut bytes = 0;
         while batch.len() < BATCH_FRAMES_MAX && bytes < BATCH_BYTES_MAX {
             let Some(frame) = self.decoder.next(&mut self.input)? else { break };
-            bytes += frame.body.len();
+            bytes += frame.bytes();
             batch.push(frame);
         }
         Ok(())

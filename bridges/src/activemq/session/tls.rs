@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::super::config::{Broker, Endpoint};
@@ -80,6 +80,25 @@ pub fn connector(broker: &Broker) -> Result<TlsConnector, TlsError> {
 /// [`TlsError::HostName`].
 pub fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(endpoint.host.clone()).map_err(|_| TlsError::HostName(endpoint.host.clone()))
+}
+
+/// Whether the broker ended the handshake because of the certificate that it got, or got not, from us.
+pub fn is_about_our_certificate(error: &std::io::Error) -> bool {
+    let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    matches!(
+        source,
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::NoCertificate
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        ))
+    )
 }
 
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, TlsError> {

@@ -1,6 +1,6 @@
 //! The tables with every round.
 
-use super::{MIB, Report, line, shipping};
+use super::{MIB, Report, activemq, line, shipping};
 use crate::full_speed::Rounds;
 use crate::latency::{self, Latency};
 use crate::publish::Publish;
@@ -20,6 +20,9 @@ pub fn write(out: &mut String, report: &Report) {
         publish(out, rounds);
     }
     shipping::write(out, &report.shipping, &report.put_records);
+    if let Some(rounds) = report.activemq.as_ref().filter(|rounds| !rounds.is_empty()) {
+        activemq::write(out, rounds);
+    }
 }
 
 fn full_speed(out: &mut String, rounds: &Rounds) {
