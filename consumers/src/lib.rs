@@ -24,6 +24,7 @@
 //! | dead letters of the consumer | `dead_letters_max` (10,000), `dead_letters_bytes_max` (256 MiB) | the loop stalls until an operator replays or drops some |
 //! | dead letters of bridges | [`GivenLimits`] | the oldest are discarded and counted |
 //! | dead letters of the shipper | [`GivenLimits`] | none is taken; the shipper stalls at that record |
+//! | requests to DynamoDB ([`DynamoTable`]) | `requests_max` | callers wait; the rest of its bounds is in `dynamo.rs` |
 //! | calls of the local table ([`LocalTable`]) | [`CALLS_MAX`] on blocking threads | callers wait |
 //! | one page of any listing | [`PAGE_MAX`] items | `next` says where the next page starts |
 //! | one transaction of the sweep | `sweep_items_max` items | it repeats; other writers get their turn in between |
