@@ -8,7 +8,7 @@
 //
 // KINESIS_MOCK_PLAIN_PORT may be 0: the first line of output says on which port it listens. With
 // CLICKGATE_END_WITH_STDIN=1 it ends when its standard input does, so as not to outlive whoever
-// started it, even if that one is killed.
+// started it, even if that one is killed. SIGTERM ends it once what it has is written down.
 'use strict';
 const fs = require('node:fs');
 const Module = require('node:module');
@@ -20,6 +20,24 @@ const plainPort = Number((process.env.KINESIS_MOCK_PLAIN_PORT ??= '4568'));
 const noPort = 1;
 process.env.KINESIS_MOCK_TLS_PORT = String(noPort);
 
+// By itself it would stop to write down at once when it is told to end, and serve open connections for
+// as long as they last. So it is not told: connections are cut, and it ends once all is written.
+const sockets = new Set();
+const { exit } = process;
+process.on('SIGTERM', () => {
+  isEnding = true;
+  sockets.forEach((socket) => socket.destroy());
+  // It writes down what it keeps every 5 s.
+  setTimeout(() => exit.call(process), process.env.SHOULD_PERSIST_DATA === 'true' ? 6_000 : 0);
+});
+let isEnding = false;
+for (const name of ['on', 'once', 'addListener']) {
+  const add = process[name];
+  process[name] = function (event, listener) {
+    return event === 'SIGTERM' ? this : add.call(this, event, listener);
+  };
+}
+
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (port, listening) {
   if (port === noPort) {
@@ -30,6 +48,14 @@ net.Server.prototype.listen = function (port, listening) {
   if (port !== plainPort) {
     throw new Error(`kinesis-local listens on ${port}, which is not its plain port ${plainPort}`);
   }
+  this.on('connection', (socket) => {
+    if (isEnding) {
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   return listen.call(this, { port, host: '127.0.0.1' }, () => {
     console.log(`listening on 127.0.0.1:${this.address().port}`);
     listening();
