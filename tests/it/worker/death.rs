@@ -12,7 +12,7 @@ use crate::shipper::region::log;
 use crate::world::eventually;
 
 fn checkpoints(leases: &[Value]) -> Vec<Value> {
-    leases.iter().map(|lease| lease["checkpoint"].clone()).collect()
+    leases.iter().map(|lease| lease["checkpoint"]["S"].clone()).collect()
 }
 
 #[test]
