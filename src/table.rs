@@ -45,10 +45,10 @@ impl AnyTable {
 
 impl AnyTable {
     /// What this process has spent; a file costs nothing.
-    pub fn cost(&self) -> Option<Cost> {
+    pub fn cost(&self) -> Cost {
         match self {
-            Self::Local(_) => None,
-            Self::Dynamo(table) => Some(table.cost()),
+            Self::Local(_) => Cost::default(),
+            Self::Dynamo(table) => table.cost(),
         }
     }
 }

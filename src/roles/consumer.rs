@@ -233,12 +233,11 @@ impl Report for ConsumerReport {
         gauge!("clickgate_consumer_failing").set(flag(status.error.is_some()));
         gauge!("clickgate_consumer_stalled").set(flag(status.stalled));
         gauge!("clickgate_consumer_transactions").set(status.transactions as f64);
-        if let Some(cost) = self.table.cost() {
-            counter!("clickgate_table_write_units_total").absolute(cost.write_units as u64);
-            counter!("clickgate_table_read_units_total").absolute(cost.read_units as u64);
-            counter!("clickgate_table_throttled_total").absolute(cost.throttled);
-            counter!("clickgate_table_repeated_total").absolute(cost.repeated);
-        }
+        let cost = self.table.cost();
+        counter!("clickgate_table_write_units_total").absolute(cost.write_units as u64);
+        counter!("clickgate_table_read_units_total").absolute(cost.read_units as u64);
+        counter!("clickgate_table_throttled_total").absolute(cost.throttled);
+        counter!("clickgate_table_repeated_total").absolute(cost.repeated);
         std::future::ready(()).boxed_local()
     }
 }

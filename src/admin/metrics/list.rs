@@ -61,7 +61,7 @@ const METRICS: &[(&str, Kind, &str)] = &[
     ("clickgate_consumer_failing", Gauge, "1 while the consumer cannot read, store or commit."),
     ("clickgate_consumer_stalled", Gauge, "1 while there is no room for one more dead letter of the consumer: replay or drop some."),
     ("clickgate_consumer_transactions", Gauge, "Transactions of the table since the start."),
-    ("clickgate_table_write_units_total", Counter, "Write units that the consumer has used of the table in DynamoDB, by its answers."),
+    ("clickgate_table_write_units_total", Counter, "Write units that the consumer has used of the table in DynamoDB, by its answers; 0 with a local table."),
     ("clickgate_table_read_units_total", Counter, "Read units, likewise."),
     ("clickgate_table_throttled_total", Counter, "Requests and items for which that table had no capacity; they go again."),
     ("clickgate_table_repeated_total", Counter, "Attempts at a request to that table after the first."),

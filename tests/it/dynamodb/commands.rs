@@ -86,7 +86,8 @@ async fn a_table_is_created_once_and_what_is_wrong_with_one_is_said_with_the_way
     {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
-    let consumer = machine(&region).with("table.name", &other).run(&["consumer"]);
+    let consumer = machine(&region).with("table.name", &other).with("admin.listen", "127.0.0.1:0");
+    let consumer = consumer.run(&["consumer"]);
     assert!(
         !consumer.status.success() && text(&consumer).contains("must have pk (HASH)"),
         "{}",
