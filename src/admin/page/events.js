@@ -1,6 +1,6 @@
 // The newest events, live.
 
-import { get } from "/page/api.js";
+import { get, Refused } from "/page/api.js";
 import { byId, clock, el, fill, nothing, problem } from "/page/dom.js";
 
 const SHOWN_MAX = 50;
@@ -11,6 +11,16 @@ let shown = false;
 /** Forgets where it was: another process answers now. */
 export function restart() {
   next = null;
+}
+
+/** Shows the events of another program from now on. */
+export function begin() {
+  byId("events-program").addEventListener("change", () => {
+    next = null;
+    shown = false;
+    problem("events-problem", null);
+    fill("events", nothing("…"));
+  });
 }
 
 /** Asks for what came since; if more came than is shown, for the newest. */
@@ -25,13 +35,20 @@ export async function poll(stats) {
   try {
     const after = next === null ? "" : `&after=${encodeURIComponent(next)}`;
     const asked = next;
-    const listing = await get(`/events/tail?limit=${SHOWN_MAX}${after}`);
-    if (asked !== next) return;
+    const program = byId("events-program").value.trim();
+    const only = program === "" ? "" : `&program=${encodeURIComponent(program)}`;
+    const listing = await get(`/events/tail?limit=${SHOWN_MAX}${after}${only}`);
+    if (asked !== next || program !== byId("events-program").value.trim()) return;
     const isFull = listing.items.length === SHOWN_MAX;
     show(listing.items, asked === null);
     next = isFull && asked !== null ? null : listing.next;
     problem("events-problem", null);
   } catch (error) {
+    // A table in DynamoDB lists the events of one program.
+    if (error instanceof Refused && byId("events-program").value.trim() === "") {
+      fill("events", nothing("Name a program above: this table lists the events of one program at a time."));
+      return;
+    }
     problem("events-problem", `The events cannot be read: ${error.message}`);
     throw error;
   }

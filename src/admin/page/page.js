@@ -49,6 +49,7 @@ programs.start();
 trying.start(() => stats?.hits);
 await pollStats().catch(() => {});
 every(1000, pollStats);
+events.begin();
 every(400, () => events.poll(stats));
 every(1000, () => panel("lanes-problem", "/log", (log) => {
   panels.log(log);
