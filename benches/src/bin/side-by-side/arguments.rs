@@ -37,6 +37,8 @@ pub enum Rows {
     PutRecords,
     /// The ActiveMQ bridge against a client that acknowledges and does nothing else
     Activemq,
+    /// What a million events cost in DynamoDB: write units, CPU
+    TableDynamodb,
 }
 
 impl Arguments {
@@ -63,7 +65,7 @@ mod tests {
         assert!(arguments("side-by-side").is_complete());
         assert!(
             arguments(
-                "side-by-side --rows pixel,mixed,consumer,up,publish,shipper,shipping,put-records,activemq"
+                "side-by-side --rows pixel,mixed,consumer,up,publish,shipper,shipping,put-records,activemq,table-dynamodb"
             )
             .is_complete()
         );

@@ -30,6 +30,7 @@ mod quiet;
 mod report;
 mod shipping;
 mod storing;
+mod table_dynamodb;
 
 use std::cell::OnceCell;
 use std::io;
@@ -104,6 +105,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
     let shipping = shipping::measure(&bench)?;
     let put_records = put_records::measure(&bench)?;
     let activemq = activemq::measure(&bench)?;
+    let table_dynamodb = table_dynamodb::measure(&bench)?;
     let machine = machine::describe(workspace)?;
     let took = bench.started.elapsed();
     let report = report::Report {
@@ -115,6 +117,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
         shipping,
         put_records,
         activemq,
+        table_dynamodb,
         took,
     };
     if bench.arguments.is_complete() {
@@ -127,12 +130,12 @@ fn run(arguments: Arguments) -> io::Result<()> {
 
 /// Builds the command, takes the second core for ourselves, imports the programs.
 fn prepare(arguments: Arguments, workspace: &Path) -> io::Result<Bench> {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--bin", "clickgate"])
-        .current_dir(workspace)
-        .status()?;
-    if !build.success() {
-        return Err(io::Error::other("clickgate cannot be built"));
+    for program in [&["--bin", "clickgate"][..], &["-p", "benches", "--bin", "table-dynamodb"]] {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--release", "--locked"]).args(program).current_dir(workspace);
+        if !build.status()?.success() {
+            return Err(io::Error::other(format!("{} cannot be built", program.last().unwrap_or(&""))));
+        }
     }
     let us = std::process::id().to_string();
     machine::output_of(Command::new("taskset").args(["-a", "-c", "-p", "1", &us]))?;

@@ -31,6 +31,8 @@ pub struct Report {
     pub put_records: Vec<PutRecords>,
     /// Without rounds if there was no ActiveMQ.
     pub activemq: Option<Vec<Taken>>,
+    /// A table in Markdown; empty if there was no server for it.
+    pub table_dynamodb: Option<String>,
     pub took: Duration,
 }
 
@@ -240,6 +242,16 @@ impl Report {
             );
         }
         rounds::write(&mut out, self);
+        if let Some(figures) = self.table_dynamodb.as_ref().filter(|figures| !figures.is_empty()) {
+            out.push_str(
+                "\n## Storing in DynamoDB\n\n\
+                 What does DynamoDB charge for, and what does storing cost a worker? `table-dynamodb` writes events as a worker\n\
+                 does, 200 of a lane to an aggregate, into a ministack: the write units are those of the table's own answers,\n\
+                 the CPU is that of the process that writes, and events/s are ministack's, not DynamoDB's. Items and ledger were\n\
+                 counted after each run, and held each event once.\n\n",
+            );
+            out.push_str(figures);
+        }
         out
     }
 }
