@@ -155,7 +155,7 @@ impl Source for KinesisSource {
                 Err(_) => break,
             }
         }
-        match self.shared.status.get().error() {
+        match self.shared.status.get().standstill() {
             Some(failure) => Err(SourceError::Unavailable(io::Error::other(failure.reason.clone()))),
             None => Ok(None),
         }

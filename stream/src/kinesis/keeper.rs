@@ -92,7 +92,7 @@ impl Keeper {
             self.synced_at = Some(Instant::now());
             rows = leases.list().await?;
         }
-        self.observer.look(&rows, Instant::now());
+        self.observer.look(&rows, self.shared.config.lease_failover, Instant::now());
         self.take(&leases, &rows).await?;
         Ok(())
     }

@@ -60,11 +60,17 @@ pub(super) fn to_remove<'a>(shards: &[Shard], leases: &'a [Lease]) -> Vec<&'a Le
 pub(super) struct Observer {
     /// Of each held shard: its holding and its count of renewals, and since when they are these.
     seen: HashMap<String, (String, u64, Instant)>,
+    looked_at: Option<Instant>,
 }
 
 impl Observer {
-    /// Looks at all leases.
-    pub fn look(&mut self, leases: &[Lease], now: Instant) {
+    /// Looks at all leases. After a look that is longer ago than `gap_max` it begins anew: who could
+    /// not look may have missed that a lease was renewed, or nobody could renew one either.
+    pub fn look(&mut self, leases: &[Lease], gap_max: Duration, now: Instant) {
+        if self.looked_at.is_some_and(|at| now.saturating_duration_since(at) > gap_max) {
+            self.seen.clear();
+        }
+        self.looked_at = Some(now);
         let mut seen = HashMap::new();
         for lease in leases {
             let Some(holding) = &lease.holding else { continue };
@@ -180,8 +186,9 @@ mod tests {
         let almost = begin + FAILOVER - Duration::from_millis(1);
         let mut observer = Observer::default();
         let held = lease("a", Some("other"));
-        let look =
-            |observer: &mut Observer, lease: &Lease, at| observer.look(std::slice::from_ref(lease), at);
+        let look = |observer: &mut Observer, lease: &Lease, at| {
+            observer.look(std::slice::from_ref(lease), FAILOVER, at);
+        };
         assert!(observer.is_free(&lease("b", None), FAILOVER, begin));
         assert!(!observer.is_free(&held, FAILOVER, begin), "never looked at");
         look(&mut observer, &held, begin);
@@ -195,6 +202,19 @@ mod tests {
         let taken = Lease { holding: Some("another".to_owned()), ..renewed };
         look(&mut observer, &taken, almost + FAILOVER);
         assert!(!observer.is_free(&taken, FAILOVER, almost + FAILOVER), "another has it now");
+    }
+
+    #[test]
+    fn time_in_which_nobody_could_look_does_not_count() {
+        let begin = Instant::now();
+        let after_an_outage = begin + 6 * FAILOVER;
+        let mut observer = Observer::default();
+        let held = [lease("a", Some("other"))];
+        observer.look(&held, FAILOVER, begin);
+        observer.look(&held, FAILOVER, after_an_outage);
+        assert!(!observer.is_free(&held[0], FAILOVER, after_an_outage));
+        observer.look(&held, FAILOVER, after_an_outage + FAILOVER);
+        assert!(observer.is_free(&held[0], FAILOVER, after_an_outage + FAILOVER));
     }
 
     #[test]

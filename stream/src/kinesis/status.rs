@@ -41,9 +41,15 @@ impl WorkerStatus {
         self.shards.values().map(|shard| shard.behind_ms).max().unwrap_or(0)
     }
 
-    /// What keeps it from reading, if something does.
+    /// What keeps it from reading a shard or from keeping its leases, if something does.
     pub fn error(&self) -> Option<&Failure> {
         self.leases_error.as_ref().or_else(|| self.shards.values().find_map(|shard| shard.error.as_ref()))
+    }
+
+    /// What keeps it from reading anything at all: one shard that cannot be read holds up no other.
+    pub fn standstill(&self) -> Option<&Failure> {
+        let is_reading = self.shards.values().any(|shard| shard.error.is_none());
+        if is_reading { None } else { self.error() }
     }
 }
 
@@ -58,4 +64,23 @@ pub struct ShardStatus {
     pub stored: String,
     /// What keeps it from being read, until that works again.
     pub error: Option<Failure>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_shard_that_cannot_be_read_is_an_error_and_no_standstill() {
+        let failed = || Failure { at_ms: 1, reason: "no".to_owned() };
+        let shard = |error| ShardStatus { error, ..ShardStatus::default() };
+        let mut status = WorkerStatus::default();
+        assert_eq!((status.error(), status.standstill()), (None, None));
+        status.shards.insert("a".to_owned(), shard(Some(failed())));
+        assert_eq!(status.standstill(), Some(&failed()));
+        status.shards.insert("b".to_owned(), shard(None));
+        assert_eq!((status.error(), status.standstill()), (Some(&failed()), None));
+        let nothing_held = WorkerStatus { leases_error: Some(failed()), ..WorkerStatus::default() };
+        assert_eq!(nothing_held.standstill(), Some(&failed()));
+    }
 }
