@@ -138,6 +138,10 @@ impl Keeper {
 
     async fn sync_shards(&self, leases: &LeaseTable, rows: &[Lease]) -> Result<(), KeepError> {
         let shards = self.shards().await?;
+        // No stream is without shards: this one is being deleted, or made.
+        if shards.is_empty() {
+            return Ok(());
+        }
         for shard in to_create(&shards, rows) {
             leases.create(&shard.id).await?;
         }

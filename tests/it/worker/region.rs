@@ -48,10 +48,11 @@ impl Region {
         })
     }
 
-    /// A machine that ships to the stream; without a proxy before it.
+    /// A machine that ships to the stream; without a proxy before it. The server has other tests to
+    /// serve, so that it may take long until the last event is there.
     pub fn edge(&self) -> World {
         let kinesis = KinesisServer::shared().unwrap();
-        machine(self.stream.name(), &kinesis.url())
+        machine(self.stream.name(), &kinesis.url()).with("drain.grace_ms", "120000")
     }
 
     /// A machine that stores what is in the stream, and shares its shards out soon.
