@@ -1,7 +1,7 @@
 //! A client of ActiveMQ for benchmarks, on the codec of our bridge: publishes, acknowledges without doing
 //! anything else, and looks whether a queue is empty.
 //!
-//! It blocks, beats no heart and bounds each wait by [`PATIENCE`].
+//! It blocks, beats no heart and bounds each wait.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
