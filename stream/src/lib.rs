@@ -46,6 +46,7 @@ mod record;
 mod shipper;
 mod source;
 mod status;
+mod trouble;
 mod wire;
 
 #[cfg(test)]
@@ -67,8 +68,9 @@ pub use reader::LogSource;
 pub use record::{Class, Level, Number, RECORD_BYTES_MAX, Record, RecordKind, Shed};
 pub use shipper::{
     Aggregation, Checked, Destination, Kept, LetterError, Letters, PartitionBy, RunningShipper, ShipError,
-    ShipperConfig, ShipperStatus, ShipperStatusHandle, Trouble,
+    ShipperConfig, ShipperStatus, ShipperStatusHandle,
 };
 pub use source::{Batch, Checkpoint, ForeignRecord, Item, Source, SourceError, gather};
 pub use status::{CursorLane, CursorStatus, LaneStatus};
+pub use trouble::Trouble;
 pub use wire::{LaneItem, UNREAD_ENVELOPE, WireError};

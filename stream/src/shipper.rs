@@ -45,14 +45,12 @@ mod progress;
 mod rate;
 mod refuse;
 mod status;
-pub(crate) mod trouble;
 mod work;
 
 pub use actor::RunningShipper;
 pub use check::Checked;
 pub use config::{Aggregation, PartitionBy, ShipperConfig};
 pub use status::{ShipperStatus, ShipperStatusHandle};
-pub use trouble::Trouble;
 pub use work::{Kept, LetterError, Letters};
 
 use client::Client;

@@ -5,7 +5,7 @@
 use aws_sdk_kinesis::types::StreamStatus;
 
 use super::Worker;
-use crate::shipper::trouble::{Trouble, chain};
+use crate::trouble::{Trouble, chain};
 
 /// What the check found.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::lease_table::{LeaseError, LeaseTable};
 use super::reader::Reader;
 use super::shared::{Held, Shared};
 use super::unpack::ShardPlace;
-use crate::shipper::trouble::{Trouble, chain, text};
+use crate::trouble::{Trouble, said};
 
 /// Shards of a stream that are looked at.
 const SHARDS_MAX: usize = 10_000;
@@ -249,11 +249,9 @@ impl Keeper {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let said = text(error.code().unwrap_or_default(), error.message().unwrap_or_default());
         let reason = match Trouble::of(error, action, &self.stream) {
             Some(trouble) => trouble.to_string(),
-            None if said.is_empty() => chain(error),
-            None => said,
+            None => said(error),
         };
         KeepError::Stream { stream: Arc::clone(&self.stream), reason }
     }

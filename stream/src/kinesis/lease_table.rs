@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_sdk_dynamodb::{Client, operation};
 
 use super::lease::Lease;
-use crate::shipper::trouble::{chain, text};
+use crate::trouble::said;
 
 /// Of a page of leases.
 const ROWS_MAX: usize = 10_000;
@@ -198,9 +198,7 @@ impl LeaseTable {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let said = text(error.code().unwrap_or_default(), error.message().unwrap_or_default());
-        let reason = if said.is_empty() { chain(error) } else { said };
-        LeaseError::Unavailable { table: self.table.clone(), what, reason }
+        LeaseError::Unavailable { table: self.table.clone(), what, reason: said(error) }
     }
 }
 

@@ -17,8 +17,9 @@ use tracing::{debug, info, warn};
 
 use super::shared::Shared;
 use super::unpack::{KinesisRecord, ShardPlace, end, unpack};
-use crate::shipper::trouble::{Trouble, chain, text};
+
 use crate::source::Batch;
+use crate::trouble::{Trouble, said};
 
 /// Kinesis answers five GetRecords a second and shard (API reference, "GetRecords"); a second
 /// application may read the stream too.
@@ -145,8 +146,7 @@ impl Reader {
         }
         let reason = match Trouble::of(error, action, &self.place.stream) {
             Some(trouble) => trouble.to_string(),
-            None if code.is_empty() => chain(error),
-            None => text(code, error.message().unwrap_or_default()),
+            None => said(error),
         };
         ReadError::Failed(reason)
     }

@@ -8,7 +8,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
 use aws_sdk_kinesis::types::PutRecordsResultEntry;
 
-use super::trouble::{self, Trouble};
+use crate::trouble::{self, Trouble};
 
 /// What became of a request.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::answer::Failed;
 use super::client::Client;
 use super::config::{Aggregation, PartitionBy, ShipperConfig};
 use super::entry::Target;
-use super::trouble::{Trouble, chain};
+use crate::trouble::{Trouble, chain};
 
 const ACTION: &str = "kinesis:DescribeStreamSummary";
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use supervise::Failure;
 
-use super::trouble::Trouble;
+use crate::trouble::Trouble;
 
 /// Shards and causes that are told apart; the rest counts as `other`.
 const NAMES_MAX: usize = 256;

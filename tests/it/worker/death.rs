@@ -91,6 +91,21 @@ fn a_worker_that_was_frozen_for_longer_than_its_leases_commits_nothing() {
 }
 
 #[test]
+fn a_lease_whose_taking_was_never_answered_is_taken_again_at_once() {
+    let Some(region) = Region::new(1) else { return };
+    // Longer than the test may take: nobody waits for the lease to expire.
+    let world = region.worker().with("worker.lease_failover_ms", "600000");
+    let lost = region.dynamodb.add(Rule::next(2, Fault::HideAnswer).on("UpdateItem"));
+    region.put(0, 0..10);
+    let worker = world.start("consumer");
+    region.assert_stored(&ids(0, 0..10));
+    assert_eq!(region.dynamodb.count(lost), 2);
+    let status = worker_status(&worker);
+    assert_eq!((&status["leases_taken"], &status["leases_lost"]), (&1.into(), &0.into()), "{status}");
+    assert!(worker.stop().success());
+}
+
+#[test]
 fn a_lease_whose_row_was_deleted_is_read_from_the_beginning_again() {
     let Some(region) = Region::new(1) else { return };
     let world = region.worker();

@@ -171,6 +171,17 @@ pub(crate) fn text(code: &str, message: &str) -> String {
     }
 }
 
+/// What AWS said, or, where it said nothing, why not.
+pub(crate) fn said<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match text(error.code().unwrap_or_default(), error.message().unwrap_or_default()) {
+        nothing if nothing.is_empty() => chain(error),
+        said => said,
+    }
+}
+
 /// The causes of an error, without the SDK's own word for its kind.
 pub(crate) fn chain<E: Error + 'static>(error: &SdkError<E>) -> String {
     let text = error.source().map_or_else(|| error.to_string(), causes);
